@@ -1,0 +1,1 @@
+"""Taskgate for Apache Airflow. Inert until configured."""

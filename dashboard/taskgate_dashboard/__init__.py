@@ -1,0 +1,1 @@
+"""The approver's and reviewer's dashboard. Speaks to the control API only."""

@@ -1,0 +1,365 @@
+"""The words of Taskgate as values (docs/concepts.md explains them to people).
+
+Everything here is immutable and knows no I/O, no framework and nothing else of ours.
+Times are timezone-aware UTC; durations are seconds; sizes are bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+
+AttributeValue = str | int | bool | tuple[str, ...]
+
+
+# --- who ---------------------------------------------------------------------------------------------------------
+
+
+class PrincipalKind(StrEnum):
+    TASK = "task"
+    USER = "user"
+    SERVICE = "service"
+
+
+class Assurance(StrEnum):
+    """How well the gateway knows that a principal is who it says it is."""
+
+    VERIFIED = "verified"  # proven to the gateway itself
+    DELEGATED = "delegated"  # proven to somebody the gateway trusts to say so
+    ASSERTED = "asserted"  # claimed by the holder of a service key
+
+
+@dataclass(frozen=True, slots=True)
+class TaskKey:
+    """A task of a run, the same across its tries. Owns approval requests and grants."""
+
+    source: str
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int = -1
+
+    def __str__(self) -> str:
+        mapped = f"[{self.map_index}]" if self.map_index >= 0 else ""
+        return f"{self.source}/{self.dag_id}/{self.run_id}/{self.task_id}{mapped}"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try of one task. `id` is the orchestrator's own (Airflow: the task instance's uuid, new for every try)."""
+
+    id: str
+    task: TaskKey
+    try_number: int = 1
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who acts. `name` is unique within (kind, source); for a task it is `dag_id.task_id`."""
+
+    kind: PrincipalKind
+    name: str
+    source: str
+    assurance: Assurance
+    verified_by: str
+    attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+    attempt: Attempt | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.source}:{self.name}"
+
+    @property
+    def task(self) -> TaskKey | None:
+        return self.attempt.task if self.attempt else None
+
+    @property
+    def owner_key(self) -> str:
+        """What owns approval requests and grants: the task key of a task, the name of anybody else."""
+        return f"task:{self.attempt.task}" if self.attempt else str(self)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        value = self.attributes.get("groups", ())
+        return value if isinstance(value, tuple) else ()
+
+    @cached_property
+    def attribute_key(self) -> str:
+        """Equal for principals that policy cannot tell apart: the principal's part of a cached decision's key."""
+        facts = [self.kind, self.name, self.source, self.assurance, self.verified_by, sorted(self.attributes.items())]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]
+
+
+# --- what is behind the gateway ----------------------------------------------------------------------------------
+
+
+class TlsMode(StrEnum):
+    DISABLE = "disable"  # settings accept it for loopback addresses only
+    VERIFY_CA = "verify-ca"
+    VERIFY_FULL = "verify-full"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A named thing behind the gateway. `secret` and `catalog_secret` say where a credential comes from
+    (`env:NAME`, `file:/path`, …), never the credential itself."""
+
+    name: str
+    protocol: str
+    host: str
+    port: int
+    database: str
+    user: str
+    secret: str
+    tls: TlsMode = TlsMode.VERIFY_FULL
+    ca_file: str | None = None
+    catalog_user: str | None = None
+    catalog_secret: str | None = None
+    max_sessions: int = 100
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of the whole configuration: what an approval and a record header are bound to."""
+        facts = {name: getattr(self, name) for name in self.__slots__}
+        facts["labels"] = dict(self.labels)
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+# --- what is done ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """An effect on an object. `object` is schema-qualified (`public.orders`), a setting's name for `sql.set`, a
+    function's for `sql.call`, a channel for `sql.listen`, empty where the effect has none. An object that the
+    catalogue could not resolve keeps the name as written, `resolved=False`, and is covered by no allow rule."""
+
+    effect: str
+    object: str = ""
+    resolved: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.effect} {self.object}{'' if self.resolved else ' (unresolved)'}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class OutputColumn:
+    """One column of a statement's result. `sources` are the columns (`schema.table.column`, base columns under a view
+    included) whose value may reach it. `bare` is true when it is such a column itself or a listed safe function of
+    it, so that masking the cell hides the value; otherwise the sources also stand in `columns_outside_output`."""
+
+    name: str
+    sources: frozenset[str] = frozenset()
+    bare: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What one statement (or call) does, as far as its text and the catalogue tell. Nothing here depends on who asks.
+
+    `complete=False` means that it may do more than `pairs` say (an unlisted function, a construct not understood);
+    `notes` say why, for people. `outputs` is None where the result's columns are unknown although rows may come back:
+    then everything that comes back counts as tainted by `columns_read`.
+    """
+
+    pairs: tuple[Pair, ...]
+    complete: bool = True
+    notes: tuple[str, ...] = ()
+    tag: str = ""  # SELECT, DELETE, SET, …: for people, metrics and the order of results
+    returns_rows: bool = False
+    outputs: tuple[OutputColumn, ...] | None = ()
+    columns_read: frozenset[str] = frozenset()
+    columns_outside_output: frozenset[str] = frozenset()  # WHERE, JOIN, GROUP BY, ORDER BY, DISTINCT, expressions, …
+    columns_flowing: frozenset[str] = frozenset()  # values written into a relation (INSERT … SELECT, UPDATE SET, …)
+    functions: frozenset[str] = frozenset()
+    has_where: bool = False
+    changes: bool = False  # may change something durable: its record is on disk before it is forwarded
+    literal_sensitive: bool = True  # facts may differ for the same text with other number literals
+    session_objects: bool = False  # names depend on the session's own objects (temporary tables, DDL): never cached
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A bound parameter as it stands on the wire. `format`: 0 text, 1 binary. `value` None is NULL."""
+
+    type_oid: int
+    format: int
+    value: bytes | None
+
+
+class TransactionState(StrEnum):
+    IDLE = "idle"  # no transaction is open
+    BEGUN = "begun"  # a bare BEGIN and nothing since: no locks are held
+    ACTIVE = "active"  # statements have run: locks may be held
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What besides the text decides what a statement does on the target: part of an approval's digest.
+
+    `settings` holds only what was moved away from its value at session start."""
+
+    role: str = ""
+    search_path: str = ""
+    settings: tuple[tuple[str, str], ...] = ()
+    catalog_version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One judged thing. `facts` has one entry a statement. `parameters` is None while none are bound yet (the judgement
+    of a Parse); an approval is asked for only when `executes` is true, over text, parameters and environment."""
+
+    protocol: str
+    text: str
+    facts: tuple[Facts, ...]
+    environment: Environment = Environment()
+    parameters: tuple[Parameter, ...] | None = ()
+    parameter_types: tuple[int, ...] = ()
+    executes: bool = True
+    streams: bool = False  # takes a data stream that the digest cannot cover (COPY FROM STDIN)
+    transaction: TransactionState = TransactionState.IDLE
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        if len(self.facts) == 1:
+            return self.facts[0].pairs
+        return tuple(pair for facts in self.facts for pair in facts.pairs)
+
+    @property
+    def complete(self) -> bool:
+        return all(facts.complete for facts in self.facts)
+
+    @property
+    def changes(self) -> bool:
+        return any(facts.changes for facts in self.facts)
+
+
+# --- what is decided ---------------------------------------------------------------------------------------------
+
+
+class Verdict(StrEnum):
+    ALLOW = "allow"
+    DENY = "deny"
+    APPROVE = "approve"
+
+
+class RecordingLevel(StrEnum):
+    METADATA = "metadata"  # who, when, effects, verdict, counts; no text
+    STATEMENTS = "statements"  # + exact text and parameters
+    RESULTS = "results"  # + rows as the client got them
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalTerms:
+    """What an approve rule demands. `approvers` are entries such as `group:dba` or `user:alice`; any one may decide.
+    `hold`, `expires` in seconds; `uses` how often the grant may be used; `max_rows` the row bound enforced at run."""
+
+    approvers: tuple[str, ...]
+    hold: float = 600.0
+    hold_in_transaction: float = 60.0
+    expires: float = 4 * 3600.0
+    uses: int = 1
+    max_rows: int | None = None
+    streams: bool = False
+    allow_requester: bool = False  # four eyes switched off by policy, explicitly
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an action ended. `error` is the target's SQLSTATE (or protocol's equal) and already scrubbed text."""
+
+    tag: str = ""
+    rows: int = 0
+    bytes_to_client: int = 0
+    masked: Mapping[str, int] = field(default_factory=dict)  # masked cells by mask rule or detector
+    error: str | None = None
+
+
+# --- masks -------------------------------------------------------------------------------------------------------
+
+
+class MaskKind(StrEnum):
+    NONE = "none"  # an exemption
+    PARTIAL = "partial"
+    HASH = "hash"  # keyed HMAC, so that equal values stay equal
+    REDACT = "redact"
+    NULL = "null"  # the strictest
+
+    @property
+    def strictness(self) -> int:
+        return list(MaskKind).index(self)
+
+
+@dataclass(frozen=True, slots=True)
+class MaskRule:
+    """One mask as it applies: `id` names it in records and counts (`masks[0]`, or a detector's name).
+
+    `predicates`: a masked column may also be used in WHERE and the like; `flows`: its values may be written into
+    another relation."""
+
+    id: str
+    kind: MaskKind
+    predicates: bool = False
+    flows: bool = False
+
+
+# --- approvals ---------------------------------------------------------------------------------------------------
+
+
+class ApprovalState(StrEnum):
+    PENDING = "pending"
+    APPROVED = "approved"
+    DENIED = "denied"
+    EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A request for a human decision about one action, identified by `digest`; once approved, also the grant."""
+
+    id: str
+    digest: str
+    state: ApprovalState
+    owner_key: str
+    principal: Principal
+    target: str
+    session_id: str
+    text: str
+    pairs: tuple[str, ...]
+    rules: tuple[str, ...]
+    terms: ApprovalTerms
+    policy_version: str
+    requested_at: datetime
+    expires_at: datetime
+    environment: Environment = Environment()
+    estimate: Mapping[str, object] | None = None  # the planner's, or why there is none
+    decided_by: str | None = None
+    decided_at: datetime | None = None
+    comment: str | None = None
+    uses_left: int = 0
+    held: bool = False  # a connection is waiting for it
+
+
+# --- credentials -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A short-lived secret issued for (principal, target). Only verifiers are stored; `id` starts with `tg_` and is the
+    user name a client presents. `scram` is a PostgreSQL-style SCRAM-SHA-256 verifier string."""
+
+    id: str
+    principal: Principal
+    target: str
+    issued_at: datetime
+    expires_at: datetime
+    issued_by: str
+    scram: str
+    revoked_at: datetime | None = None

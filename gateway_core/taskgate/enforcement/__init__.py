@@ -1,0 +1,1 @@
+"""The one place where protocols meet policy: judge, hold, obligations, record."""

@@ -1,0 +1,145 @@
+"""What a protocol may ask of the gateway, and nothing else.
+
+A protocol's `proxy.py` is handed a `Gate`. It looks a credential up, proves it in its own way (SCRAM, …), opens a
+`GovernedSession` and then, for every action its client attempts:
+
+    permit = session.cached(action) or await session.judge(action, waiting)   # raises PolicyRefusal, never says "no"
+    sequence = session.begin(action, permit, parameters)                      # the action's record, buffered
+    session.commit()                       # every record begun is in the operating system: now bytes may be forwarded
+    await session.sync()                   # instead of commit() where permit.durable: on disk
+    ... forward, receive, mask as permit.masks say ...
+    session.finish(sequence, outcome)
+
+Any error raised by these means that nothing may be forwarded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from taskgate.domain import Action, Credential, Outcome, Parameter, Principal, RecordingLevel, Target
+from taskgate.errors import PolicyRefusal
+
+if TYPE_CHECKING:
+    from taskgate.masking.plan import MaskPlan
+    from taskgate.sql.catalog import Catalog
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Permit:
+    """How an allowed action must be carried out. Immutable and shared by every execution it is cached for."""
+
+    rules: tuple[str, ...]
+    masks: tuple[MaskPlan, ...]  # one a statement, in order
+    row_bound: int | None = None  # more changed rows than this: roll back and refuse
+    recording: RecordingLevel = RecordingLevel.STATEMENTS
+    durable: bool = False  # record on disk before forwarding
+    read_only: bool = False
+    approval_id: str | None = None
+    needs_judgement: bool = False  # verdict hangs on parameters or a human: judge again when it executes
+
+    @property
+    def masked(self) -> bool:
+        return any(plan.active for plan in self.masks)
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedNotice:
+    """What a protocol tells its client while a human is asked."""
+
+    approval_id: str
+    url: str
+    rules: tuple[str, ...]
+    hold: float  # seconds until the wait ends in a refusal
+
+
+class Waiting(Protocol):
+    """How a protocol lets its client know that an action is parked."""
+
+    def parked(self, notice: ParkedNotice) -> None: ...
+
+
+class GovernedSession(Protocol):
+    """One client connection as the rest of the gateway sees it. Not thread-safe; one event loop."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def principal(self) -> Principal: ...
+    @property
+    def target(self) -> Target: ...
+    @property
+    def read_only(self) -> bool:
+        """The principal's rules allow only reads on this target: open the target's session read-only."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """The target's catalogue as last read; replaced as a whole when it changes."""
+
+    @property
+    def baseline(self) -> MaskPlan:
+        """Masks for result paths that belong to no action (notices, notifications): detectors only."""
+
+    @property
+    def ended(self) -> asyncio.Future[str]:
+        """Resolves with the reason when the session must end now: revoked, killed, expired, store out of reach."""
+
+    def cached(self, action: Action) -> Permit | None:
+        """The hot path: synchronous, no I/O. `action.parameters` is ignored. None: ask `judge`."""
+
+    async def judge(self, action: Action, waiting: Waiting) -> Permit:
+        """Judge, and where policy asks for a human wait for them as the rule says. Raises PolicyRefusal (already
+        recorded) or GatewayFault. Cancelling withdraws the request. With `action.executes` false nobody is asked and
+        the permit says `needs_judgement` where the verdict is still open."""
+
+    def begin(self, action: Action, permit: Permit, parameters: Sequence[Parameter] = ()) -> int:
+        """Append the action's record to the journal's buffer; returns its sequence number in the session."""
+
+    def commit(self) -> None:
+        """One write for everything begun since the last: it survives the death of this process. Raises JournalFault."""
+
+    async def sync(self) -> None:
+        """`commit`, and on disk (group commit with other sessions). Raises JournalFault."""
+
+    def finish(self, sequence: int, outcome: Outcome) -> None:
+        """The result's record. Never raises: a journal that cannot be written ends the session through `ended`."""
+
+    def rows(self, sequence: int, data: bytes) -> None:
+        """Result rows as the client gets them, for permits that record `results`."""
+
+    def event(self, kind: str, **fields: object) -> None:
+        """Anything else worth a record: a malformed message, a cancel request, a settings change, a server's error."""
+
+    async def catalog_changed(self) -> None:
+        """DDL went through this session: read the catalogue again before the next judgement."""
+
+    async def close(self, reason: str) -> None:
+        """The connection is gone. Idempotent."""
+
+
+class Gate(Protocol):
+    """The gateway as a protocol's listener sees it."""
+
+    async def credential(self, user: str) -> Credential | None:
+        """The live credential with this user name; None when unknown, expired or revoked (do not tell which)."""
+
+    async def open(
+        self, credential: Credential, *, protocol: str, client_address: str, options: Mapping[str, str]
+    ) -> GovernedSession:
+        """After the client has proven `credential`. `options`: startup options named `taskgate.*`, without the prefix
+        (`wait`: `hold` or `refuse`). Raises TooManySessions, StoreFault, ClientFault."""
+
+    async def target_secret(self, session: GovernedSession) -> str:
+        """The target's password. Never logged, never kept longer than needed. Raises GatewayFault."""
+
+    def authentication_failed(self, *, protocol: str, client_address: str, user: str, reason: str) -> None:
+        """Recorded and counted; `reason` is for operators, never for the client."""
+
+    def malformed(self, *, protocol: str, client_address: str, reason: str) -> None:
+        """Bad input before there is a session: recorded and counted."""
+
+
+__all__ = ["Gate", "GovernedSession", "ParkedNotice", "Permit", "PolicyRefusal", "Waiting"]
