@@ -1,0 +1,307 @@
+"""The gateway's settings: one YAML file, overridden by `TASKGATE_*` environment variables.
+
+`TASKGATE_API__PORT=8400` sets `api.port`: `__` goes one level down. Every problem is reported at once, each with its
+place in the file. Relative paths are taken from the folder of the file. docs/operations.md lists every setting.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+
+from taskgate.domain import Target, TlsMode
+from taskgate.errors import SettingsError
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE = re.compile(r"(\d+)\s*(KiB|MiB|GiB)?")
+_BYTES = {None: 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+_TARGET_NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
+
+
+def _seconds(value: object) -> object:
+    if isinstance(value, str):
+        if not (match := _DURATION.fullmatch(value.strip())):
+            raise ValueError("a duration looks like 250ms, 30s, 10m, 4h or 1d")
+        return float(match[1]) * _SECONDS[match[2]]
+    return value
+
+
+def _bytes(value: object) -> object:
+    if isinstance(value, str):
+        if not (match := _SIZE.fullmatch(value.strip())):
+            raise ValueError("a size looks like 65536, 64 KiB or 64 MiB")
+        return int(match[1]) * _BYTES[match[2]]
+    return value
+
+
+Duration = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
+Size = Annotated[int, BeforeValidator(_bytes), Field(gt=0)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+def is_loopback(host: str) -> bool:
+    """True for `localhost` and loopback addresses; a name that would have to be looked up is not."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class StoreSettings(_Section):
+    """`url` is SQLAlchemy's; unset: SQLite in the data directory. `postgresql+asyncpg://…` for many replicas."""
+
+    url: str | None = None
+
+
+class ApiSettings(_Section):
+    """The control API. Off loopback it needs a certificate."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8400
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+
+    @model_validator(mode="after")
+    def _tls(self) -> ApiSettings:
+        _check_tls(self.host, self.tls_cert, self.tls_key)
+        return self
+
+
+class PostgresSettings(_Section):
+    """The PostgreSQL listener. With a certificate TLS is offered; off loopback it is required."""
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: Port = 6432
+    advertised_host: str | None = None  # what credentials tell clients to connect to; unset: `host`
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    require_tls: bool = False
+    max_message: Size = 64 * 1024**2
+    max_connections: int = Field(default=2000, gt=0)
+    startup_timeout: Duration = 10.0
+
+    @model_validator(mode="after")
+    def _tls(self) -> PostgresSettings:
+        _check_tls(self.host, self.tls_cert, self.tls_key)
+        if self.require_tls and not self.tls_cert:
+            raise ValueError("require_tls needs tls_cert and tls_key")
+        return self
+
+
+def _check_tls(host: str, cert: Path | None, key: Path | None) -> None:
+    if (cert is None) != (key is None):
+        raise ValueError("tls_cert and tls_key go together")
+    if cert is None and not is_loopback(host):
+        raise ValueError(f"listening on {host}, off loopback, needs tls_cert and tls_key")
+
+
+class TargetSettings(_Section):
+    """A target. `secret` and `catalog_secret` name where a password comes from: `env:NAME` or `file:/path`."""
+
+    name: str = Field(pattern=_TARGET_NAME)
+    protocol: Literal["postgres"] = "postgres"
+    host: str
+    port: int = Field(default=5432, ge=1, le=65535)
+    database: str
+    user: str
+    secret: str
+    tls: TlsMode = TlsMode.VERIFY_FULL
+    ca_file: Path | None = None
+    catalog_user: str | None = None
+    catalog_secret: str | None = None
+    max_sessions: int = Field(default=100, gt=0)
+    labels: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("secret", "catalog_secret")
+    @classmethod
+    def _reference(cls, value: str | None) -> str | None:
+        if value is not None and not re.match(r"^[a-z][a-z0-9_]*:.", value):
+            raise ValueError("is a reference such as env:NAME or file:/path, never the secret itself")
+        return value
+
+    @model_validator(mode="after")
+    def _safe(self) -> TargetSettings:
+        if self.tls is TlsMode.DISABLE and not is_loopback(self.host):
+            raise ValueError(f"tls: disable is for loopback addresses only, {self.host} is not one")
+        if (self.catalog_user is None) != (self.catalog_secret is None):
+            raise ValueError("catalog_user and catalog_secret go together")
+        return self
+
+    def target(self) -> Target:
+        fields = self.model_dump()
+        fields["ca_file"] = str(self.ca_file) if self.ca_file else None
+        return Target(**fields)
+
+
+class CredentialSettings(_Section):
+    default_ttl: Duration = 3600.0
+    max_ttl: Duration = 86400.0
+
+
+class WebhookSettings(_Section):
+    """Where approval requests are announced. `secret` is a reference to the key that signs each delivery."""
+
+    name: str
+    url: str = Field(pattern=r"^https?://")
+    secret: str
+
+
+class ApprovalSettings(_Section):
+    webhooks: list[WebhookSettings] = Field(default_factory=list)
+    hold_in_transaction: Duration = 60.0
+    max_parked_per_target: int = Field(default=200, gt=0)
+
+
+class RecordingSettings(_Section):
+    checkpoint_interval: Duration = 5.0
+    sync_interval: Duration = 0.1
+    segment_size: Size = 64 * 1024**2
+
+
+class Settings(BaseSettings):
+    """All of it. `Settings.load(path)` is how it is made."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TASKGATE_", env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True
+    )
+
+    name: str = "taskgate"
+    data_dir: Path = Path("taskgate-data")
+    public_url: str = Field(default="http://127.0.0.1:8400", pattern=r"^https?://")
+    dashboard_url: str | None = Field(default=None, pattern=r"^https?://")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["console", "json"] = "console"
+    policy: list[Path] = Field(min_length=1)
+    targets: list[TargetSettings] = Field(min_length=1)
+    store: StoreSettings = StoreSettings()
+    api: ApiSettings = ApiSettings()
+    postgres: PostgresSettings = PostgresSettings()
+    credentials: CredentialSettings = CredentialSettings()
+    approvals: ApprovalSettings = ApprovalSettings()
+    recording: RecordingSettings = RecordingSettings()
+
+    @field_validator("targets")
+    @classmethod
+    def _unique(cls, targets: list[TargetSettings]) -> list[TargetSettings]:
+        seen: set[str] = set()
+        for target in targets:
+            if target.name in seen:
+                raise ValueError(f"target {target.name} stands twice")
+            seen.add(target.name)
+        return targets
+
+    @property
+    def store_url(self) -> str:
+        return self.store.url or f"sqlite+aiosqlite:///{self.data_dir / 'store.sqlite'}"
+
+    @property
+    def people_url(self) -> str:
+        """Where a link for an approver leads: the dashboard, else the API."""
+        return (self.dashboard_url or self.public_url).rstrip("/")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Settings:
+        """Read `path`, apply the environment, check everything. Raises SettingsError with every problem."""
+        file = Path(path)
+        try:
+            text = file.read_text()
+        except OSError as error:
+            raise SettingsError(f"{file}: {error.strerror}", hint="Name the settings file with --config.") from None
+        tree, values = _parse(file, text)
+        try:
+            given = _merged(values, EnvSettingsSource(cls)())
+            return _anchored(cls.model_validate(given), file.resolve().parent)
+        except ValidationError as error:
+            problems = [
+                _placed(file, tree, problem) for problem in error.errors(include_url=False, include_input=False)
+            ]
+            raise SettingsError("\n".join(problems)) from None
+
+
+def _parse(file: Path, text: str) -> tuple[yaml.Node | None, dict[str, Any]]:
+    try:
+        tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise SettingsError(f"{file}:{line}: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{file}: {error}") from None
+    if values is None:
+        values = {}
+    if not isinstance(values, dict):
+        raise SettingsError(f"{file}:1: the file holds settings as `name: value`")
+    return tree, values
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _placed(file: Path, tree: yaml.Node | None, problem: Any) -> str:
+    """`file:line: path: message` for one of pydantic's problems; the line of the nearest node that exists."""
+    node, line, place = tree, 1, problem["loc"]
+    for step in place:
+        below = None
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value == step:
+                    line, below = key.start_mark.line + 1, value
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            below = node.value[step]
+            line = below.start_mark.line + 1
+        if below is None:
+            break
+        node = below
+    where = ".".join(str(step) for step in place)
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{file}:{line}: {where + ': ' if where else ''}{message}"
+
+
+def _anchored(settings: Settings, folder: Path) -> Settings:
+    """Relative paths start at the settings file's folder."""
+
+    def anchor(value: Path | None) -> Path | None:
+        return folder / value if value is not None else None
+
+    return settings.model_copy(
+        update={
+            "data_dir": folder / settings.data_dir,
+            "policy": [folder / path for path in settings.policy],
+            "api": settings.api.model_copy(
+                update={"tls_cert": anchor(settings.api.tls_cert), "tls_key": anchor(settings.api.tls_key)}
+            ),
+            "postgres": settings.postgres.model_copy(
+                update={"tls_cert": anchor(settings.postgres.tls_cert), "tls_key": anchor(settings.postgres.tls_key)}
+            ),
+            "targets": [
+                target.model_copy(
+                    update={"ca_file": anchor(target.ca_file), "secret": _anchor_secret(target.secret, folder)}
+                )
+                for target in settings.targets
+            ],
+        }
+    )
+
+
+def _anchor_secret(reference: str, folder: Path) -> str:
+    return f"file:{folder / reference[5:]}" if reference.startswith("file:") else reference

@@ -1,0 +1,110 @@
+"""Settings: every problem at once with its place; environment over file; nothing unsafe accepted off loopback."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from taskgate.domain import TlsMode
+from taskgate.errors import SettingsError
+from taskgate.settings import Settings, is_loopback
+
+GOOD = """\
+policy: [policy.yaml]
+targets:
+  - name: orders-db
+    host: 127.0.0.1
+    port: 5432
+    database: shop
+    user: taskgate
+    secret: env:ORDERS_DB
+    tls: disable
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "taskgate.yaml"
+    file.write_text(text)
+    return file
+
+
+def problems(folder: Path, text: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        Settings.load(write(folder, text))
+    return str(caught.value)
+
+
+def test_defaults_and_relative_paths(tmp_path: Path) -> None:
+    settings = Settings.load(write(tmp_path, GOOD))
+    assert settings.api.port == 8400
+    assert settings.policy == [tmp_path / "policy.yaml"]
+    assert settings.data_dir == tmp_path / "taskgate-data"
+    assert settings.store_url == f"sqlite+aiosqlite:///{tmp_path}/taskgate-data/store.sqlite"
+    assert settings.targets[0].target().tls is TlsMode.DISABLE
+
+
+def test_secret_files_are_found_from_the_settings_file(tmp_path: Path) -> None:
+    settings = Settings.load(write(tmp_path, GOOD.replace("env:ORDERS_DB", "file:orders.secret")))
+    assert settings.targets[0].secret == f"file:{tmp_path}/orders.secret"
+
+
+def test_environment_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKGATE_API__PORT", "9999")
+    monkeypatch.setenv("TASKGATE_POSTGRES__MAX_MESSAGE", "1 MiB")
+    settings = Settings.load(write(tmp_path, GOOD + "api: {port: 8000, host: localhost}\n"))
+    assert (settings.api.port, settings.api.host) == (9999, "localhost")
+    assert settings.postgres.max_message == 1024**2
+
+
+def test_every_problem_is_named_with_its_line(tmp_path: Path) -> None:
+    text = GOOD + "api:\n  port: 70000\nrecordings: {}\ncredentials:\n  default_ttl: soon\n"
+    lines = problems(tmp_path, text).splitlines()
+    file = tmp_path / "taskgate.yaml"
+    assert f"{file}:11: api.port: Input should be less than or equal to 65535" in lines
+    assert f"{file}:12: recordings: Extra inputs are not permitted" in lines
+    assert f"{file}:14: credentials.default_ttl: a duration looks like 250ms, 30s, 10m, 4h or 1d" in lines
+    assert len(lines) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("host: 127.0.0.1", "host: db.example.org"), "tls: disable is for loopback addresses only"),
+        (("env:ORDERS_DB", "hunter2"), "never the secret itself"),
+        (("name: orders-db", "name: Orders DB"), "should match pattern"),
+        (("policy: [policy.yaml]", "policy: []"), "at least 1 item"),
+        (("tls: disable", "tls: prefer"), "Input should be 'disable', 'verify-ca' or 'verify-full'"),
+        (("tls: disable", "catalog_user: reader"), "catalog_user and catalog_secret go together"),
+    ],
+)
+def test_unsafe_or_unclear_is_refused(tmp_path: Path, change: tuple[str, str], message: str) -> None:
+    assert message in problems(tmp_path, GOOD.replace(*change))
+
+
+def test_a_refused_value_is_not_repeated(tmp_path: Path) -> None:
+    assert "hunter2" not in problems(tmp_path, GOOD.replace("env:ORDERS_DB", "hunter2"))
+
+
+def test_listening_off_loopback_needs_tls(tmp_path: Path) -> None:
+    assert "0.0.0.0, off loopback, needs tls_cert" in problems(tmp_path, GOOD + "postgres: {host: 0.0.0.0}\n")
+    assert "off loopback" in problems(tmp_path, GOOD + "api: {host: '::'}\n")
+
+
+def test_a_target_stands_once(tmp_path: Path) -> None:
+    twice = GOOD + GOOD.split("targets:\n")[1]
+    assert "target orders-db stands twice" in problems(tmp_path, twice)
+
+
+def test_broken_yaml_and_missing_file(tmp_path: Path) -> None:
+    assert "taskgate.yaml:2:" in problems(tmp_path, "policy: [a\nb: c: d")
+    with pytest.raises(SettingsError, match="No such file"):
+        Settings.load(tmp_path / "absent.yaml")
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("localhost", True), ("127.8.9.1", True), ("::1", True), ("10.0.0.1", False), ("localhost.example.org", False)],
+)
+def test_loopback(host: str, expected: bool) -> None:
+    assert is_loopback(host) is expected
