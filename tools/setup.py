@@ -1,0 +1,104 @@
+"""Everything `make demo` and `make test` need, from nothing but Python, make and a C compiler.
+
+    python3 tools/setup.py demo|test
+
+Makes `.venv`, installs the pinned and hashed requirements and the project itself (editable, its compiled module built),
+and, for the tests, the Debian packages of the real servers and the browser. As root on Debian missing packages are
+installed; otherwise they are listed with the command that installs them. Does nothing when nothing has changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+STAMP = VENV / "taskgate-setup"
+SOURCES = ["requirements/all.txt", "requirements/uv.txt", "pyproject.toml", "gateway_core/taskgate/_speed.pyx"]
+
+# Debian package → how to see that it is there.
+PYTHON_PACKAGES = {
+    "python3-venv": lambda: importlib.util.find_spec("ensurepip") is not None,
+    "python3-dev": lambda: Path(sysconfig.get_paths()["include"], "Python.h").exists(),
+    "gcc": lambda: shutil.which("cc") is not None,
+}
+TEST_PACKAGES = {
+    "postgresql-15": lambda: Path("/usr/lib/postgresql/15/bin/postgres").exists(),
+    "postgresql-client-15": lambda: shutil.which("psql") is not None,
+    "pgbouncer": lambda: shutil.which("pgbouncer") is not None or Path("/usr/sbin/pgbouncer").exists(),
+    "chromium": lambda: shutil.which("chromium") is not None,
+}
+
+
+def main() -> int:
+    purpose = sys.argv[1] if len(sys.argv) > 1 else "test"
+    if sys.version_info < (3, 11):
+        print(f"Python 3.11 or newer is needed; {sys.executable} is {sys.version.split()[0]}.", file=sys.stderr)
+        return 1
+    wanted = PYTHON_PACKAGES if purpose == "demo" else PYTHON_PACKAGES | TEST_PACKAGES
+    if not debian_packages([name for name, there in wanted.items() if not there()]):
+        return 1
+    stamp = fingerprint()
+    if STAMP.exists() and STAMP.read_text() == stamp:
+        return 0
+    say("installing the pinned requirements into .venv (about a minute the first time)")
+    if not (VENV / "bin" / "python").exists():
+        run(sys.executable, "-m", "venv", str(VENV))
+    python = str(VENV / "bin" / "python")
+    run(python, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", str(ROOT / "requirements/uv.txt"))
+    uv = [python, "-m", "uv", "pip", "install", "--quiet", "--python", python]
+    run(*uv, "--require-hashes", "-r", str(ROOT / "requirements/all.txt"))
+    run(*uv, "--no-deps", "--no-build-isolation", "--editable", str(ROOT))
+    STAMP.write_text(stamp)
+    return 0
+
+
+def debian_packages(missing: list[str]) -> bool:
+    """Install what is missing, or say how to. False when it stays missing."""
+    if not missing:
+        return True
+    command = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        print(f"Missing: {', '.join(missing)}.\nOn Debian 12: sudo {' '.join(command)}", file=sys.stderr)
+        return False
+    say(f"installing Debian packages: {', '.join(missing)}")
+    configuration = Path("/etc/postgresql-common/createcluster.conf")
+    if "postgresql-15" in missing and not configuration.exists():
+        # Only the binaries are wanted: no cluster of Debian's own that would start with the machine.
+        configuration.parent.mkdir(parents=True, exist_ok=True)
+        configuration.write_text("create_main_cluster = false\n")
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    for step in (["apt-get", "update", "--quiet", "--quiet"], command):
+        done = subprocess.run(step, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            print(f"{' '.join(step)} failed:\n{done.stderr[-2000:]}", file=sys.stderr)
+            return False
+    return True
+
+
+def fingerprint() -> str:
+    digest = hashlib.sha256(sys.version.encode())
+    for name in SOURCES:
+        digest.update((ROOT / name).read_bytes())
+    return digest.hexdigest()
+
+
+def run(*command: str) -> None:
+    done = subprocess.run(command, cwd=ROOT, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command[:6])} … failed with exit code {done.returncode}")
+
+
+def say(text: str) -> None:
+    print(f"setup: {text}", flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
