@@ -20,6 +20,7 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 _UNPRIVILEGED = "nobody"
 _DEBIAN_BIN = Path("/usr/lib/postgresql/15/bin")
@@ -66,7 +67,7 @@ def _reachable(path: Path) -> bool:
 
 @dataclass
 class PostgresServer:
-    """A running server. `superuser` is `postgres` with `password`; authentication is SCRAM-SHA-256 over loopback TCP."""
+    """A running server. The superuser is `postgres` with `password`; SCRAM-SHA-256 over loopback TCP."""
 
     bin: Path
     directory: Path
@@ -160,7 +161,7 @@ class PostgresServer:
     def _environment(self) -> dict[str, str]:
         return {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C", "TZ": "UTC"}
 
-    def _as_user(self) -> dict[str, object]:
+    def _as_user(self) -> dict[str, Any]:
         if os.geteuid() != 0:
             return {}
         owner = pwd.getpwnam(_UNPRIVILEGED)

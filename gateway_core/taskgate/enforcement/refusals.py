@@ -1,0 +1,94 @@
+"""How a refusal reads. The same words on every protocol: what was refused, by which rule, why, and what to do next.
+
+DETAIL is `name=value` lines, so that programs can read it as well (`rule`, `effect`, `session`, `approval`, `url`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from taskgate.domain import Approval, ApprovalState, Pair
+from taskgate.errors import PolicyRefusal, RuleMatch
+
+if TYPE_CHECKING:
+    from taskgate.policy.decision import Decision
+
+
+def _detail(**lines: str | Iterable[str] | None) -> str:
+    text = []
+    for name, value in lines.items():
+        values = [value] if isinstance(value, str) else value or ()
+        text += [f"{name}={entry}" for entry in values]
+    return "\n".join(text)
+
+
+def denied(decision: Decision, pairs: tuple[Pair, ...], notes: tuple[str, ...], session_id: str) -> PolicyRefusal:
+    """Policy says no: a deny rule spoke, or nothing covers what the action does."""
+    denying = [match for match in decision.matches if match.verdict == "deny"]
+    if denying:
+        names = ", ".join(match.rule for match in denying)
+        reason = next((match.reason for match in denying if match.reason), None)
+        message = f"refused by rule {names}" + (f": {reason}" if reason else "")
+        hint = "Ask the owners of the policy if this task should be allowed to do it."
+    else:
+        uncovered = decision.uncovered or pairs
+        message = f"refused: no rule allows {', '.join(str(pair) for pair in uncovered[:5])}"
+        if decision.reason:
+            message += f" ({decision.reason})"
+        hint = "`taskgate policy explain` shows which rules were considered; what no rule allows is refused."
+    return PolicyRefusal(
+        f"taskgate: {message}",
+        rules=decision.matches,
+        detail=_detail(
+            rule=[match.rule for match in denying],
+            effect=[str(pair) for pair in pairs[:20]],
+            note=notes[:5],
+            session=session_id,
+        ),
+        hint=hint,
+    )
+
+
+def of_approval(approval: Approval, url: str, session_id: str, *, waited: float | None = None) -> PolicyRefusal:
+    """A human was asked and has not said yes: pending, denied, expired or withdrawn."""
+    rules = ", ".join(approval.rules)
+    by = f" by {approval.decided_by}" if approval.decided_by else ""
+    why = f": {approval.comment}" if approval.comment else ""
+    hint = None
+    pending = approval.state in (ApprovalState.PENDING, ApprovalState.APPROVED)
+    match approval.state:
+        case ApprovalState.PENDING | ApprovalState.APPROVED:
+            message = f"rule {rules} wants a human to approve this; approval {approval.id} is pending"
+            hint = f"Ask an approver to decide at {url}; a retry of the same task finds the grant."
+        case ApprovalState.DENIED:
+            message = f"approval {approval.id} was denied{by}{why}"
+        case ApprovalState.EXPIRED:
+            message = f"approval {approval.id} expired before anybody decided"
+            hint = "Run it again to ask again."
+        case ApprovalState.WITHDRAWN:
+            after = f" after {waited:.0f} s" if waited is not None else ""
+            message = f"nobody decided{after}: approval {approval.id} is withdrawn"
+            hint = "Run it again to ask again, or connect with `taskgate.wait=refuse` to wait without a connection."
+    return PolicyRefusal(
+        f"taskgate: {message}",
+        rules=tuple(RuleMatch(rule, "approve") for rule in approval.rules),
+        detail=_detail(
+            rule=approval.rules, session=session_id, approval=approval.id, state=str(approval.state), url=url
+        ),
+        hint=hint,
+        approval_id=approval.id,
+        approval_url=url,
+        pending=pending,
+    )
+
+
+def stream_needs_permission(rules: tuple[RuleMatch, ...], session_id: str) -> PolicyRefusal:
+    """An approver cannot see what is streamed after the decision, so a rule has to allow streams in so many words."""
+    names = ", ".join(match.rule for match in rules if match.verdict == "approve")
+    return PolicyRefusal(
+        f"taskgate: refused: rule {names} wants a human to approve this, and nobody can approve data they do not see",
+        rules=rules,
+        detail=_detail(rule=names, session=session_id),
+        hint="The rule may say `streams: allow`; or send the data as INSERT statements.",
+    )

@@ -1,0 +1,25 @@
+"""The demo's database on a real server: the roles hold what they should and nothing more."""
+
+import asyncpg
+import pytest
+
+from taskgate.demo import data
+from taskgate.demo.postgres_server import PostgresServer
+
+
+async def test_roles_and_rows(postgres18: PostgresServer) -> None:
+    await data.fill(postgres18, "app-password", "catalog-password", customer_count=20, order_count=50)
+    app = await asyncpg.connect(postgres18.dsn(data.DATABASE, data.APP_ROLE, "app-password"))
+    try:
+        assert await app.fetchval("select count(*) from public.customers") == 20
+        assert await app.fetchval("select count(*) from public.orders") == 50
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await app.execute("drop table public.orders")
+    finally:
+        await app.close()
+    reader = await asyncpg.connect(postgres18.dsn(data.DATABASE, data.CATALOG_ROLE, "catalog-password"))
+    try:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await reader.fetch("select * from public.customers")
+    finally:
+        await reader.close()
