@@ -20,11 +20,11 @@ CATALOG_ROLE = "taskgate_catalog"
 
 _FIRST = (
     "Ada Alan Barbara Claude Donald Edsger Frances Grace Hedy Joan Katherine Ken Leslie Margaret Niklaus Radia".split()
-)  # noqa: SIM905
+)
 _LAST = (
     "Allen Bartik Clarke Dijkstra Engelbart Floyd Goldberg Hopper Iverson Johnson Knuth Lamarr Milner Perlman".split()
-)  # noqa: SIM905
-_CITIES = "Amsterdam Berlin Lisbon London Madrid Oslo Paris Prague Rome Vienna".split()  # noqa: SIM905
+)
+_CITIES = "Amsterdam Berlin Lisbon London Madrid Oslo Paris Prague Rome Vienna".split()
 _STATUSES = ["open", "paid", "shipped", "cancelled"]
 
 _SCHEMA = """
