@@ -1,0 +1,74 @@
+"""The light SDK of the control API: httpx and pydantic only, so that a worker installs nothing of the gateway.
+
+from taskgate.client import Client, TaskClaim
+
+with Client("https://gateway:8443") as gateway:   # key from TASKGATE_API_KEY or TASKGATE_API_KEY_FILE
+    approval = gateway.wait_for_approval("apr_…", timeout=600)
+"""
+
+from taskgate.client.asynchronous import AsyncClient
+from taskgate.client.calls import SessionFilter
+from taskgate.client.connection import ConnectionSettings, ConnectionSettingsError
+from taskgate.client.errors import (
+    Conflict,
+    InvalidRequest,
+    NotAuthenticated,
+    NotFound,
+    NotPermitted,
+    RequestFault,
+    ServerError,
+    ServiceFault,
+    StillPending,
+    TaskgateApiError,
+    TooManyRequests,
+    Unavailable,
+    UnexpectedAnswer,
+    Unreachable,
+)
+from taskgate.client.models import (
+    ApiKeyRequest,
+    Approval,
+    CredentialRequest,
+    ExplainPrincipal,
+    ExplainRequest,
+    IssuedCredential,
+    Problem,
+    Record,
+    Session,
+    Target,
+    TaskClaim,
+)
+from taskgate.client.sync import Client
+
+__all__ = [
+    "ApiKeyRequest",
+    "Approval",
+    "AsyncClient",
+    "Client",
+    "Conflict",
+    "ConnectionSettings",
+    "ConnectionSettingsError",
+    "CredentialRequest",
+    "ExplainPrincipal",
+    "ExplainRequest",
+    "InvalidRequest",
+    "IssuedCredential",
+    "NotAuthenticated",
+    "NotFound",
+    "NotPermitted",
+    "Problem",
+    "Record",
+    "RequestFault",
+    "ServerError",
+    "ServiceFault",
+    "Session",
+    "SessionFilter",
+    "StillPending",
+    "Target",
+    "TaskClaim",
+    "TaskgateApiError",
+    "TooManyRequests",
+    "Unavailable",
+    "UnexpectedAnswer",
+    "Unreachable",
+]

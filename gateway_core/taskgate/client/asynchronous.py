@@ -1,0 +1,280 @@
+"""The asynchronous client: the same methods as the synchronous one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from taskgate.client import calls, models
+from taskgate.client.calls import SessionFilter
+from taskgate.client.connection import USER_AGENT, ConnectionSettings
+from taskgate.client.errors import StillPending
+from taskgate.client.exchange import Call, Result, check, retry_after, unreachable
+from taskgate.domain import ApprovalState
+
+
+class AsyncClient:
+    """The control API for asynchronous code; bound to one event loop. Methods, errors and settings as of `Client`.
+
+    async with AsyncClient() as gateway:
+        approval = await gateway.wait_for_approval("apr_…", timeout=600)
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        api_key: str | None = None,
+        *,
+        ca_file: str | None = None,
+        allow_plain_http: bool | None = None,
+        timeout: float = 10.0,
+        tries: int = 4,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        settings = ConnectionSettings.resolve(url, api_key, ca_file=ca_file, allow_plain_http=allow_plain_http)
+        self.url = settings.url
+        self._timeout = timeout
+        self._tries = max(1, tries)
+        self._http = httpx.AsyncClient(
+            base_url=settings.url,
+            auth=settings.auth,
+            timeout=timeout,
+            headers={"User-Agent": USER_AGENT, "Accept": "application/json"},
+            verify=settings.verify(),
+            transport=transport,
+        )
+
+    def __repr__(self) -> str:
+        return f"AsyncClient({self.url!r})"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def _send(self, call: Call[Result]) -> Result:
+        async with self._answer(call) as response:
+            await response.aread()
+            check(response)
+            return call.parse(response)
+
+    @asynccontextmanager
+    async def _answer(self, call: Call[Result]) -> AsyncIterator[httpx.Response]:
+        """The answer to `call`, its body not yet read, after as many tries as it takes and may take."""
+        request = self._http.build_request(
+            call.method,
+            call.path,
+            params=call.query,
+            content=call.content(),
+            headers=call.headers(),
+            timeout=httpx.Timeout(self._timeout, read=self._timeout + call.patience),
+        )
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                response = await self._http.send(request, stream=True)
+            except httpx.HTTPError as error:
+                pause = retry_after(call, attempt, error) if attempt < self._tries else None
+                if pause is None:
+                    raise unreachable(error, self.url) from error
+            else:
+                pause = retry_after(call, attempt, response) if attempt < self._tries else None
+                if pause is None:
+                    break
+                await response.aclose()
+            await asyncio.sleep(pause)
+        try:
+            yield response
+        except httpx.HTTPError as error:
+            raise unreachable(error, self.url) from error
+        finally:
+            await response.aclose()
+
+    async def _pages(self, page: Callable[[str | None], Call[models.Page[models.Item]]]) -> AsyncIterator[models.Item]:
+        cursor: str | None = None
+        while True:
+            answer = await self._send(page(cursor))
+            for item in answer.items:
+                yield item
+            cursor = answer.next_cursor
+            if cursor is None:
+                return
+
+    # --- who asks, is it up --------------------------------------------------------------------------------------
+
+    async def whoami(self) -> models.WhoAmI:
+        return await self._send(calls.whoami())
+
+    async def readiness(self) -> models.Readiness:
+        """Raises Unavailable (with the failing checks in `problem`) while the gateway is not ready."""
+        return await self._send(calls.readiness())
+
+    # --- targets and credentials ---------------------------------------------------------------------------------
+
+    def targets(self) -> AsyncIterator[models.Target]:
+        return self._pages(lambda cursor: calls.targets(cursor, None))
+
+    async def target(self, name: str) -> models.Target:
+        return await self._send(calls.target(name))
+
+    async def issue_credential(
+        self, target: str, *, ttl: float | None = None, principal: models.TaskClaim | None = None
+    ) -> models.IssuedCredential:
+        """A credential for a task attempt, or without `principal` for the holder of the key. `ttl` in seconds."""
+        return await self._send(
+            calls.issue_credential(models.CredentialRequest(target=target, ttl=ttl, principal=principal))
+        )
+
+    def credentials(
+        self, *, target: str | None = None, attempt: str | None = None, live: bool | None = None
+    ) -> AsyncIterator[models.Credential]:
+        """Newest first. `live`: neither expired nor revoked."""
+        return self._pages(lambda cursor: calls.credentials(cursor, None, target=target, attempt=attempt, live=live))
+
+    async def credential(self, credential_id: str) -> models.Credential:
+        return await self._send(calls.credential(credential_id))
+
+    async def revoke_credential(self, credential_id: str, reason: str = "") -> models.Credential:
+        """Its live sessions end within a second. Revoking twice is no error."""
+        return await self._send(calls.revoke_credential(credential_id, reason))
+
+    # --- approvals -----------------------------------------------------------------------------------------------
+
+    def approvals(
+        self,
+        *,
+        state: Sequence[str] = (),
+        target: str | None = None,
+        dag_id: str | None = None,
+        run_id: str | None = None,
+        task_id: str | None = None,
+        session: str | None = None,
+        mine: bool | None = None,
+    ) -> AsyncIterator[models.Approval]:
+        """Newest first. `mine`: only those the asking key may decide."""
+        return self._pages(
+            lambda cursor: calls.approvals(
+                cursor,
+                None,
+                state=state,
+                target=target,
+                dag_id=dag_id,
+                run_id=run_id,
+                task_id=task_id,
+                session=session,
+                mine=mine,
+            )
+        )
+
+    async def approval(self, approval_id: str, *, wait: float = 0.0) -> models.Approval:
+        """With `wait`, answers as soon as it is no longer pending, or after that many seconds (at most 60)."""
+        return await self._send(calls.approval(approval_id, wait))
+
+    async def wait_for_approval(
+        self,
+        approval_id: str,
+        timeout: float | None = None,  # noqa: ASYNC109  ends in StillPending, and bounds the server's side of the wait
+    ) -> models.Approval:
+        """The approval once it is decided, expired or withdrawn. Raises StillPending after `timeout` seconds."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = calls.LONGEST_WAIT if deadline is None else max(0.0, deadline - time.monotonic())
+            started = time.monotonic()
+            approval = await self.approval(approval_id, wait=min(left, calls.LONGEST_WAIT))
+            if approval.state is not ApprovalState.PENDING:
+                return approval
+            if deadline is not None and time.monotonic() >= deadline:
+                raise StillPending(f"nobody has decided {approval_id} yet")
+            if time.monotonic() - started < 1.0:  # a server that does not hold the poll must not be hammered
+                await asyncio.sleep(1.0)
+
+    async def approval_parameters(self, approval_id: str) -> models.ApprovalParameters:
+        """The bound parameters, for those entitled to decide; that they were looked at is recorded."""
+        return await self._send(calls.approval_parameters(approval_id))
+
+    async def approve(self, approval_id: str, comment: str | None = None) -> models.Approval:
+        return await self._send(calls.decide(approval_id, True, comment))
+
+    async def deny(self, approval_id: str, comment: str | None = None) -> models.Approval:
+        return await self._send(calls.decide(approval_id, False, comment))
+
+    async def withdraw_approval(self, approval_id: str, reason: str = "") -> models.Approval:
+        return await self._send(calls.withdraw_approval(approval_id, reason))
+
+    # --- sessions ------------------------------------------------------------------------------------------------
+
+    def sessions(self, chosen: SessionFilter | None = None) -> AsyncIterator[models.Session]:
+        """Newest first."""
+        return self._pages(lambda cursor: calls.sessions(cursor, None, chosen or SessionFilter()))
+
+    async def session(self, session_id: str) -> models.Session:
+        return await self._send(calls.session(session_id))
+
+    def records(self, session_id: str) -> AsyncIterator[models.Record]:
+        """In the order they happened."""
+        return self._pages(lambda cursor: calls.records(session_id, cursor, None))
+
+    async def verification(self, session_id: str) -> models.Verification:
+        return await self._send(calls.verification(session_id))
+
+    async def live_sessions(self) -> list[models.LiveSession]:
+        return (await self._send(calls.live_sessions())).items
+
+    async def kill_session(self, session_id: str, reason: str = "") -> None:
+        """Both sides are closed within a second, whichever process holds the session."""
+        await self._send(calls.kill_session(session_id, reason))
+
+    async def export(
+        self, destination: Path, *, sessions: Sequence[str] = (), chosen: SessionFilter | None = None
+    ) -> int:
+        """Writes a bundle (zip) that `taskgate verify` reads offline; returns its bytes.
+        Only its owner may read the file; never leaves half of one."""
+        partial = destination.with_name(destination.name + ".partial")
+        written = 0
+        partial.touch(mode=0o600)
+        try:
+            async with self._answer(calls.export(sessions, chosen or SessionFilter())) as response:
+                if not response.is_success:
+                    await response.aread()
+                check(response)
+                with partial.open("wb") as file:
+                    async for chunk in response.aiter_bytes():
+                        written += file.write(chunk)
+            partial.replace(destination)
+        finally:
+            partial.unlink(missing_ok=True)
+        return written
+
+    # --- policy and API keys -------------------------------------------------------------------------------------
+
+    async def policy(self) -> models.PolicyStatus:
+        return await self._send(calls.policy())
+
+    async def policy_sources(self) -> models.PolicySources:
+        return await self._send(calls.policy_sources())
+
+    async def explain(self, request: models.ExplainRequest) -> models.Explanation:
+        return await self._send(calls.explain(request))
+
+    def api_keys(self) -> AsyncIterator[models.ApiKey]:
+        return self._pages(lambda cursor: calls.api_keys(cursor, None))
+
+    async def create_api_key(self, request: models.ApiKeyRequest) -> models.CreatedApiKey:
+        return await self._send(calls.create_api_key(request))
+
+    async def revoke_api_key(self, key_id: str, reason: str = "") -> models.ApiKey:
+        return await self._send(calls.revoke_api_key(key_id, reason))

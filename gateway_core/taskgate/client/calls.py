@@ -1,0 +1,225 @@
+"""Every call of the control API, one function each: the sync and the async client are two ways to send these."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import quote
+
+import httpx
+from pydantic import BaseModel
+
+from taskgate.client import models
+from taskgate.client.exchange import Call, as_model, nothing
+
+LONGEST_WAIT = 60.0
+"""Seconds one long poll may take; the server's bound too."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFilter:
+    """Which sessions. Everything given must hold; `attempt` is the orchestrator's id of a try, `principal` a name
+    (`dag_id.task_id` of a task), `effect` one such as `sql.delete`, the times bound when a session was opened."""
+
+    source: str | None = None
+    dag_id: str | None = None
+    run_id: str | None = None
+    task_id: str | None = None
+    map_index: int | None = None
+    attempt: str | None = None
+    target: str | None = None
+    principal: str | None = None
+    effect: str | None = None
+    state: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+def _query(**given: object) -> dict[str, str | int | float | list[str]]:
+    query: dict[str, str | int | float | list[str]] = {}
+    for name, value in given.items():
+        if value is None or value == [] or value == ():
+            continue
+        if isinstance(value, bool):
+            query[name] = "true" if value else "false"
+        elif isinstance(value, datetime):
+            query[name] = value.isoformat()
+        elif isinstance(value, (list, tuple)):
+            query[name] = [str(item) for item in value]
+        elif isinstance(value, (int, float)):
+            query[name] = value
+        else:
+            query[name] = str(value)
+    return query
+
+
+def _part(value: str) -> str:
+    """One path segment; an empty or dotted one would name another resource."""
+    if value in ("", ".", ".."):
+        raise ValueError(f"not an identifier: {value!r}")
+    return quote(value, safe="")
+
+
+def _get(path: str, answer: type[models.Item], **query: object) -> Call[models.Item]:
+    return Call("GET", path, as_model(answer), query=_query(**query), idempotent=True)
+
+
+def _post(path: str, answer: type[models.Item], body: BaseModel, *, idempotent: bool) -> Call[models.Item]:
+    return Call("POST", path, as_model(answer), body=body, idempotent=idempotent)
+
+
+def whoami() -> Call[models.WhoAmI]:
+    return _get("/v1/whoami", models.WhoAmI)
+
+
+def readiness() -> Call[models.Readiness]:
+    return _get("/readyz", models.Readiness)
+
+
+# --- targets and credentials -------------------------------------------------------------------------------------
+
+
+def targets(cursor: str | None, limit: int | None) -> Call[models.Page[models.Target]]:
+    return _get("/v1/targets", models.Page[models.Target], cursor=cursor, limit=limit)
+
+
+def target(name: str) -> Call[models.Target]:
+    return _get(f"/v1/targets/{_part(name)}", models.Target)
+
+
+def issue_credential(request: models.CredentialRequest) -> Call[models.IssuedCredential]:
+    return _post("/v1/credentials", models.IssuedCredential, request, idempotent=False)
+
+
+def credentials(
+    cursor: str | None, limit: int | None, *, target: str | None, attempt: str | None, live: bool | None
+) -> Call[models.Page[models.Credential]]:
+    page = models.Page[models.Credential]
+    return _get("/v1/credentials", page, cursor=cursor, limit=limit, target=target, attempt=attempt, live=live)
+
+
+def credential(credential_id: str) -> Call[models.Credential]:
+    return _get(f"/v1/credentials/{_part(credential_id)}", models.Credential)
+
+
+def revoke_credential(credential_id: str, reason: str) -> Call[models.Credential]:
+    path = f"/v1/credentials/{_part(credential_id)}/revoke"
+    return _post(path, models.Credential, models.Reason(reason=reason), idempotent=True)
+
+
+# --- approvals ---------------------------------------------------------------------------------------------------
+
+
+def approvals(
+    cursor: str | None,
+    limit: int | None,
+    *,
+    state: Sequence[str] = (),
+    target: str | None = None,
+    dag_id: str | None = None,
+    run_id: str | None = None,
+    task_id: str | None = None,
+    session: str | None = None,
+    mine: bool | None = None,
+) -> Call[models.Page[models.Approval]]:
+    return _get(
+        "/v1/approvals",
+        models.Page[models.Approval],
+        cursor=cursor,
+        limit=limit,
+        state=list(state),
+        target=target,
+        dag_id=dag_id,
+        run_id=run_id,
+        task_id=task_id,
+        session=session,
+        mine=mine,
+    )
+
+
+def approval(approval_id: str, wait: float) -> Call[models.Approval]:
+    wait = max(0.0, min(wait, LONGEST_WAIT))
+    query = _query(wait=wait) if wait else {}
+    path = f"/v1/approvals/{_part(approval_id)}"
+    return Call("GET", path, as_model(models.Approval), query=query, idempotent=True, patience=wait)
+
+
+def approval_parameters(approval_id: str) -> Call[models.ApprovalParameters]:
+    return _get(f"/v1/approvals/{_part(approval_id)}/parameters", models.ApprovalParameters)
+
+
+def decide(approval_id: str, approve: bool, comment: str | None) -> Call[models.Approval]:
+    path = f"/v1/approvals/{_part(approval_id)}/decision"
+    return _post(path, models.Approval, models.Decision(approve=approve, comment=comment), idempotent=False)
+
+
+def withdraw_approval(approval_id: str, reason: str) -> Call[models.Approval]:
+    path = f"/v1/approvals/{_part(approval_id)}/withdraw"
+    return _post(path, models.Approval, models.Reason(reason=reason), idempotent=True)
+
+
+# --- sessions ----------------------------------------------------------------------------------------------------
+
+
+def sessions(cursor: str | None, limit: int | None, chosen: SessionFilter) -> Call[models.Page[models.Session]]:
+    query = {name: getattr(chosen, name) for name in SessionFilter.__slots__}
+    return _get("/v1/sessions", models.Page[models.Session], cursor=cursor, limit=limit, **query)
+
+
+def session(session_id: str) -> Call[models.Session]:
+    return _get(f"/v1/sessions/{_part(session_id)}", models.Session)
+
+
+def records(session_id: str, cursor: str | None, limit: int | None) -> Call[models.Page[models.Record]]:
+    path = f"/v1/sessions/{_part(session_id)}/records"
+    return _get(path, models.Page[models.Record], cursor=cursor, limit=limit)
+
+
+def verification(session_id: str) -> Call[models.Verification]:
+    call = _get(f"/v1/sessions/{_part(session_id)}/verification", models.Verification)
+    return Call(call.method, call.path, call.parse, idempotent=True, patience=50.0)
+
+
+def live_sessions() -> Call[models.Page[models.LiveSession]]:
+    return _get("/v1/live-sessions", models.Page[models.LiveSession])
+
+
+def kill_session(session_id: str, reason: str) -> Call[None]:
+    path = f"/v1/sessions/{_part(session_id)}/kill"
+    return Call("POST", path, nothing, body=models.Reason(reason=reason), idempotent=True)
+
+
+def export(session_ids: Sequence[str], chosen: SessionFilter) -> Call[httpx.Response]:
+    """A bundle (zip) of these sessions, or of all that the filter finds. Streamed by the client, never held whole."""
+    query = {name: getattr(chosen, name) for name in SessionFilter.__slots__}
+    given = _query(session=list(session_ids), **query)
+    return Call("GET", "/v1/export", lambda response: response, query=given, patience=50.0)
+
+
+# --- policy and API keys -----------------------------------------------------------------------------------------
+
+
+def policy() -> Call[models.PolicyStatus]:
+    return _get("/v1/policy", models.PolicyStatus)
+
+
+def policy_sources() -> Call[models.PolicySources]:
+    return _get("/v1/policy/sources", models.PolicySources)
+
+
+def explain(request: models.ExplainRequest) -> Call[models.Explanation]:
+    return _post("/v1/policy/explain", models.Explanation, request, idempotent=True)
+
+
+def api_keys(cursor: str | None, limit: int | None) -> Call[models.Page[models.ApiKey]]:
+    return _get("/v1/api-keys", models.Page[models.ApiKey], cursor=cursor, limit=limit)
+
+
+def create_api_key(request: models.ApiKeyRequest) -> Call[models.CreatedApiKey]:
+    return _post("/v1/api-keys", models.CreatedApiKey, request, idempotent=False)
+
+
+def revoke_api_key(key_id: str, reason: str) -> Call[models.ApiKey]:
+    path = f"/v1/api-keys/{_part(key_id)}/revoke"
+    return _post(path, models.ApiKey, models.Reason(reason=reason), idempotent=True)

@@ -1,0 +1,72 @@
+"""The policy in force, and what it says."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from taskgate.client.models.approvals import ApprovalTerms
+from taskgate.client.models.base import Answer, AttributeValue, Name, Request
+from taskgate.domain import Assurance, PrincipalKind, Verdict
+
+
+class PolicyStatus(Answer):
+    """The policy in force. `problem` says what is wrong with the newest files when they could not be loaded: then the
+    last good set stays in force."""
+
+    version: str
+    files: list[str]
+    rules: int | None = None
+    problem: str | None = None
+
+
+class PolicySource(Answer):
+    path: str
+    text: str
+
+
+class PolicySources(Answer):
+    version: str
+    sources: list[PolicySource]
+
+
+class ExplainPrincipal(Request):
+    """Whose decision to explain. Nothing is issued or run."""
+
+    kind: PrincipalKind = PrincipalKind.TASK
+    source: Name
+    name: Name | None = None
+    assurance: Assurance = Assurance.VERIFIED
+    dag_id: Name | None = None
+    run_id: Name = "explain"
+    task_id: Name | None = None
+    map_index: int = Field(default=-1, ge=-1)
+    try_number: int = Field(default=1, ge=1)
+    attributes: dict[Name, AttributeValue] = Field(default_factory=dict, max_length=64)
+
+
+class ExplainRequest(Request):
+    target: Name
+    text: str = Field(max_length=1 << 20)
+    principal: ExplainPrincipal
+    search_path: str | None = Field(default=None, max_length=1000)
+
+
+class RuleMatch(Answer):
+    rule: str
+    verdict: str
+    reason: str | None = None
+
+
+class Explanation(Answer):
+    """What policy says to one action, and why. `pairs` are the effects found; `uncovered` those no rule allows."""
+
+    verdict: Verdict
+    reason: str | None = None
+    policy_version: str
+    complete: bool
+    pairs: list[str]
+    notes: list[str] = Field(default_factory=list)
+    matches: list[RuleMatch]
+    uncovered: list[str] = Field(default_factory=list)
+    terms: ApprovalTerms | None = None
+    masks: list[str] = Field(default_factory=list)

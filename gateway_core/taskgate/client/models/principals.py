@@ -1,0 +1,78 @@
+"""Who acts, who asks, and the keys of those who ask."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field, SecretStr, field_serializer
+
+from taskgate.client.models.base import Answer, AttributeValue, Name, Request
+from taskgate.domain import Assurance, PrincipalKind
+
+
+class TaskKey(Answer):
+    source: str
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int = -1
+
+
+class Attempt(Answer):
+    id: str
+    task: TaskKey
+    try_number: int = 1
+
+
+class Principal(Answer):
+    """Who acts. `assurance` says how well the gateway knows it, `verified_by` through what."""
+
+    kind: PrincipalKind
+    name: str
+    source: str
+    assurance: Assurance
+    verified_by: str
+    attributes: dict[str, AttributeValue] = Field(default_factory=dict)
+    attempt: Attempt | None = None
+
+
+class WhoAmI(Answer):
+    """The key that asks, and what it may do."""
+
+    id: str
+    kind: Literal["user", "service"]
+    name: str
+    groups: list[str]
+    scopes: list[str]
+    expires_at: datetime | None = None
+
+
+class ApiKeyRequest(Request):
+    kind: Literal["user", "service"]
+    name: Name
+    scopes: list[Name] = Field(max_length=64)
+    groups: list[Name] = Field(default_factory=list, max_length=256)
+
+
+class ApiKey(Answer):
+    id: str
+    kind: Literal["user", "service"]
+    name: str
+    scopes: list[str]
+    groups: list[str]
+    created_at: datetime
+    last_used_at: datetime | None = None
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+
+class CreatedApiKey(Answer):
+    """A new key, with its secret for the only time (`secret.get_secret_value()`)."""
+
+    key: ApiKey
+    secret: SecretStr
+
+    @field_serializer("secret", when_used="json")
+    def _reveal(self, value: SecretStr) -> str:
+        return value.get_secret_value()
