@@ -49,10 +49,15 @@ class WhoAmI(Answer):
 
 
 class ApiKeyRequest(Request):
+    """A new key. `aliases` are other names of the same person (an Airflow user name, an e-mail address): none of them
+    may approve what another asked for. `expires_in` in seconds; without it the key lives until it is revoked."""
+
     kind: Literal["user", "service"]
     name: Name
     scopes: list[Name] = Field(max_length=64)
     groups: list[Name] = Field(default_factory=list, max_length=256)
+    aliases: list[Name] = Field(default_factory=list, max_length=64)
+    expires_in: float | None = Field(default=None, gt=0, le=10 * 365 * 86400, allow_inf_nan=False)
 
 
 class ApiKey(Answer):
@@ -61,7 +66,9 @@ class ApiKey(Answer):
     name: str
     scopes: list[str]
     groups: list[str]
+    aliases: list[str] = Field(default_factory=list)
     created_at: datetime
+    created_by: str | None = None
     last_used_at: datetime | None = None
     expires_at: datetime | None = None
     revoked_at: datetime | None = None

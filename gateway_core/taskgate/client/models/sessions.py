@@ -13,25 +13,24 @@ from taskgate.client.models.principals import Principal
 
 class Session(Answer):
     """One connection through the gateway, as the index knows it. `state` is `open`, `closed`, or `lost` where the
-    process that held it ended without saying so."""
+    process that held it is gone without having said so. `effects` are pairs such as `sql.select public.orders`."""
 
     id: str
     principal: Principal
     target: str
     protocol: str
+    process_id: str | None = None
     credential_id: str | None = None
     client_address: str | None = None
+    policy_version: str | None = None
     state: str
     opened_at: datetime
     closed_at: datetime | None = None
-    close_reason: str | None = None
+    closed_reason: str | None = None
     actions: int = 0
-    denied: int = 0
-    approvals: int = 0
+    refused: int = 0
     rows: int = 0
-    bytes_to_client: int = 0
     masked: int = 0
-    errors: int = 0
     effects: list[str] = Field(default_factory=list)
 
 
