@@ -1,0 +1,67 @@
+"""How this Airflow reaches Taskgate's control API: configuration of the process, never of a DAG."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from taskgate.client import AsyncClient, Client
+
+
+class NotConfigured(Exception):
+    """Nothing says where Taskgate is or with which key to ask. Says what to set."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayAccess:
+    """Where the control API is and which file holds the service key. The key is read when a client is made, so that a
+    rotated key is picked up and no object of ours keeps it."""
+
+    url: str
+    api_key_file: str
+    ca_file: str | None = None
+    timeout: float = 10.0
+
+    @classmethod
+    def of(cls, options: dict[str, Any]) -> GatewayAccess:
+        """From the secrets backend's keyword arguments or `[taskgate]`. Raises NotConfigured."""
+        missing = [name for name in ("url", "api_key_file") if not options.get(name)]
+        if missing:
+            raise NotConfigured(f"Taskgate is not configured: {' and '.join(missing)} missing")
+        return cls(
+            str(options["url"]),
+            str(options["api_key_file"]),
+            str(options["ca_file"]) if options.get("ca_file") else None,
+            float(options.get("timeout") or 10.0),
+        )
+
+    @classmethod
+    def from_airflow(cls) -> GatewayAccess:
+        """`[taskgate]` of airflow.cfg, and where that is silent what the secrets backend uses. Raises NotConfigured."""
+        from taskgate_airflow.compat import configured, secrets_backends
+        from taskgate_airflow.secrets import TaskgateSecretsBackend
+
+        options: dict[str, Any] = {}
+        for backend in secrets_backends():
+            if isinstance(backend, TaskgateSecretsBackend) and backend.access is not None:
+                options = asdict(backend.access)
+        for name in ("url", "api_key_file", "ca_file"):
+            if value := configured("taskgate", name):
+                options[name] = value
+        return cls.of(options)
+
+    def client(self) -> Client:
+        return Client(self.url, self._key(), ca_file=self.ca_file, timeout=self.timeout)
+
+    def async_client(self) -> AsyncClient:
+        return AsyncClient(self.url, self._key(), ca_file=self.ca_file, timeout=self.timeout)
+
+    def _key(self) -> str:
+        try:
+            key = Path(self.api_key_file).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise NotConfigured(f"cannot read Taskgate's API key from {self.api_key_file}") from error
+        if not key:
+            raise NotConfigured(f"{self.api_key_file} is empty: it must hold Taskgate's API key")
+        return key

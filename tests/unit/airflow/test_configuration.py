@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taskgate_airflow.configuration import GatewayAccess, NotConfigured
+from tests.e2e.control_api_stand_in import ControlApiServer
+
+
+@pytest.fixture(autouse=True)
+def fresh_backends() -> Iterator[None]:
+    from airflow.sdk.configuration import clear_secrets_backends_cache
+
+    clear_secrets_backends_cache()
+    yield
+    clear_secrets_backends_cache()
+
+
+@pytest.fixture
+def configured_backend(backend_kwargs: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__WORKERS__SECRETS_BACKEND", "taskgate_airflow.secrets.TaskgateSecretsBackend")
+    monkeypatch.setenv("AIRFLOW__WORKERS__SECRETS_BACKEND_KWARGS", json.dumps(backend_kwargs))
+
+
+@pytest.mark.usefixtures("configured_backend")
+def test_the_secrets_backends_address_and_key_serve_triggers_and_sensors(
+    control_api: ControlApiServer, api_key_file: Path
+) -> None:
+    access = GatewayAccess.from_airflow()
+    assert (access.url, access.api_key_file) == (control_api.url, str(api_key_file))
+    with access.client() as client:
+        assert client.whoami().name == "demo-airflow"
+
+
+@pytest.mark.usefixtures("configured_backend")
+def test_the_taskgate_section_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__TASKGATE__URL", "https://taskgate.example")
+    assert GatewayAccess.from_airflow().url == "https://taskgate.example"
+
+
+def test_the_taskgate_section_is_enough(monkeypatch: pytest.MonkeyPatch, api_key_file: Path) -> None:
+    monkeypatch.setenv("AIRFLOW__TASKGATE__URL", "https://taskgate.example")
+    monkeypatch.setenv("AIRFLOW__TASKGATE__API_KEY_FILE", str(api_key_file))
+    assert GatewayAccess.from_airflow() == GatewayAccess("https://taskgate.example", str(api_key_file))
+
+
+def test_nothing_configured_says_what_to_set() -> None:
+    with pytest.raises(NotConfigured, match="url and api_key_file missing"):
+        GatewayAccess.from_airflow()
+
+
+def test_an_empty_key_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("\n")
+    with pytest.raises(NotConfigured, match="is empty"):
+        GatewayAccess("http://127.0.0.1:1", str(tmp_path / "key")).client()
