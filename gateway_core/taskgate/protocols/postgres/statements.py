@@ -1,0 +1,103 @@
+"""Texts and what they do: analysed once, shared by every session that sends the same text in the same surroundings."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from taskgate.domain import Action, Environment, Facts
+
+if TYPE_CHECKING:
+    from taskgate.sql.catalog import Catalog
+    from taskgate.sql.names import SessionNames
+
+PROTOCOL = "postgres"
+# Effects after which settings, names or the role may be other ones than before.
+_UNSETTLING = frozenset({"sql.set", "sql.do", "sql.call", "sql.unknown", "sql.session"})
+_BEGINS = frozenset({"BEGIN", "START TRANSACTION"})
+
+
+class Analyze(Protocol):
+    """`taskgate.sql.postgres.analyze`."""
+
+    def __call__(
+        self, text: str, catalog: Catalog, search_path: Sequence[str], names: SessionNames | None
+    ) -> tuple[Facts, ...]: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Surroundings:
+    """What besides the text decides what it means. Replaced as a whole; statements remember which one they belong to."""
+
+    environment: Environment
+    search_path: tuple[str, ...]
+    catalog: Catalog
+
+
+@dataclass(slots=True, eq=False)
+class Statement:
+    """One text, analysed. `action` is judged when it executes, `preparing` when it is only parsed."""
+
+    surroundings: Surroundings
+    action: Action
+    preparing: Action = field(init=False)
+    facts: tuple[Facts, ...] = field(init=False)
+    unsettling: bool = field(init=False)
+    transaction_control: bool = field(init=False)
+    begins: bool = field(init=False)
+    copies_in: bool = field(init=False)
+    changes_catalog: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        action = self.action
+        self.facts = action.facts
+        effects = frozenset(pair.effect for facts in self.facts for pair in facts.pairs)
+        self.preparing = Action(
+            protocol=action.protocol,
+            text=action.text,
+            facts=action.facts,
+            environment=action.environment,
+            parameters=None,
+            parameter_types=action.parameter_types,
+            executes=False,
+            streams=action.streams,
+        )
+        self.unsettling = bool(effects & _UNSETTLING) or not action.complete
+        self.transaction_control = "sql.transaction" in effects
+        self.begins = len(self.facts) == 1 and self.facts[0].tag in _BEGINS
+        self.copies_in = "sql.copy_in" in effects
+        self.changes_catalog = "sql.ddl" in effects or "sql.dcl" in effects or not action.complete
+
+
+class Analyst:
+    """Analyses texts, and remembers. One a listener; bounded, least recently used goes first."""
+
+    def __init__(self, analyze: Analyze, *, capacity: int = 4096, most_text: int = 64 * 1024) -> None:
+        self._analyze = analyze
+        self._capacity = capacity
+        self._most_text = most_text
+        self._kept: OrderedDict[tuple[object, ...], Statement] = OrderedDict()
+
+    def statement(
+        self, text: str, types: tuple[int, ...], surroundings: Surroundings, names: SessionNames | None, target: str
+    ) -> Statement:
+        """Raises what the analysis raises: SyntaxFault and its kin, all of which refuse the statement only."""
+        environment = surroundings.environment
+        key = (target, text, types, environment)
+        statement = self._kept.get(key)
+        if statement is not None and statement.surroundings.catalog is surroundings.catalog:
+            self._kept.move_to_end(key)
+            return statement
+        facts = self._analyze(text, surroundings.catalog, surroundings.search_path, names)
+        streams = any(pair.effect == "sql.copy_in" for each in facts for pair in each.pairs)
+        action = Action(
+            PROTOCOL, text, facts, environment, parameters=(), parameter_types=types, streams=streams
+        )
+        statement = Statement(surroundings, action)
+        if len(text) <= self._most_text and not any(each.session_objects for each in facts):
+            self._kept[key] = statement
+            if len(self._kept) > self._capacity:
+                self._kept.popitem(last=False)
+        return statement
