@@ -1,0 +1,158 @@
+"""Short-lived credentials: what a task gets instead of the target's own password.
+
+The user name is `tg_…`, the password 256 random bits; as a bearer token they are `tg_….<secret>`. Only verifiers are
+stored. A credential is for one (principal, target) and ends at its expiry, its revocation, or the attempt's end,
+whichever comes first. Times are the database's clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, insert, select, update
+
+from taskgate.domain import Credential, Principal
+from taskgate.errors import ClientFault
+from taskgate.identity.secret_tokens import matches, new_secret, scram_verifier, secret_hash, split_token
+from taskgate.store.clock import database_time
+from taskgate.store.database import Database
+from taskgate.store.ids import IdPrefix, is_id, new_id
+from taskgate.store.pages import Page, page
+from taskgate.store.principals import principal_from_json, principal_to_json
+from taskgate.store.signals import SignalKind, Signals
+from taskgate.store.tables import credentials
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialFilter:
+    """What `search` returns; every given field must match. `principal` is `str(principal)`."""
+
+    target: str | None = None
+    principal: str | None = None
+    owner_key: str | None = None
+    attempt_id: str | None = None
+    live: bool = False
+
+
+def credential_is_live() -> ColumnElement[bool]:
+    return credentials.c.revoked_at.is_(None) & (credentials.c.expires_at > database_time())
+
+
+class Credentials:
+    """`min_ttl` and `max_ttl` in seconds bound what may be asked for."""
+
+    def __init__(
+        self, database: Database, signals: Signals, *, min_ttl: float = 10.0, max_ttl: float = 24 * 3600.0
+    ) -> None:
+        self._database = database
+        self._signals = signals
+        self._min_ttl = min_ttl
+        self._max_ttl = max_ttl
+
+    async def issue(self, principal: Principal, target: str, ttl: float, issued_by: str) -> tuple[Credential, str]:
+        """The credential and its secret, which nobody can ask for again. Raises ClientFault where `ttl` is out of
+        bounds."""
+        if not self._min_ttl <= ttl <= self._max_ttl:
+            raise ClientFault(
+                f"A credential can live for {self._min_ttl:g} to {self._max_ttl:g} seconds, not {ttl:g}.",
+                hint="Ask for less, and issue another when it ends.",
+            )
+        secret = new_secret()
+        row = insert(credentials).values(
+            id=new_id(IdPrefix.CREDENTIAL),
+            principal=principal_to_json(principal),
+            principal_key=str(principal),
+            owner_key=principal.owner_key,
+            attempt_id=principal.attempt.id if principal.attempt else None,
+            target=target,
+            issued_at=database_time(),
+            expires_at=database_time(ttl),
+            issued_by=issued_by,
+            scram=scram_verifier(secret),
+            bearer_hash=secret_hash(secret),
+        )
+        async with self._database.statement(writes=True) as connection:
+            stored = (await connection.execute(row.returning(*credentials.c))).one()
+        return _credential(stored), secret
+
+    async def find(self, credential_id: str) -> Credential | None:
+        """The live credential with this id: None when unknown, expired or revoked. One round trip."""
+        row = await self._row(credential_id, credential_is_live())
+        return _credential(row) if row else None
+
+    async def get(self, credential_id: str) -> Credential | None:
+        """Whatever its state."""
+        row = await self._row(credential_id)
+        return _credential(row) if row else None
+
+    async def verify_bearer(self, token: str) -> Credential | None:
+        """The live credential that `tg_….<secret>` proves; None otherwise, without saying why."""
+        parts = split_token(token)
+        row = await self._row(parts[0], credential_is_live()) if parts else None
+        if parts is None or row is None or not matches(parts[1], row.bearer_hash):
+            return None
+        return _credential(row)
+
+    async def revoke(self, credential_id: str, by: str, reason: str) -> bool:
+        """Ends it and, through a signal, its live sessions in every process. False: nothing to revoke."""
+        return await self._revoke(credentials.c.id == credential_id, by, reason) == 1
+
+    async def revoke_attempt(self, attempt_id: str, by: str, reason: str) -> int:
+        """Everything issued to an attempt: what its end calls for. Returns how many were live."""
+        return await self._revoke(credentials.c.attempt_id == attempt_id, by, reason)
+
+    async def search(
+        self, filters: CredentialFilter = CredentialFilter(), cursor: str | None = None, limit: int = 50
+    ) -> Page[Credential]:
+        """Newest first."""
+        query = select(credentials)
+        for column, wanted in (
+            (credentials.c.target, filters.target),
+            (credentials.c.principal_key, filters.principal),
+            (credentials.c.owner_key, filters.owner_key),
+            (credentials.c.attempt_id, filters.attempt_id),
+        ):
+            if wanted is not None:
+                query = query.where(column == wanted)
+        if filters.live:
+            query = query.where(credential_is_live())
+        async with self._database.statement() as connection:
+            return await page(connection, query, credentials.c.id, IdPrefix.CREDENTIAL, _credential, cursor, limit)
+
+    async def _row(self, credential_id: str, *conditions: ColumnElement[bool]) -> Any:
+        if not is_id(IdPrefix.CREDENTIAL, credential_id):
+            return None
+        query = select(credentials).where(credentials.c.id == credential_id, *conditions)
+        async with self._database.statement() as connection:
+            return (await connection.execute(query)).one_or_none()
+
+    async def _revoke(self, which: ColumnElement[bool], by: str, reason: str) -> int:
+        change = (
+            update(credentials)
+            .where(which, credentials.c.revoked_at.is_(None))
+            .values(revoked_at=database_time(), revoked_by=by, revoked_reason=reason)
+            .returning(credentials.c.id)
+        )
+        async with self._database.transaction() as connection:
+            revoked = (await connection.execute(change)).scalars().all()
+            for credential_id in revoked:
+                await self._signals.append(
+                    connection, SignalKind.CREDENTIAL_REVOKED, credential_id, {"by": by, "reason": reason}
+                )
+        if revoked:
+            self._signals.wake()
+        return len(revoked)
+
+
+def _credential(row: Any) -> Credential:
+    return Credential(
+        id=row.id,
+        principal=principal_from_json(row.principal),
+        target=row.target,
+        issued_at=row.issued_at,
+        expires_at=row.expires_at,
+        issued_by=row.issued_by,
+        scram=row.scram,
+        revoked_at=row.revoked_at,
+    )

@@ -1,0 +1,181 @@
+"""The store's database: SQLite for one gateway, PostgreSQL for many. The only place that knows which one it is.
+
+    async with database.statement() as connection:              # reads; every statement stands alone, one round trip
+    async with database.statement(writes=True) as connection:   # one writing statement, one round trip
+    async with database.transaction() as connection:            # several statements, all or nothing
+
+Whatever goes wrong with the database inside one of these becomes `StoreFault`, whose text never holds a statement's
+values. `sqlalchemy.exc.IntegrityError` passes through: it is an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.engine import URL, Connection, make_url
+from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from taskgate.errors import SettingsError, StoreFault
+from taskgate.store import migrate as migrations
+
+_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
+
+
+class Database:
+    """`url`: `sqlite:///path/to/file` or `postgresql://user:password@host:port/database` (`sslmode` is understood).
+
+    `timeout` in seconds bounds connecting, waiting for a free connection and every single statement.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 10, timeout: float = 5.0) -> None:
+        self._url = _async_url(url)
+        self._timeout = timeout
+        self._engine = self._create_engine(pool_size)
+        if self.shared:
+            self._statements = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        else:
+            self._statements = self._engine
+        self._transactions = self._engine.execution_options(taskgate_begin=True)
+        # SQLite has one writer at a time. Within a process they queue here, fairly, instead of polling for the lock.
+        self._writer = None if self.shared else asyncio.Lock()
+
+    def __repr__(self) -> str:
+        return f"Database({self._url.render_as_string(hide_password=True)!r})"
+
+    @property
+    def shared(self) -> bool:
+        """Whether other gateways may use the same store: then only an operator migrates it."""
+        return self._url.get_backend_name() == "postgresql"
+
+    @asynccontextmanager
+    async def statement(self, *, writes: bool = False) -> AsyncIterator[AsyncConnection]:
+        async with AsyncExitStack() as stack:
+            stack.enter_context(_faults())
+            if writes and self._writer:
+                await stack.enter_async_context(self._writer)
+            yield await stack.enter_async_context(self._statements.connect())
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """Read committed on PostgreSQL; on SQLite the write lock is taken at the start (BEGIN IMMEDIATE)."""
+        async with AsyncExitStack() as stack:
+            stack.enter_context(_faults())
+            if self._writer:
+                await stack.enter_async_context(self._writer)
+            yield await stack.enter_async_context(self._transactions.begin())
+
+    async def migrate(self) -> None:
+        """Bring the schema to this version's. Safe to run from several places at once; all or nothing."""
+        self._prepare_file()
+        engine = self._create_engine(1, command_timeout=None).execution_options(taskgate_begin=True)
+        try:
+            with _faults():
+                async with engine.begin() as connection:
+                    await connection.run_sync(migrations.upgrade)
+        finally:
+            await engine.dispose()
+
+    async def check_migrated(self) -> None:
+        """Raises StoreFault unless the schema is exactly this version's."""
+        if not self.shared and not self._file_exists():
+            found = None
+        else:
+            async with self.statement() as connection:
+                found = await connection.run_sync(migrations.current)
+        wanted = migrations.head()
+        if found == wanted:
+            return
+        if found is None:
+            raise StoreFault("The store is empty.", hint="Run the store's migrations first.")
+        raise StoreFault(
+            f"The store's schema is {found}, this version needs {wanted}.",
+            hint="Run the store's migrations, or run the version of the gateway that matches the store.",
+        )
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+    def _create_engine(self, pool_size: int, **connect: Any) -> AsyncEngine:
+        options: dict[str, Any] = {"hide_parameters": True, "pool_timeout": self._timeout, "pool_size": pool_size}
+        if self.shared:
+            options["connect_args"] = {
+                "timeout": self._timeout,
+                "command_timeout": self._timeout,
+                "server_settings": {"application_name": "taskgate"},
+            } | connect
+        else:
+            self._prepare_file()
+            options["connect_args"] = {"timeout": self._timeout}
+        engine = create_async_engine(self._url, **options)
+        if not self.shared:
+            event.listen(engine.sync_engine, "connect", _configure_sqlite)
+            event.listen(engine.sync_engine, "begin", _begin_sqlite)
+        return engine
+
+    def _prepare_file(self) -> None:
+        """Create the file for its owner only, before SQLite creates it for everybody."""
+        if not self.shared and not self._file_exists():
+            try:
+                os.close(os.open(self._path(), os.O_CREAT | os.O_RDWR, 0o600))
+            except OSError as error:
+                raise StoreFault(f"The store cannot be created at {self._path()}: {error.strerror}.") from error
+
+    def _path(self) -> Path:
+        return Path(self._url.database or "")
+
+    def _file_exists(self) -> bool:
+        return self._path().exists()
+
+
+def _async_url(text: str) -> URL:
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        raise SettingsError(
+            "The store's URL is not a database URL."
+        ) from None  # never with the text: it has a password
+    driver = _DRIVERS.get(url.drivername.partition("+")[0])
+    if driver is None:
+        raise SettingsError(f"The store cannot be {url.drivername!r}: use sqlite or postgresql.")
+    if driver.startswith("sqlite") and url.database in (None, "", ":memory:"):
+        raise SettingsError("A store in memory would forget every revocation: give SQLite a file.")
+    if "sslmode" in url.query:
+        url = url.update_query_dict({"ssl": url.query["sslmode"]}).difference_update_query(["sslmode"])
+    return url.set(drivername=driver)
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:
+    # Transactions are begun by _begin_sqlite alone, never by the driver's guess.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        # FULL: a grant that was used must stay used when the power goes.
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    if connection.get_execution_options().get("taskgate_begin"):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+class _faults:  # noqa: N801
+    """Turns the database's errors into StoreFault."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, SQLAlchemyError | OSError | TimeoutError) and not isinstance(error, IntegrityError):
+            raise StoreFault(
+                "The store is out of reach.",
+                detail=type(getattr(error, "orig", None) or error).__name__,
+                hint="Nothing new is let through until it answers again.",
+            ) from error

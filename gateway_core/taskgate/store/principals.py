@@ -1,0 +1,52 @@
+"""Principals as JSON and back, exactly: what a principal was decides who may approve and what is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from taskgate.domain import Assurance, Attempt, AttributeValue, Principal, PrincipalKind, TaskKey
+
+
+def principal_to_json(principal: Principal) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "kind": principal.kind.value,
+        "name": principal.name,
+        "source": principal.source,
+        "assurance": principal.assurance.value,
+        "verified_by": principal.verified_by,
+        "attributes": {name: _attribute_to_json(value) for name, value in principal.attributes.items()},
+    }
+    if principal.attempt:
+        task = principal.attempt.task
+        facts["attempt"] = {
+            "id": principal.attempt.id,
+            "try_number": principal.attempt.try_number,
+            "task": [task.source, task.dag_id, task.run_id, task.task_id, task.map_index],
+        }
+    return facts
+
+
+def principal_from_json(facts: Mapping[str, Any]) -> Principal:
+    attempt = None
+    if "attempt" in facts:
+        stored = facts["attempt"]
+        attempt = Attempt(id=stored["id"], task=TaskKey(*stored["task"]), try_number=stored["try_number"])
+    return Principal(
+        kind=PrincipalKind(facts["kind"]),
+        name=facts["name"],
+        source=facts["source"],
+        assurance=Assurance(facts["assurance"]),
+        verified_by=facts["verified_by"],
+        attributes={name: _attribute_from_json(value) for name, value in facts["attributes"].items()},
+        attempt=attempt,
+    )
+
+
+def _attribute_to_json(value: AttributeValue) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _attribute_from_json(value: Any) -> AttributeValue:
+    attribute: AttributeValue = tuple(value) if isinstance(value, list) else value
+    return attribute

@@ -1,0 +1,230 @@
+"""The index of sessions: who had which connection when, and what it did, in numbers and effects. The record itself
+(every action, replayable) is the recording's; this is how it is found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, exists, insert, literal, not_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from taskgate.domain import Pair, Principal
+from taskgate.errors import AuthenticationFault
+from taskgate.store.clock import UtcTime, database_time
+from taskgate.store.database import Database
+from taskgate.store.ids import IdPrefix
+from taskgate.store.pages import Page, page
+from taskgate.store.principals import principal_from_json, principal_to_json
+from taskgate.store.processes import alive
+from taskgate.store.tables import credentials, processes, session_effects, sessions
+
+PROCESS_DIED = "the gateway process died"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionCounts:
+    """Totals since the session opened. `rows` sent to the client, `masked` cells."""
+
+    actions: int = 0
+    refused: int = 0
+    rows: int = 0
+    masked: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedSession:
+    """`closed_at` None: live, as far as the store knows."""
+
+    id: str
+    process_id: str
+    credential_id: str | None
+    principal: Principal
+    target: str
+    protocol: str
+    client_address: str
+    policy_version: str
+    opened_at: datetime
+    closed_at: datetime | None
+    closed_reason: str | None
+    counts: SessionCounts
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFilter:
+    """What `search` returns; every given field must match. `principal` is `str(principal)`; `effect` and `object` match
+    sessions with such a pair among what they attempted; times bound `opened_at`, the later one exclusive."""
+
+    source: str | None = None
+    dag_id: str | None = None
+    run_id: str | None = None
+    task_id: str | None = None
+    map_index: int | None = None
+    attempt_id: str | None = None
+    target: str | None = None
+    principal: str | None = None
+    credential_id: str | None = None
+    effect: str | None = None
+    object: str | None = None
+    opened_from: datetime | None = None
+    opened_before: datetime | None = None
+    live: bool | None = None
+
+
+class SessionIndex:
+    """`process_id` is this gateway process in the store (`GatewayProcess.id`)."""
+
+    def __init__(self, database: Database, process_id: str) -> None:
+        self._database = database
+        self._process_id = process_id
+
+    async def opened(
+        self,
+        session_id: str,
+        principal: Principal,
+        target: str,
+        *,
+        protocol: str,
+        client_address: str,
+        policy_version: str,
+        credential_id: str | None = None,
+    ) -> datetime:
+        """Index a session, in one round trip; returns when it opened. Refused with AuthenticationFault where the
+        credential is no longer live: it may have been revoked since the client's proof began. For no gap between this
+        check and the revocation's signal, the caller must already be listening for the session."""
+        attempt = principal.attempt
+        values = {
+            "id": session_id,
+            "process_id": self._process_id,
+            "credential_id": credential_id,
+            "principal": principal_to_json(principal),
+            "principal_key": str(principal),
+            "task_source": attempt.task.source if attempt else None,
+            "dag_id": attempt.task.dag_id if attempt else None,
+            "run_id": attempt.task.run_id if attempt else None,
+            "task_id": attempt.task.task_id if attempt else None,
+            "map_index": attempt.task.map_index if attempt else None,
+            "attempt_id": attempt.id if attempt else None,
+            "target": target,
+            "protocol": protocol,
+            "client_address": client_address,
+            "policy_version": policy_version,
+            "actions": 0,
+            "refused": 0,
+            "rows": 0,
+            "masked": 0,
+        }
+        row = select(
+            *(literal(value, sessions.c[name].type).label(name) for name, value in values.items()),
+            database_time().label("opened_at"),
+        )
+        if credential_id is not None:
+            live = credentials.c.revoked_at.is_(None) & (credentials.c.expires_at > database_time())
+            row = row.where(exists().where(credentials.c.id == credential_id, live))
+        change = insert(sessions).from_select([*values, "opened_at"], row).returning(sessions.c.opened_at)
+        async with self._database.statement(writes=True) as connection:
+            opened_at: datetime | None = (await connection.execute(change)).scalar_one_or_none()
+        if opened_at is None:
+            raise AuthenticationFault("The credential is no longer valid.")
+        return opened_at
+
+    async def progress(self, session_id: str, counts: SessionCounts, pairs: Iterable[Pair] = ()) -> None:
+        """The totals so far, and pairs attempted since the last call (repetition is harmless)."""
+        async with self._database.transaction() as connection:
+            change = update(sessions).where(sessions.c.id == session_id)
+            await connection.execute(
+                change.values(actions=counts.actions, refused=counts.refused, rows=counts.rows, masked=counts.masked)
+            )
+            rows = sorted({(pair.effect, pair.object) for pair in pairs})
+            if rows:
+                dialect = postgresql if self._database.shared else sqlite
+                await connection.execute(
+                    dialect.insert(session_effects).on_conflict_do_nothing(),
+                    [{"session_id": session_id, "effect": effect, "object": name} for effect, name in rows],
+                )
+
+    async def closed(self, session_id: str, reason: str) -> None:
+        """Idempotent: the first reason stays."""
+        change = update(sessions).where(sessions.c.id == session_id, sessions.c.closed_at.is_(None))
+        async with self._database.statement(writes=True) as connection:
+            await connection.execute(change.values(closed_at=database_time(), closed_reason=reason))
+
+    async def close_abandoned(self) -> int:
+        """Close the sessions of processes that died (see `processes`): at start, and now and then. Returns how many."""
+        abandoned = not_(exists().where(processes.c.id == sessions.c.process_id, alive()))
+        change = (
+            update(sessions)
+            .where(sessions.c.closed_at.is_(None), sessions.c.process_id != self._process_id, abandoned)
+            .values(closed_at=database_time(), closed_reason=PROCESS_DIED)
+        )
+        async with self._database.statement(writes=True) as connection:
+            return (await connection.execute(change)).rowcount
+
+    async def get(self, session_id: str) -> IndexedSession | None:
+        async with self._database.statement() as connection:
+            row = (await connection.execute(select(sessions).where(sessions.c.id == session_id))).one_or_none()
+        return _indexed(row) if row else None
+
+    async def pairs(self, session_id: str) -> tuple[Pair, ...]:
+        """What the session attempted, in order of effect and object."""
+        query = select(session_effects).where(session_effects.c.session_id == session_id)
+        async with self._database.statement() as connection:
+            rows = (await connection.execute(query.order_by(session_effects.c.effect, session_effects.c.object))).all()
+        return tuple(Pair(row.effect, row.object) for row in rows)
+
+    async def search(
+        self, filters: SessionFilter = SessionFilter(), cursor: str | None = None, limit: int = 50
+    ) -> Page[IndexedSession]:
+        """Newest first. Raises InvalidCursor."""
+        query = _filtered(select(sessions), filters)
+        async with self._database.statement() as connection:
+            return await page(connection, query, sessions.c.id, IdPrefix.SESSION, _indexed, cursor, limit)
+
+
+def _filtered(query: Select[Any], filters: SessionFilter) -> Select[Any]:
+    for column, wanted in (
+        (sessions.c.task_source, filters.source),
+        (sessions.c.dag_id, filters.dag_id),
+        (sessions.c.run_id, filters.run_id),
+        (sessions.c.task_id, filters.task_id),
+        (sessions.c.map_index, filters.map_index),
+        (sessions.c.attempt_id, filters.attempt_id),
+        (sessions.c.target, filters.target),
+        (sessions.c.principal_key, filters.principal),
+        (sessions.c.credential_id, filters.credential_id),
+    ):
+        if wanted is not None:
+            query = query.where(column == wanted)
+    if filters.effect is not None or filters.object is not None:
+        pair = exists().where(session_effects.c.session_id == sessions.c.id)
+        if filters.effect is not None:
+            pair = pair.where(session_effects.c.effect == filters.effect)
+        if filters.object is not None:
+            pair = pair.where(session_effects.c.object == filters.object)
+        query = query.where(pair)
+    if filters.opened_from is not None:
+        query = query.where(sessions.c.opened_at >= literal(filters.opened_from, UtcTime()))
+    if filters.opened_before is not None:
+        query = query.where(sessions.c.opened_at < literal(filters.opened_before, UtcTime()))
+    if filters.live is not None:
+        query = query.where(sessions.c.closed_at.is_(None) if filters.live else sessions.c.closed_at.is_not(None))
+    return query
+
+
+def _indexed(row: Any) -> IndexedSession:
+    return IndexedSession(
+        id=row.id,
+        process_id=row.process_id,
+        credential_id=row.credential_id,
+        principal=principal_from_json(row.principal),
+        target=row.target,
+        protocol=row.protocol,
+        client_address=row.client_address,
+        policy_version=row.policy_version,
+        opened_at=row.opened_at,
+        closed_at=row.closed_at,
+        closed_reason=row.closed_reason,
+        counts=SessionCounts(row.actions, row.refused, row.rows, row.masked),
+    )

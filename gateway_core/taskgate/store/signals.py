@@ -1,0 +1,162 @@
+"""Control signals: what every gateway process on a store must hear of at once (revoke, kill, decisions, reloads).
+
+A signal is a row with a sequence number. Each process polls for rows above the last it saw, every 250 ms, and at once
+after it sent one itself. Numbers become visible in their order (see `tables.signal_counter`), so none is ever skipped.
+Delivery is at least once a process from the moment `run` starts; a callback must bear a repetition.
+
+`last_contact` tells how long the store has been out of reach: a gateway that has not heard for 5 s cannot know what has
+been revoked, and ends its live sessions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import structlog
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from taskgate.errors import StoreFault
+from taskgate.store.clock import database_time
+from taskgate.store.database import Database
+from taskgate.store.tables import signal_counter, signals
+
+log = structlog.get_logger(__name__)
+
+_BATCH = 1000
+_PRUNE_EVERY = 600.0
+
+
+class SignalKind(StrEnum):
+    CREDENTIAL_REVOKED = "credential.revoked"  # subject: the credential's id
+    API_KEY_REVOKED = "api_key.revoked"  # subject: the key's id
+    SESSION_KILL = "session.kill"  # subject: the session's id; payload: by, reason
+    APPROVAL_REQUESTED = "approval.requested"  # subject: the approval's id
+    APPROVAL_DECIDED = "approval.decided"  # subject: the approval's id; payload: state. Any end, not only a human's
+    POLICY_RELOADED = "policy.reloaded"  # subject: the policy's version
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    sequence: int
+    kind: str
+    subject: str
+    payload: Mapping[str, Any]
+    sent_at: datetime
+
+
+Callback = Callable[[Signal], None]
+
+
+class Signals:
+    """One a process. `interval` and `keep` in seconds."""
+
+    def __init__(self, database: Database, *, interval: float = 0.25, keep: float = 3600.0) -> None:
+        self._database = database
+        self._interval = interval
+        self._keep = keep
+        self._callbacks: defaultdict[str, list[Callback]] = defaultdict(list)
+        self._wake = asyncio.Event()
+        self._started = asyncio.Event()
+        self._seen = 0
+        self._pruned = 0.0
+        self.last_contact = float("-inf")
+
+    @property
+    def in_contact(self) -> bool:
+        """Whether the store answered within the last four polls (at least one second): else nothing new is let in."""
+        return time.monotonic() - self.last_contact <= max(1.0, 4 * self._interval)
+
+    def subscribe(self, kind: str, callback: Callback) -> Callable[[], None]:
+        """`callback` is called in the event loop, must not block, and hears `kind`. Returns how to unsubscribe."""
+        self._callbacks[kind].append(callback)
+
+        def unsubscribe() -> None:
+            with contextlib.suppress(ValueError):
+                self._callbacks[kind].remove(callback)
+
+        return unsubscribe
+
+    async def send(self, kind: str, subject: str, payload: Mapping[str, Any] | None = None) -> None:
+        """Committed when this returns. Raises StoreFault."""
+        async with self._database.transaction() as connection:
+            await self.append(connection, kind, subject, payload)
+        self.wake()
+
+    async def append(
+        self, connection: AsyncConnection, kind: str, subject: str, payload: Mapping[str, Any] | None = None
+    ) -> None:
+        """As part of the caller's transaction, as its last statement (senders queue until it commits); then `wake`."""
+        counter = update(signal_counter).where(signal_counter.c.id == 1).values(value=signal_counter.c.value + 1)
+        sequence = (await connection.execute(counter.returning(signal_counter.c.value))).scalar_one()
+        await connection.execute(
+            insert(signals).values(
+                sequence=sequence, kind=kind, subject=subject, payload=dict(payload or {}), sent_at=database_time()
+            )
+        )
+
+    def wake(self) -> None:
+        """Poll now: this process hears what it just sent without waiting for the interval."""
+        self._wake.set()
+
+    async def started(self) -> None:
+        """Returns once `run` has its starting point: every signal sent from now on will be heard."""
+        await self._started.wait()
+
+    async def run(self) -> None:
+        """Poll until cancelled. The store's absence is borne (and shows in `last_contact`), never raised."""
+        while True:
+            self._wake.clear()
+            try:
+                await self._poll()
+            except StoreFault as fault:
+                log.warning("signals.store_unreachable", reason=fault.detail)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._interval):
+                    await self._wake.wait()
+
+    async def _poll(self) -> None:
+        asked = time.monotonic()
+        if not self._started.is_set():
+            async with self._database.statement() as connection:
+                self._seen = (await connection.execute(select(signal_counter.c.value))).scalar_one()
+            self._started.set()
+        more = True
+        while more:
+            query = select(signals).where(signals.c.sequence > self._seen).order_by(signals.c.sequence).limit(_BATCH)
+            async with self._database.statement() as connection:
+                rows = (await connection.execute(query)).all()
+            self.last_contact = asked
+            for row in rows:
+                self._seen = row.sequence
+                self._deliver(Signal(row.sequence, row.kind, row.subject, row.payload, row.sent_at))
+            more = len(rows) == _BATCH
+        if asked - self._pruned > _PRUNE_EVERY:
+            self._pruned = asked
+            await self.prune()
+
+    def _deliver(self, signal: Signal) -> None:
+        for callback in tuple(self._callbacks[signal.kind]):
+            try:
+                callback(signal)
+            except Exception:
+                log.exception("signals.callback_failed", kind=signal.kind, subject=signal.subject)
+
+    async def prune(self) -> int:
+        """Forget what is older than `keep`. Returns how many."""
+        old = delete(signals).where(signals.c.sent_at < database_time(-self._keep))
+        async with self._database.statement(writes=True) as connection:
+            return (await connection.execute(old)).rowcount
+
+    async def backlog(self) -> int:
+        """How many signals are kept: for health pages."""
+        async with self._database.statement() as connection:
+            return int((await connection.execute(select(func.count()).select_from(signals))).scalar_one())
