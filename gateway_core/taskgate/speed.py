@@ -9,21 +9,127 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from taskgate._speed_py import complete_messages, message_runs
+    from taskgate._speed_py import (
+        ARRAY,
+        BYTEA,
+        FLOAT8,
+        FLOAT_TEXT,
+        INT8,
+        JSON,
+        JSONB,
+        NUMERIC,
+        OPAQUE,
+        SKIP,
+        TEXT,
+        cells_at,
+        complete_messages,
+        count_rows,
+        in_strings,
+        join_cells,
+        mask_rows,
+        message_runs,
+        replace_cells,
+        views,
+    )
 
     COMPILED: bool
 elif os.environ.get("TASKGATE_PURE_PYTHON") == "1":
-    from taskgate._speed_py import complete_messages, message_runs
+    from taskgate._speed_py import (
+        ARRAY,
+        BYTEA,
+        FLOAT8,
+        FLOAT_TEXT,
+        INT8,
+        JSON,
+        JSONB,
+        NUMERIC,
+        OPAQUE,
+        SKIP,
+        TEXT,
+        cells_at,
+        complete_messages,
+        count_rows,
+        in_strings,
+        join_cells,
+        mask_rows,
+        message_runs,
+        replace_cells,
+        views,
+    )
 
     COMPILED = False
 else:
     try:
-        from taskgate._speed import complete_messages, message_runs
+        from taskgate._speed import (
+            ARRAY,
+            BYTEA,
+            FLOAT8,
+            FLOAT_TEXT,
+            INT8,
+            JSON,
+            JSONB,
+            NUMERIC,
+            OPAQUE,
+            SKIP,
+            TEXT,
+            cells_at,
+            complete_messages,
+            count_rows,
+            in_strings,
+            join_cells,
+            mask_rows,
+            message_runs,
+            replace_cells,
+            views,
+        )
 
         COMPILED = True
     except ImportError:
-        from taskgate._speed_py import complete_messages, message_runs
+        from taskgate._speed_py import (
+            ARRAY,
+            BYTEA,
+            FLOAT8,
+            FLOAT_TEXT,
+            INT8,
+            JSON,
+            JSONB,
+            NUMERIC,
+            OPAQUE,
+            SKIP,
+            TEXT,
+            cells_at,
+            complete_messages,
+            count_rows,
+            in_strings,
+            join_cells,
+            mask_rows,
+            message_runs,
+            replace_cells,
+            views,
+        )
 
         COMPILED = False
 
-__all__ = ["COMPILED", "complete_messages", "message_runs"]
+__all__ = [
+    "ARRAY",
+    "BYTEA",
+    "COMPILED",
+    "FLOAT8",
+    "FLOAT_TEXT",
+    "INT8",
+    "JSON",
+    "JSONB",
+    "NUMERIC",
+    "OPAQUE",
+    "SKIP",
+    "TEXT",
+    "cells_at",
+    "complete_messages",
+    "count_rows",
+    "in_strings",
+    "join_cells",
+    "mask_rows",
+    "message_runs",
+    "replace_cells",
+    "views",
+]
