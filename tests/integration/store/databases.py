@@ -15,8 +15,6 @@ import pytest
 from taskgate.demo.postgres_server import PostgresServer
 from taskgate.store.database import Database
 
-_TEMPLATE = "store_template"
-
 
 @pytest.fixture(scope="session")
 def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -27,9 +25,11 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def migrated_template(postgres18: PostgresServer) -> str:
-    run_apart(execute(postgres18, f"CREATE DATABASE {_TEMPLATE}"))
-    run_apart(_migrate(postgres18.dsn(_TEMPLATE)))
-    return _TEMPLATE
+    # A name of its own: each folder of tests that imports this fixture gets a template.
+    name = f"store_template_{secrets.token_hex(6)}"
+    run_apart(execute(postgres18, f"CREATE DATABASE {name}"))
+    run_apart(_migrate(postgres18.dsn(name)))
+    return name
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
