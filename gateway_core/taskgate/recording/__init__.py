@@ -1,0 +1,1 @@
+"""What happened, provably: journal, hash chain, signed checkpoints, recordings, replay, export, verification."""

@@ -1,0 +1,87 @@
+"""The hash chain of one session: forged when writing, checked when reading."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from taskgate.errors import JournalFault
+from taskgate.recording.header import NO_PREVIOUS, Record, SessionHeader
+from taskgate.recording.records import RecordKind, encode
+
+_QUOTED: dict[str, bytes] = {str(kind): str(kind).encode() for kind in RecordKind}
+
+
+class Chain:
+    """Forges headers. Strictly in order: `next_seq` and `head` (hash of the last header) move on with every one."""
+
+    __slots__ = ("_prefix", "head", "next_seq")
+
+    def __init__(self, header: SessionHeader, *, next_seq: int = 0, head: str = NO_PREVIOUS) -> None:
+        self.next_seq = next_seq
+        self.head = head
+        self._prefix = prefix_of(header)
+
+    def forge(self, kind: RecordKind | str, time: int, plaintext: bytes, prefix: bytes | None = None) -> bytes:
+        """The header's bytes for salt ‖ content. `prefix`: of the session header in force when it was appended."""
+        header = b'%b%d,"kind":"%b","time":%d,"previous":"%b","commitment":"%b"}' % (
+            prefix or self._prefix,
+            self.next_seq,
+            _QUOTED[kind],
+            time,
+            self.head.encode(),
+            sha256(plaintext).hexdigest().encode(),
+        )
+        self.head = sha256(header).hexdigest()
+        self.next_seq += 1
+        return header
+
+
+def prefix_of(header: SessionHeader) -> bytes:
+    """What all headers of a session begin with, ready for the sequence number."""
+    fields = {"session": header.session_id, "policy": header.policy_version, "target": header.target_digest}
+    try:
+        return encode(fields)[:-1] + b',"seq":'
+    except JournalFault:
+        raise JournalFault("taskgate: the session's header cannot be recorded") from None
+
+
+class ChainError(Exception):
+    """The chain breaks at `seq`; the message says how."""
+
+    def __init__(self, seq: int, message: str) -> None:
+        super().__init__(message)
+        self.seq = seq
+        self.message = message
+
+
+class ChainChecker:
+    """Takes a session's records one after the other. Knows nothing of checkpoints."""
+
+    def __init__(self, session_id: str) -> None:
+        self.session_id = session_id
+        self.next_seq = 0
+        self.head = NO_PREVIOUS
+        self.last_kind: RecordKind | None = None
+        self.contents = 0
+
+    def check(self, record: Record) -> None:
+        """Raises ChainError."""
+        header, seq = record.header, self.next_seq
+        if header.session != self.session_id:
+            raise ChainError(seq, f"belongs to another session ({header.session})")
+        if header.seq != seq:
+            what = "a record is missing" if header.seq > seq else "records are repeated or out of order"
+            raise ChainError(seq, f"{what}: found number {header.seq}")
+        if header.previous != self.head:
+            raise ChainError(seq, "does not follow the record before it (previous hash differs)")
+        if (seq == 0) != (header.kind is RecordKind.SESSION_OPENED):
+            raise ChainError(seq, "a recording starts with session_opened, once")
+        if self.last_kind is RecordKind.SESSION_CLOSED:
+            raise ChainError(seq, "stands after the session's end")
+        if record.raw_content is not None and record.salt is not None:
+            if sha256(record.salt + record.raw_content).hexdigest() != header.commitment:
+                raise ChainError(seq, "content differs from what the header commits to")
+            self.contents += 1
+        self.next_seq = seq + 1
+        self.head = header.hash()
+        self.last_kind = header.kind

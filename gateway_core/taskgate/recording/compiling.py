@@ -1,0 +1,59 @@
+"""From journal to recording. Runs in a thread beside the event loop."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from time import sleep
+
+from taskgate.recording.journal_reader import record_at
+from taskgate.recording.recording_file import RecordingWriter
+from taskgate.recording.session_key import SessionKey
+from taskgate.recording.storage import RecordingStorage
+
+# Waking threads wait for the interpreter's lock; the event loop must not, so this thread steps aside every so many
+# records (about a third of a millisecond of work).
+_RECORDS_A_SLICE = 48
+_PAUSE = 0.0005
+
+
+@dataclass(frozen=True, slots=True)
+class CompileJob:
+    """Records `first_seq` and following of one session, and where in which segments they stand. `finish`: these are
+    the last. `opened_at`: nanoseconds since 1970."""
+
+    key: SessionKey
+    opened_at: int
+    first_seq: int
+    pieces: Sequence[tuple[Path, array[int]]]
+    finish: bool
+
+    def run(self, storage: RecordingStorage) -> None:
+        """Raises OSError, GatewayFault; can be run again after either."""
+        writer = RecordingWriter(storage.draft(self.key.session_id), self.key)
+        try:
+            self._copy(writer)
+            if self.finish:
+                writer.finish()
+            else:
+                writer.save()
+        finally:
+            writer.close()
+        if self.finish:
+            storage.store(self.key.session_id, datetime.fromtimestamp(self.opened_at / 1e9, tz=UTC))
+
+    def _copy(self, writer: RecordingWriter) -> None:
+        seq, have = self.first_seq, writer.next_seq
+        for path, offsets in self.pieces:
+            with path.open("rb") as file:
+                size = file.seek(0, 2)
+                for offset in offsets:
+                    if seq >= have:
+                        header, sealed = record_at(file, offset, size)
+                        writer.add(header, self.key.open_record(seq, sealed))
+                        if not seq % _RECORDS_A_SLICE:
+                            sleep(_PAUSE)
+                    seq += 1

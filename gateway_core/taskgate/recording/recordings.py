@@ -1,0 +1,98 @@
+"""Reading recordings: finished ones from storage, living ones from their draft and the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from taskgate.errors import GatewayFault
+from taskgate.recording.header import Header, Record
+from taskgate.recording.journal_reader import JournalReader
+from taskgate.recording.keys import KeyWrapper, LocalKeyWrapper
+from taskgate.recording.recording_file import RecordingReader, progress
+from taskgate.recording.session_key import SessionKey
+from taskgate.recording.storage import LocalFolder, RecordingStorage, safe_id
+
+
+class Recordings:
+    """Works from another process too, while gateways write; contents need the recording key. Every method blocks."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        wrapper: KeyWrapper | None = None,
+        storage: RecordingStorage | None = None,
+        contents: bool = True,
+    ) -> None:
+        """`contents=False` reads headers only and needs no key."""
+        self._data_dir = data_dir
+        self._storage = storage or LocalFolder(data_dir / "recordings")
+        self._wrapper = wrapper
+        if contents and wrapper is None:
+            path = data_dir / "keys" / "recording.key"
+            if not path.exists():
+                raise GatewayFault(f"taskgate: there is no recording key at {path}")
+            self._wrapper = LocalKeyWrapper(path)
+
+    def read(self, session_id: str) -> Iterator[Record]:
+        """The session's records in order, in bounded memory; a living session's up to now. Raises GatewayFault where
+        there is no such session, or at the first damage."""
+        safe_id(session_id)
+        count = 0
+        for attempt in (1, 2):
+            finished = self._storage.open(session_id)
+            if finished is not None:
+                with finished:
+                    yield from _after(count, RecordingReader(finished, self._wrapper))
+                return
+            if attempt == 1:
+                for record in self._live(session_id):
+                    count = record.seq + 1
+                    yield record
+                if count:
+                    return
+        raise GatewayFault(f"taskgate: there is no session {session_id}")
+
+    def _live(self, session_id: str) -> Iterator[Record]:
+        next_seq = 0
+        draft = self._storage.draft(session_id)
+        if draft.exists():
+            with draft.open("rb") as file:
+                next_seq = progress(file).next_seq
+                for record in RecordingReader(file, self._wrapper):
+                    if record.seq >= next_seq:
+                        break  # a block that is being written right now
+                    yield record
+        for folder in self._journals():
+            key: SessionKey | None = None
+            for found in JournalReader(folder, session_id):
+                if found.key is not None and self._wrapper is not None:
+                    key = SessionKey.unwrapped(found.key, self._wrapper)
+                elif found.seq == next_seq:
+                    header = Header.parse(found.header)
+                    yield Record.of_plaintext(header, key.open_record(found.seq, found.sealed) if key else None)
+                    next_seq += 1
+
+    def sessions(self) -> list[str]:
+        """Every session there is a recording of, finished or not."""
+        known = set(self._storage.sessions()) | set(self._storage.drafts())
+        for folder in self._journals():
+            known.update(found.session for found in JournalReader(folder))
+        return sorted(known)
+
+    def finished(self, session_id: str) -> bool:
+        file = self._storage.open(session_id)
+        if file is not None:
+            file.close()
+        return file is not None
+
+    def _journals(self) -> list[Path]:
+        journals = self._data_dir / "journal"
+        return sorted(path for path in journals.iterdir() if path.is_dir()) if journals.is_dir() else []
+
+
+def _after(count: int, records: Iterator[Record] | RecordingReader) -> Iterator[Record]:
+    for record in records:
+        if record.seq >= count:
+            yield record

@@ -1,0 +1,189 @@
+"""Taking over what a dead process left: its journal, and the recordings it had begun.
+
+Who is alive holds its folder's lock (the kernel gives it back however a process dies). Every session found is
+closed with a record that says `gateway died`, compiled, and handed to the caller to be signed for; only then is the
+journal removed. Doing it twice, or dying in the middle, leads to the same recordings.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from time import time, time_ns
+from typing import Any
+
+import structlog
+
+from taskgate.errors import GatewayFault
+from taskgate.recording.chain import Chain
+from taskgate.recording.checkpoints import Recovered, SessionHead
+from taskgate.recording.header import SALT_BYTES, Header, SessionHeader
+from taskgate.recording.journal import discard, lock
+from taskgate.recording.journal_reader import SEGMENT_GLOB, Found, JournalReader, record_at
+from taskgate.recording.keys import KeyWrapper
+from taskgate.recording.recording_file import Progress, RecordingWriter, progress
+from taskgate.recording.records import RecordKind, SessionClosed, encode
+from taskgate.recording.session_key import SessionKey
+from taskgate.recording.storage import RecordingStorage
+
+log = structlog.get_logger("taskgate.recording")
+
+REASON = "gateway died"
+_BEING_MADE = 60.0  # seconds for which an empty folder is left alone: a process may be starting
+
+
+@dataclass
+class _Left:
+    """What is known of one session: `done` in its recording's draft, the rest where in which segments."""
+
+    done: Progress
+    key: dict[str, Any] | None
+    next_seq: int
+    pieces: list[tuple[Path, array[int]]] = field(default_factory=list)
+    beyond: dict[int, tuple[Path, int]] = field(default_factory=dict)  # after a gap that may be filled further on
+
+    def add(self, found: Found) -> None:
+        if found.key is not None:
+            self.key = self.key or found.key
+        elif found.seq == self.next_seq:
+            self._take(found.path, found.offset)
+            while self.next_seq in self.beyond:
+                self._take(*self.beyond.pop(self.next_seq))
+        elif found.seq > self.next_seq:
+            self.beyond[found.seq] = (found.path, found.offset)
+
+    def _take(self, path: Path, offset: int) -> None:
+        self._place(path, offset)
+        self.next_seq += 1
+
+    def _place(self, path: Path, offset: int) -> None:
+        if not self.pieces or self.pieces[-1][0] != path:
+            self.pieces.append((path, array("Q")))
+        self.pieces[-1][1].append(offset)
+
+    def all_pieces(self) -> Sequence[tuple[Path, array[int]]]:
+        """With what stands behind a gap that nothing filled: kept, and the broken chain will tell."""
+        for seq in sorted(self.beyond):
+            self._place(*self.beyond[seq])
+        self.beyond = {}
+        return self.pieces
+
+
+@dataclass
+class TakenOver:
+    folder: Path
+    summary: Recovered
+    heads: list[SessionHead]
+    complete: bool
+
+    def discard(self) -> None:
+        if self.complete:
+            discard(self.folder)
+
+
+class Recovery:
+    """All methods block: call them from a thread. `release` at the end, whatever happened."""
+
+    def __init__(self, journals: Path, own: str, storage: RecordingStorage, wrapper: KeyWrapper) -> None:
+        self._journals = journals
+        self._own = own
+        self._storage = storage
+        self._wrapper = wrapper
+        self._locks: list[int] = []
+
+    def run(self) -> list[TakenOver]:
+        """Raises OSError; a session that cannot be recovered is logged and its journal kept."""
+        drafts: dict[str, list[tuple[str, Progress]]] = {}
+        for session in self._storage.drafts():
+            with self._storage.draft(session).open("rb") as file:
+                done = progress(file)
+            if done.key is not None:
+                drafts.setdefault(done.key["process"], []).append((session, done))
+        taken = []
+        for folder in sorted(self._journals.iterdir()):
+            if folder.name != self._own and folder.is_dir() and self._is_dead(folder, bool(drafts.get(folder.name))):
+                taken.append(self._take_over(folder, drafts.get(folder.name, [])))
+        return taken
+
+    def _is_dead(self, folder: Path, has_drafts: bool) -> bool:
+        empty = not has_drafts and not any(folder.glob(SEGMENT_GLOB))
+        if empty and time() - folder.stat().st_mtime < _BEING_MADE:
+            return False
+        held = lock(folder)
+        if held is None:
+            return False
+        self._locks.append(held)
+        return True
+
+    def release(self) -> None:
+        while self._locks:
+            os.close(self._locks.pop())
+
+    def _take_over(self, folder: Path, drafts: Sequence[tuple[str, Progress]]) -> TakenOver:
+        sessions = {session: _Left(done, done.key, done.next_seq) for session, done in drafts}
+        reader = JournalReader(folder)
+        for found in reader:
+            left = sessions.get(found.session)
+            if left is None:
+                left = sessions[found.session] = _Left(Progress(), None, 0)
+            left.add(found)
+        heads, complete = [], True
+        for session, left in sessions.items():
+            try:
+                head = self._finish(session, left, reader.torn)
+            except GatewayFault as fault:
+                log.critical("session_not_recovered", session=session, process=folder.name, error=str(fault))
+                complete = False
+            else:
+                heads += [head] if head is not None else []
+        return TakenOver(folder, Recovered(folder.name, len(heads), reader.torn), heads, complete)
+
+    def _finish(self, session: str, left: _Left, torn: int) -> SessionHead | None:
+        finished = self._storage.open(session)
+        if finished is not None:  # compiled before it died; perhaps not signed for
+            with finished:
+                done = progress(finished)
+            return SessionHead(session, done.next_seq - 1, done.head, "closed")
+        if not left.pieces and not left.beyond and left.done.last is None:
+            return None  # opened, but not one record was written: nothing happened
+        if left.key is None:
+            raise GatewayFault("taskgate: the session's key is missing from the journal")
+        key = SessionKey.unwrapped(left.key, self._wrapper)
+        writer = RecordingWriter(self._storage.draft(session), key)
+        try:
+            last, opened = left.done.last, 0
+            for header, plaintext in _records(left, key):
+                last = Header.parse(header)
+                opened = opened or last.time
+                writer.add(header, plaintext)
+            if last is None:
+                raise GatewayFault("taskgate: the session has no readable record")
+            if last.kind is not RecordKind.SESSION_CLOSED:
+                last = _close(writer, last, torn)
+            writer.finish()
+        finally:
+            writer.close()
+        self._storage.store(session, datetime.fromtimestamp((opened or last.time) / 1e9, tz=UTC))
+        return SessionHead(session, last.seq, last.hash(), "closed")
+
+
+def _records(left: _Left, key: SessionKey) -> Iterator[tuple[bytes, bytes]]:
+    for path, offsets in left.all_pieces():
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            for offset in offsets:
+                header, sealed = record_at(file, offset, size)
+                yield header, key.open_record(Header.parse(header).seq, sealed)
+
+
+def _close(writer: RecordingWriter, last: Header, torn: int) -> Header:
+    """The record its own gateway could not write any more."""
+    chain = Chain(SessionHeader(last.session, last.policy, last.target), next_seq=last.seq + 1, head=last.hash())
+    plaintext = os.urandom(SALT_BYTES) + encode(SessionClosed(REASON, torn))
+    header = chain.forge(RecordKind.SESSION_CLOSED, time_ns(), plaintext)
+    writer.add(header, plaintext)
+    return Header.parse(header)

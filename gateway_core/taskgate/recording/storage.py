@@ -1,0 +1,85 @@
+"""Where finished recordings are kept. A local folder here; an object store is another class with these methods."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from taskgate.errors import GatewayFault
+from taskgate.recording.keys import sync_folder
+
+SUFFIX = ".tgr"
+_SAFE = re.compile(r"[A-Za-z0-9_-]{1,128}\Z")
+
+
+class RecordingStorage(Protocol):
+    """Called from threads. A recording is there whole or not at all."""
+
+    def draft(self, session_id: str) -> Path:
+        """A local path to write the recording to; the same one until it is stored."""
+
+    def drafts(self) -> Iterator[str]:
+        """Sessions whose recording is being written."""
+
+    def store(self, session_id: str, opened_at: datetime) -> None:
+        """The draft is complete and on disk: make it the recording. Storing again is the same as once."""
+
+    def replace(self, session_id: str, draft: Path) -> None:
+        """Put another file in an existing recording's place (its content was erased)."""
+
+    def open(self, session_id: str) -> BinaryIO | None:
+        """The finished recording, seekable; None where there is none."""
+
+    def sessions(self) -> Iterator[str]: ...
+
+
+def safe_id(session_id: str) -> str:
+    """Raises GatewayFault for what may not become part of a path."""
+    if not _SAFE.match(session_id):
+        raise GatewayFault("taskgate: not a session id")
+    return session_id
+
+
+class LocalFolder:
+    """`<folder>/<yyyy>/<mm>/<session id>.tgr`, drafts in `<folder>/drafts`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def draft(self, session_id: str) -> Path:
+        drafts = self._folder / "drafts"
+        drafts.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return drafts / (safe_id(session_id) + SUFFIX)
+
+    def drafts(self) -> Iterator[str]:
+        for path in sorted((self._folder / "drafts").glob(f"*{SUFFIX}")):
+            yield path.stem
+
+    def store(self, session_id: str, opened_at: datetime) -> None:
+        draft = self.draft(session_id)
+        folder = self._folder / f"{opened_at:%Y}" / f"{opened_at:%m}"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        draft.rename(folder / draft.name)
+        for changed in (folder, folder.parent, self._folder, draft.parent):
+            sync_folder(changed)
+
+    def replace(self, session_id: str, draft: Path) -> None:
+        path = self._path(session_id)
+        if path is None:
+            raise GatewayFault(f"taskgate: there is no finished recording of session {session_id}")
+        draft.replace(path)
+        sync_folder(path.parent)
+
+    def open(self, session_id: str) -> BinaryIO | None:
+        path = self._path(session_id)
+        return path.open("rb") if path else None
+
+    def sessions(self) -> Iterator[str]:
+        for path in sorted(self._folder.glob(f"[0-9]*/[0-9]*/*{SUFFIX}")):
+            yield path.stem
+
+    def _path(self, session_id: str) -> Path | None:
+        return next(self._folder.glob(f"[0-9]*/[0-9]*/{safe_id(session_id)}{SUFFIX}"), None)

@@ -1,0 +1,213 @@
+"""What goes on beside the sessions: syncing, checkpoints, compiling closed sessions, taking over from the dead."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from functools import partial
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import structlog
+
+from taskgate.errors import GatewayFault, JournalFault
+from taskgate.recording.checkpoints import CheckpointSink, Recovered, SessionHead
+from taskgate.recording.erasure import erase_content
+from taskgate.recording.pushing import Pusher
+from taskgate.recording.recovery import Recovery
+
+if TYPE_CHECKING:
+    from taskgate.recording.compiling import CompileJob
+    from taskgate.recording.recorder import Recorder
+    from taskgate.recording.session_recording import SessionRecording
+
+log = structlog.get_logger("taskgate.recording")
+
+CLOSED_WITHIN = 1.0  # seconds until a closed session is signed for: closings share a checkpoint
+COMPILE_EVERY = 0.25
+RETRY_AFTER = 1.0
+SEALED_KEPT = 4  # full segments that living sessions may hold; older ones are emptied into recording drafts
+
+
+class Upkeep:
+    def __init__(
+        self, recorder: Recorder, sinks: Sequence[CheckpointSink], sync_interval: float, checkpoint_interval: float
+    ) -> None:
+        self.fault: JournalFault | None = None  # a checkpoint could not be written
+        self._recorder = recorder
+        self._pushers = [Pusher(sink) for sink in sinks]
+        self._sync_interval = sync_interval
+        self._checkpoint_interval = checkpoint_interval
+        self._signing = asyncio.Lock()
+        self._compiling = asyncio.Lock()
+        self._signer = ThreadPoolExecutor(1, "taskgate-checkpoint")
+        self._compiler = ThreadPoolExecutor(1, "taskgate-compile")
+        self._finished: list[SessionRecording] = []  # closed and signed for, not compiled yet
+        self._stuck: list[SessionRecording] = []  # cannot be compiled: their journal is damaged
+        self._erased: list[str] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        await self._take_over()
+        loops = (self._keep_synced(), self._keep_signed(), self._keep_compiled())
+        self._tasks = [asyncio.create_task(loop) for loop in loops]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            await self.settle()
+        except (OSError, GatewayFault) as error:
+            log.critical("recording_left_for_recovery", error=str(error))
+        for pusher in self._pushers:
+            await pusher.stop()
+        self._signer.shutdown()
+        self._compiler.shutdown()
+
+    # --- on disk within the interval ---------------------------------------------------------------------------
+
+    async def _keep_synced(self) -> None:
+        recorder, was_healthy = self._recorder, True
+        while True:
+            await asyncio.sleep(self._sync_interval / 2)
+            if recorder.dirty() or recorder.journal.fault is not None:
+                with contextlib.suppress(JournalFault):
+                    await recorder.sync()
+            healthy = recorder.journal.fault is None
+            if healthy != was_healthy:
+                was_healthy = healthy
+                if healthy:
+                    log.info("journal_recovered")
+                else:
+                    log.critical("journal_fault", error=str(recorder.journal.fault))
+
+    # --- checkpoints -------------------------------------------------------------------------------------------
+
+    async def _keep_signed(self) -> None:
+        last = monotonic()
+        while True:
+            await asyncio.sleep(CLOSED_WITHIN / 2)
+            closed = any(recording.closed for recording in self._recorder.sessions.values())
+            if closed or self._erased or monotonic() - last >= self._checkpoint_interval:
+                last = monotonic()
+                with contextlib.suppress(JournalFault):
+                    await self.checkpoint()
+
+    async def checkpoint(self) -> None:
+        """Sign for everything appended so far. Nothing is signed for that is not on disk."""
+        async with self._signing:
+            recorder = self._recorder
+            recorder.seal()
+            heads = [(one, one.head()) for one in recorder.sessions.values() if one.sealed > one.signed]
+            erased = self._erased[:]
+            if not heads and not erased:
+                return
+            await recorder.sync()
+            await self._sign([head for _, head in heads], erased=erased)
+            del self._erased[: len(erased)]
+            for recording, head in heads:
+                recording.signed = head.seq + 1
+                if head.state == "closed":
+                    del recorder.sessions[recording.id]
+                    self._finished.append(recording)
+
+    async def _sign(
+        self, heads: Sequence[SessionHead], *, recovered: Sequence[Recovered] = (), erased: Sequence[str] = ()
+    ) -> None:
+        call = partial(self._recorder.checkpoints.append, heads, recovered=recovered, erased=erased)
+        try:
+            checkpoint = await asyncio.get_running_loop().run_in_executor(self._signer, call)
+        except JournalFault as fault:
+            if self.fault is None:
+                log.critical("checkpoint_fault", error=str(fault))
+            self.fault = fault
+            raise
+        self.fault = None
+        for pusher in self._pushers:
+            pusher.add(checkpoint.line)
+
+    # --- recordings --------------------------------------------------------------------------------------------
+
+    @property
+    def done(self) -> bool:
+        """Every session is closed, signed for and compiled."""
+        return not (self._recorder.sessions or self._finished or self._stuck)
+
+    async def settle(self) -> None:
+        await self.checkpoint()
+        await self._compile_finished()
+
+    async def _keep_compiled(self) -> None:
+        while True:
+            await asyncio.sleep(COMPILE_EVERY)
+            try:
+                await self._compile_finished()
+                await self._relieve()
+            except OSError as error:
+                log.critical("recording_cannot_be_written", error=str(error))
+                await asyncio.sleep(RETRY_AFTER)
+
+    async def _compile_finished(self) -> None:
+        async with self._compiling:
+            while self._finished:
+                recording = self._finished[0]
+                done = await self._run(recording, recording.job(finish=True))
+                self._finished.remove(recording)
+                if not done:
+                    self._stuck.append(recording)
+            self._remove_unpinned()
+
+    async def _relieve(self) -> None:
+        """Empty the oldest full segments into drafts, so that a session that lives for weeks does not keep all that
+        others wrote meanwhile."""
+        async with self._compiling:
+            for segment in self._recorder.journal.sealed[:-SEALED_KEPT]:
+                for recording in list(self._recorder.sessions.values()):
+                    if recording.in_segment(segment):
+                        await self._run(recording, recording.job(finish=False))
+            self._remove_unpinned()
+
+    async def _run(self, recording: SessionRecording, job: CompileJob) -> bool:
+        """Raises OSError: try again later. False: the journal is damaged, its segments stay for a human to look at."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._compiler, job.run, self._recorder.storage)
+        except GatewayFault as fault:
+            log.critical("journal_damaged", session=recording.id, error=str(fault))
+            return False
+        recording.compiled(job)
+        return True
+
+    def _remove_unpinned(self) -> None:
+        pins = self._recorder.pins
+        for segment in self._recorder.journal.sealed:
+            if not pins[segment]:
+                self._recorder.journal.remove(segment)
+                del pins[segment]
+
+    async def erase(self, session_id: str) -> None:
+        recorder = self._recorder
+        async with self._compiling:
+            call = partial(erase_content, recorder.storage, recorder.data_dir / "journal", session_id)
+            await asyncio.get_running_loop().run_in_executor(self._compiler, call)
+        self._erased.append(session_id)
+
+    # --- what dead processes left ------------------------------------------------------------------------------
+
+    async def _take_over(self) -> None:
+        """Their sessions are closed and compiled, then signed for, and only then their journals go."""
+        recorder, loop = self._recorder, asyncio.get_running_loop()
+        recovery = Recovery(recorder.data_dir / "journal", recorder.process_id, recorder.storage, recorder.wrapper)
+        try:
+            taken = await loop.run_in_executor(self._compiler, recovery.run)
+            if taken:
+                heads = [head for one in taken for head in one.heads]
+                await self._sign(heads, recovered=[one.summary for one in taken])
+                for one in taken:
+                    log.warning("journal_taken_over", **asdict(one.summary))
+                    await loop.run_in_executor(self._compiler, one.discard)
+        finally:
+            recovery.release()
