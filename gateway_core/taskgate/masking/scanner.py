@@ -1,0 +1,209 @@
+"""Finds what a set of detectors looks for, and replaces it inside a value.
+
+The gate is one RE2 alternation of all patterns, run over many cells at once (`hits`); only cells that it hits are
+opened (`replace`). RE2 is linear and falls back to its slower engine when memory for the fast one runs out; its `Set`
+does not, it then reports no match at all: a set only ever narrows down which patterns to try, it never decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import re2
+
+from taskgate.domain import MaskKind, MaskRule
+from taskgate.masking.detectors import DETECTORS, Detector
+from taskgate.masking.maskers import PLACEHOLDER, mask, strictest
+from taskgate.speed import JSON, JSONB, TEXT, in_strings, views
+
+MOST_CANDIDATES = 10_000  # in one value; with more, the whole value is masked
+_NUMBER = frozenset(b"0123456789+-.eE")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A value found: its span in the cell, its text as it was read, the mask it gets."""
+
+    start: int
+    end: int
+    text: bytes
+    rule: MaskRule
+
+
+class TooManyCandidates(Exception):
+    """A value with so many candidates that looking at each would hold up everybody else."""
+
+
+class Patterns:
+    """The compiled patterns of some detectors; shared by all scanners that look for these."""
+
+    def __init__(self, detectors: tuple[Detector, ...]) -> None:
+        options = re2.Options()
+        options.encoding = re2.Options.Encoding.LATIN1
+        options.log_errors = False
+        options.max_mem = 64 << 20
+        self.detectors = detectors
+        self.each = tuple(re2.compile(detector.pattern, options) for detector in detectors)
+        options.never_capture = True
+        self.gate = re2.compile(b"|".join(b"(?:" + detector.pattern + b")" for detector in detectors), options)
+        self.set = re2.Set.SearchSet(options)
+        for detector in detectors:
+            self.set.Add(detector.pattern)
+        self.set.Compile()
+
+    def present(self, text: bytes) -> Iterator[int]:
+        """The patterns worth trying on a text that the gate has hit."""
+        return iter(self.set.Match(text) or range(len(self.each)))
+
+
+@lru_cache(maxsize=64)
+def _patterns(names: tuple[str, ...]) -> Patterns | None:
+    detectors = tuple(DETECTORS[name] for name in names if DETECTORS[name].column_name is None)
+    return Patterns(detectors) if detectors else None
+
+
+class Scanner:
+    """Detectors with the masks for what they find. A name that is no detector's raises KeyError."""
+
+    def __init__(self, rules: Mapping[str, MaskRule], hash_key: bytes) -> None:
+        self._patterns = _patterns(tuple(sorted(rules)))
+        self._hash_key = hash_key
+        self._rules = (
+            tuple(rules[detector.name] for detector in self._patterns.detectors) if self._patterns is not None else ()
+        )
+        self._by_column_name = tuple(
+            (DETECTORS[name].column_name or "", rule) for name, rule in rules.items() if DETECTORS[name].column_name
+        )
+
+    @property
+    def searches(self) -> bool:
+        """False where all detectors go by a column's name."""
+        return self._patterns is not None
+
+    def named(self, column: str) -> MaskRule | None:
+        """The mask of a column by its name, for values too plain to be recognised."""
+        lowered = column.lower()
+        return strictest(*(rule for part, rule in self._by_column_name if part in lowered))
+
+    def hits(self, joined: bytes) -> list[int]:
+        """Offsets of candidates in cells that are joined by NUL, at most one a view, ascending."""
+        found: list[int] = []
+        if self._patterns is None:
+            return found
+        search = self._patterns.gate.search
+        at = 0
+        while (match := search(joined, at)) is not None:
+            found.append(match.start())
+            at = joined.find(b"\0", match.end()) + 1
+            if not at:
+                break
+        return found
+
+    def replace(self, cell: bytes, kind: int = TEXT, *, carries: bool = True) -> tuple[bytes | None, list[MaskRule]]:
+        """The cell with everything found replaced, and the masks that did it; the same cell where nothing is found.
+
+        `kind` says how it is read (`taskgate.speed`). With `carries` false the type has no room for a placeholder:
+        any finding makes the cell NULL."""
+        try:
+            findings = self.find(cell, kind)
+        except TooManyCandidates:
+            rule = strictest(*self._rules)
+            return None, [rule] if rule else []
+        if not findings:
+            return cell, []
+        rules = list(dict.fromkeys(finding.rule for finding in findings))
+        if not carries or any(rule.kind is MaskKind.NULL for rule in rules):
+            return None, rules
+        if kind in (JSON, JSONB):
+            return self._replace_in_json(cell, findings, start=1 if kind == JSONB else 0), rules
+        return self._replace_spans(cell, findings), rules
+
+    def find(self, cell: bytes, kind: int = TEXT) -> list[Finding]:
+        """What is in the cell, in order, without overlaps. Raises TooManyCandidates, ValueError (not of its kind)."""
+        found: list[Finding] = []
+        if self._patterns is None:
+            return found
+        budget = MOST_CANDIDATES
+        for view, places in views(cell, kind):
+            if self._patterns.gate.search(view) is None:
+                continue
+            for index in self._patterns.present(view):
+                for start, end in self._confirmed(index, view, budget):
+                    budget -= 1
+                    first, last = (start, end) if places is None else (places[start], places[end])
+                    found.append(Finding(first, last, view[start:end], self._rules[index]))
+        return _apart(found) if len(found) > 1 else found
+
+    def scrub(self, text: str) -> str:
+        """Free text with everything found replaced."""
+        replaced, rules = self.replace(text.encode("utf-8", "surrogateescape"))
+        if not rules:
+            return text
+        return (PLACEHOLDER if replaced is None else replaced).decode("utf-8", "replace")
+
+    def _confirmed(self, index: int, view: bytes, budget: int) -> Iterator[tuple[int, int]]:
+        assert self._patterns is not None
+        confirm = self._patterns.detectors[index].confirm
+        search = self._patterns.each[index].search
+        at = 0
+        while (match := search(view, at)) is not None:
+            budget -= 1
+            if budget < 0:
+                raise TooManyCandidates
+            span = match.span()
+            confirmed = span if confirm is None else confirm(view, *span)
+            if confirmed is not None:
+                yield confirmed
+            # A candidate that is none may hide the beginning of one that is.
+            at = span[0] + 1 if confirmed is None else max(confirmed[1], span[0] + 1)
+
+    def _masked(self, finding: Finding) -> bytes:
+        return mask(finding.rule.kind, finding.text, self._hash_key) or PLACEHOLDER
+
+    def _replace_spans(self, cell: bytes, findings: list[Finding]) -> bytes:
+        pieces = []
+        at = 0
+        for finding in findings:
+            pieces += [cell[at : finding.start], self._masked(finding)]
+            at = finding.end
+        pieces.append(cell[at:])
+        return b"".join(pieces)
+
+    def _replace_in_json(self, cell: bytes, findings: list[Finding], start: int) -> bytes | None:
+        """Inside strings as anywhere; a number becomes a string. None (NULL) where a finding is neither."""
+        document = cell[start:]
+        spans = [(finding.start - start, finding.end - start) for finding in findings]
+        inside = in_strings(document, [offset for first, last in spans for offset in (first, last - 1)])
+        pieces, at = [cell[:start]], 0
+        for index, (first, last) in enumerate(spans):
+            masked = self._masked(findings[index])
+            if inside[2 * index] and inside[2 * index + 1] and b'"' not in document[first:last]:
+                pieces += [document[at:first], masked]
+            elif not inside[2 * index] and all(byte in _NUMBER for byte in document[first:last]):
+                while first > at and document[first - 1] in _NUMBER:
+                    first -= 1
+                while last < len(document) and document[last] in _NUMBER:
+                    last += 1
+                pieces += [document[at:first], b'"' + masked + b'"']
+            else:
+                return None
+            at = last
+        pieces.append(document[at:])
+        return b"".join(pieces)
+
+
+def _apart(findings: list[Finding]) -> list[Finding]:
+    """Overlapping findings as one with the strictest mask, in order."""
+    findings.sort(key=lambda finding: (finding.start, -finding.end))
+    apart: list[Finding] = []
+    for finding in findings:
+        if apart and finding.start < apart[-1].end:
+            last = apart[-1]
+            rule = strictest(last.rule, finding.rule) or last.rule
+            longer = last if last.end >= finding.end else finding
+            apart[-1] = Finding(last.start, max(last.end, finding.end), longer.text, rule)
+        else:
+            apart.append(finding)
+    return apart

@@ -1,0 +1,177 @@
+"""A result on its way to the client: what its columns are described as, fetched as, and what becomes of its rows.
+
+Masked columns are described as `text` and fetched as text, so that every mask has text to work on; text has the same
+bytes in both formats, so the client gets the format it asked for. (A column that becomes NULL always keeps its type.)
+Where detectors search, a column whose type nobody can read in binary is described and fetched as text as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from taskgate.domain import MaskKind, MaskRule
+from taskgate.errors import ClientFault, TargetFault
+from taskgate.protocols.postgres import types
+from taskgate.protocols.postgres.arrays import replace_elements
+from taskgate.protocols.postgres.fields import Field
+from taskgate.protocols.postgres.types import NOT_SEARCHED, OPAQUE_TEXT, TEXT_OID, Reading
+from taskgate.speed import cells_at, count_rows, join_cells, mask_rows, replace_cells
+
+if TYPE_CHECKING:
+    from taskgate.masking.plan import MaskAction, MaskPlan
+    from taskgate.masking.scanner import Scanner
+
+UNSEARCHABLE = "unsearchable"  # counts cells that became NULL because nobody could look inside
+_ADDRESS_DETECTORS = frozenset({"ipv4", "ipv6", "mac"})
+
+
+class ResultMasker:
+    """What a mask plan means for a result with these fields (as the server describes them).
+
+    Raises MaskingFault where plan and result do not fit together."""
+
+    def __init__(self, plan: MaskPlan, fields: Sequence[Field]) -> None:
+        self._plan = plan
+        self._fields = tuple(fields)
+        self._rules = plan.column_rules(
+            [
+                (field.name.decode("utf-8", "replace"), (field.table_oid, field.attnum) if field.table_oid else None)
+                for field in fields
+            ]
+        )
+        scanner = plan.scanner
+        self._scanner = scanner if scanner is not None and scanner.searches else None
+        self._addresses = not _ADDRESS_DETECTORS.isdisjoint(plan.detectors)
+        self._as_text = tuple(
+            rule.kind is not MaskKind.NULL if rule else self._scanner is not None and self._reading(field, True) is None
+            for field, rule in zip(self._fields, self._rules, strict=True)
+        )
+        self.identity = not any(self._rules) and (
+            self._scanner is None or all(self._reading(field, True) is NOT_SEARCHED for field in self._fields)
+        )
+        """Rows and their description pass as they are."""
+
+    def described(self, asked: Sequence[int] | None = None) -> tuple[Field, ...]:
+        """The fields as the client sees them. `asked`: the format codes of its Bind, when a portal is described."""
+        formats = None if asked is None else self._codes(asked)
+        described = []
+        for index, field in enumerate(self._fields):
+            seen = field if formats is None else replace(field, format=formats[index])
+            if self._rules[index] is not None:
+                seen = replace(seen, table_oid=0, attnum=0)
+            if self._as_text[index]:
+                seen = replace(seen, type_oid=TEXT_OID, typlen=-1, typmod=-1)
+            described.append(seen)
+        return tuple(described)
+
+    def fetch_formats(self, asked: Sequence[int]) -> list[int]:
+        """The format codes for the Bind to the server, for the client's (none, one for all, or one a column)."""
+        if not any(self._as_text):
+            return list(asked)
+        return [0 if text else code for text, code in zip(self._as_text, self._codes(asked), strict=True)]
+
+    def rewriter(self, formats: Sequence[int]) -> RowRewriter:
+        """For rows that the server sends in these formats: the codes of the Bind it got, or each field's where it
+        answers a simple query."""
+        codes = self._codes(formats)
+        actions: list[MaskAction | None] = []
+        readings: list[Reading] = []
+        names: list[str] = []
+        for index, (field, rule) in enumerate(zip(self._fields, self._rules, strict=True)):
+            binary = codes[index] != 0
+            found = NOT_SEARCHED if rule or self._scanner is None else self._reading(field, binary)
+            if rule is not None:
+                actions.append(self._action(rule, field, binary))
+            else:
+                actions.append(None if found is not None else True)
+            readings.append(found or NOT_SEARCHED)
+            names.append(rule.id if rule else UNSEARCHABLE)
+        return RowRewriter(tuple(actions), tuple(names), tuple(readings), self._scanner)
+
+    def _action(self, rule: MaskRule, field: Field, binary: bool) -> MaskAction:
+        action = self._plan.action(rule)
+        if binary and callable(action) and field.type_oid not in types.TEXT_LIKE:
+            # A binary cursor: there is no text to show a part of, or to hash as everywhere else.
+            return self._plan.action(replace(rule, kind=MaskKind.REDACT))
+        return action
+
+    def _reading(self, field: Field, binary: bool) -> Reading | None:
+        if field.type_oid in types.ADDRESSES and not self._addresses:
+            return NOT_SEARCHED
+        found = types.reading(field.type_oid, binary)
+        return OPAQUE_TEXT if found is None and not binary else found
+
+    def _codes(self, codes: Sequence[int]) -> list[int]:
+        if len(codes) == len(self._fields):
+            return list(codes)
+        if len(codes) > 1:
+            raise ClientFault(f"bind message has {len(codes)} result formats but query has {len(self._fields)} columns")
+        return list(codes or (0,)) * len(self._fields)
+
+
+class RowRewriter:
+    """Rewrites the rows of one result, batch by batch. `counts`: masked cells by mask or detector."""
+
+    def __init__(
+        self,
+        actions: tuple[MaskAction | None, ...],
+        names: tuple[str, ...],
+        readings: tuple[Reading, ...],
+        scanner: Scanner | None,
+    ) -> None:
+        self._actions = actions if any(action is not None for action in actions) else None
+        self._names = names
+        self._readings = readings
+        self._kinds = bytes(reading.kind for reading in readings)
+        self._scanner = scanner if any(self._kinds) else None
+        self._masked = [0] * len(actions)
+        self._found: dict[str, int] = {}
+
+    @property
+    def counts(self) -> dict[str, int]:
+        counts = dict(self._found)
+        for name, masked in zip(self._names, self._masked, strict=True):
+            if masked:
+                counts[name] = counts.get(name, 0) + masked
+        return counts
+
+    def rewrite(self, frames: bytes | memoryview) -> bytes | memoryview:
+        """Whole DataRow messages in, whole DataRow messages out; the same object where nothing in them changes.
+
+        Raises TargetFault on rows that are not what the server announced: then nothing of them may go on."""
+        try:
+            if self._actions is not None:
+                frames = mask_rows(frames, self._actions, self._masked)
+            if self._scanner is not None:
+                hits = self._scanner.hits(join_cells(frames, self._kinds))
+                return self._opened(self._scanner, frames, hits) if hits else frames
+            if self._actions is None:
+                count_rows(frames, len(self._readings))
+        except ValueError as error:
+            raise TargetFault(f"the target sent malformed rows: {error}") from None
+        return frames
+
+    def _opened(self, scanner: Scanner, frames: bytes | memoryview, hits: list[int]) -> bytes | memoryview:
+        edits: list[tuple[int, bytes | None]] = []
+        for at, size, column in cells_at(frames, self._kinds, hits):
+            cell = bytes(frames[at + 4 : at + 4 + size])
+            replaced, rules = self._replaced(scanner, cell, self._readings[column])
+            if rules:
+                edits.append((at, replaced))
+                for rule in rules:
+                    self._found[rule.id] = self._found.get(rule.id, 0) + 1
+        return replace_cells(frames, edits) if edits else frames
+
+    def _replaced(self, scanner: Scanner, cell: bytes, reading: Reading) -> tuple[bytes | None, list[MaskRule]]:
+        if not reading.elements:
+            return scanner.replace(cell, reading.kind, carries=reading.carries)
+        found: dict[MaskRule, None] = {}
+
+        def element(value: bytes) -> bytes | None:
+            replaced, rules = scanner.replace(value)
+            found.update(dict.fromkeys(rules))
+            return replaced
+
+        return replace_elements(cell, element), list(found)
