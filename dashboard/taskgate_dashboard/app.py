@@ -1,0 +1,50 @@
+"""The dashboard: approvals to decide, sessions to read, proofs to check. Speaks to the control API only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+from streamlit.navigation.page import Page
+
+from taskgate.client.models import WhoAmI
+from taskgate_dashboard import style
+from taskgate_dashboard.sign_in import person, sign_in_page, sign_out
+
+_PAGES = Path(__file__).with_name("pages")
+
+
+def main() -> None:
+    st.set_page_config(page_title="Taskgate", page_icon=":material/policy:", layout="wide")
+    style.sheet()
+    signed_in = person()
+    # The page asked for stays in the URL, so that a link to an approval survives signing in.
+    chosen = st.navigation(_pages(), position="top" if signed_in else "hidden")
+    if signed_in is None:
+        sign_in_page()
+        return
+    _who(signed_in)
+    chosen.run()
+
+
+def _pages() -> list[Page]:
+    return [
+        st.Page(_PAGES / "approvals.py", title="Approvals", icon=":material/gavel:", default=True),
+        st.Page(_PAGES / "sessions.py", title="Sessions", icon=":material/list_alt:"),
+        st.Page(_PAGES / "timeline.py", title="Timeline", icon=":material/timeline:"),
+        st.Page(_PAGES / "verification.py", title="Verification", icon=":material/verified:"),
+    ]
+
+
+def _who(signed_in: WhoAmI) -> None:
+    left, right = st.columns([6, 1], vertical_alignment="center")
+    with left:
+        style.show(
+            f'<span class="tg-note">Signed in as</span> <b>{style.said(signed_in.name)}</b> &nbsp;',
+            style.chips(signed_in.groups),
+            "" if signed_in.kind == "user" else style.chip("service key: it can look, but never decide", "amber"),
+        )
+    right.button("Sign out", on_click=sign_out, width="stretch", type="tertiary")
+
+
+main()
