@@ -152,6 +152,10 @@ class AsyncClient:
         """Its live sessions end within a second. Revoking twice is no error."""
         return await self._send(calls.revoke_credential(credential_id, reason))
 
+    async def revoke_attempt(self, attempt_id: str, reason: str = "") -> int:
+        """End every live credential of a task attempt (of those this key may revoke); returns how many there were."""
+        return (await self._send(calls.revoke_attempt(attempt_id, reason))).revoked
+
     # --- approvals -----------------------------------------------------------------------------------------------
 
     def approvals(
@@ -270,8 +274,9 @@ class AsyncClient:
     async def explain(self, request: models.ExplainRequest) -> models.Explanation:
         return await self._send(calls.explain(request))
 
-    def api_keys(self) -> AsyncIterator[models.ApiKey]:
-        return self._pages(lambda cursor: calls.api_keys(cursor, None))
+    def api_keys(self, *, live: bool | None = None) -> AsyncIterator[models.ApiKey]:
+        """Newest first. `live` false: those that have expired or been revoked as well."""
+        return self._pages(lambda cursor: calls.api_keys(cursor, None, live))
 
     async def create_api_key(self, request: models.ApiKeyRequest) -> models.CreatedApiKey:
         return await self._send(calls.create_api_key(request))

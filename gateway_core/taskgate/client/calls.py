@@ -19,8 +19,9 @@ LONGEST_WAIT = 60.0
 
 @dataclass(frozen=True, slots=True)
 class SessionFilter:
-    """Which sessions. Everything given must hold; `attempt` is the orchestrator's id of a try, `principal` a name
-    (`dag_id.task_id` of a task), `effect` one such as `sql.delete`, the times bound when a session was opened."""
+    """Which sessions. Everything given must hold. `attempt` is the orchestrator's id of a try, `principal` reads
+    `kind:source:name` (`user:taskgate:alice`), `effect` is one such as `sql.delete` and `object` what it was done to,
+    `state` is `open` or `closed`. The times bound when a session was opened, `until` exclusive."""
 
     source: str | None = None
     dag_id: str | None = None
@@ -30,7 +31,9 @@ class SessionFilter:
     attempt: str | None = None
     target: str | None = None
     principal: str | None = None
+    credential: str | None = None
     effect: str | None = None
+    object: str | None = None
     state: str | None = None
     since: datetime | None = None
     until: datetime | None = None
@@ -106,6 +109,11 @@ def credential(credential_id: str) -> Call[models.Credential]:
 def revoke_credential(credential_id: str, reason: str) -> Call[models.Credential]:
     path = f"/v1/credentials/{_part(credential_id)}/revoke"
     return _post(path, models.Credential, models.Reason(reason=reason), idempotent=True)
+
+
+def revoke_attempt(attempt_id: str, reason: str) -> Call[models.Revoked]:
+    path = f"/v1/attempts/{_part(attempt_id)}/revoke"
+    return _post(path, models.Revoked, models.Reason(reason=reason), idempotent=True)
 
 
 # --- approvals ---------------------------------------------------------------------------------------------------
@@ -212,8 +220,8 @@ def explain(request: models.ExplainRequest) -> Call[models.Explanation]:
     return _post("/v1/policy/explain", models.Explanation, request, idempotent=True)
 
 
-def api_keys(cursor: str | None, limit: int | None) -> Call[models.Page[models.ApiKey]]:
-    return _get("/v1/api-keys", models.Page[models.ApiKey], cursor=cursor, limit=limit)
+def api_keys(cursor: str | None, limit: int | None, live: bool | None) -> Call[models.Page[models.ApiKey]]:
+    return _get("/v1/api-keys", models.Page[models.ApiKey], cursor=cursor, limit=limit, live=live)
 
 
 def create_api_key(request: models.ApiKeyRequest) -> Call[models.CreatedApiKey]:

@@ -151,6 +151,10 @@ class Client:
         """Its live sessions end within a second. Revoking twice is no error."""
         return self._send(calls.revoke_credential(credential_id, reason))
 
+    def revoke_attempt(self, attempt_id: str, reason: str = "") -> int:
+        """End every live credential of a task attempt (of those this key may revoke); returns how many there were."""
+        return (self._send(calls.revoke_attempt(attempt_id, reason))).revoked
+
     # --- approvals -----------------------------------------------------------------------------------------------
 
     def approvals(
@@ -263,8 +267,9 @@ class Client:
     def explain(self, request: models.ExplainRequest) -> models.Explanation:
         return self._send(calls.explain(request))
 
-    def api_keys(self) -> Iterator[models.ApiKey]:
-        return self._pages(lambda cursor: calls.api_keys(cursor, None))
+    def api_keys(self, *, live: bool | None = None) -> Iterator[models.ApiKey]:
+        """Newest first. `live` false: those that have expired or been revoked as well."""
+        return self._pages(lambda cursor: calls.api_keys(cursor, None, live))
 
     def create_api_key(self, request: models.ApiKeyRequest) -> models.CreatedApiKey:
         return self._send(calls.create_api_key(request))

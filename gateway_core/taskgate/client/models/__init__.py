@@ -30,6 +30,7 @@ from taskgate.client.models.credentials import (
     CredentialRequest,
     Endpoint,
     IssuedCredential,
+    Revoked,
     Target,
     TaskClaim,
 )
@@ -94,6 +95,7 @@ __all__ = [
     "Reason",
     "Record",
     "Request",
+    "Revoked",
     "RuleMatch",
     "Session",
     "Target",

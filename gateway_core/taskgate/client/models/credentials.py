@@ -89,3 +89,9 @@ class IssuedCredential(Answer):
     def _reveal(self, value: SecretStr) -> str:
         """JSON is the wire: the one place where the secret has to stand in clear."""
         return value.get_secret_value()
+
+
+class Revoked(Answer):
+    """How many credentials were live and are no longer."""
+
+    revoked: int

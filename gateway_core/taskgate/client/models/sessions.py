@@ -48,14 +48,15 @@ class LiveSession(Answer):
 
 
 class Record(Answer):
-    """One event of a session. `content` is None where the recording level left it out or it was deleted; `hash` is the
-    record's link in the session's chain."""
+    """One event of a session. `content` is None where it was erased; its fields are those of the class for its `kind`
+    in `taskgate.recording.records`. `hash` is the record's link in the session's chain."""
 
     sequence: int
     kind: str
     at: datetime
     content: dict[str, Any] | None = None
     hash: str | None = None
+    policy_version: str | None = None
 
 
 class VerificationProblem(Answer):
