@@ -67,8 +67,8 @@ class MaskPlan:
 
     active: bool = False
     positions: tuple[MaskRule | None, ...] | None = None
-    origins: Mapping[Origin, MaskRule] = _NO_ORIGINS
-    detectors: Mapping[str, MaskRule] = _NO_DETECTORS
+    origins: Mapping[Origin, MaskRule] = field(default_factory=lambda: _NO_ORIGINS)
+    detectors: Mapping[str, MaskRule] = field(default_factory=lambda: _NO_DETECTORS)
     touched: bool = False
     whole: MaskRule | None = None
     hash_key: bytes = field(default=b"", repr=False)
