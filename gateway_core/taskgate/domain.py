@@ -91,6 +91,8 @@ class Principal:
     def attribute_key(self) -> str:
         """Equal for principals that policy cannot tell apart: the principal's part of a cached decision's key."""
         facts = [self.kind, self.name, self.source, self.assurance, self.verified_by, sorted(self.attributes.items())]
+        if self.attempt is not None:  # a name alone does not say where the DAG's id ends and the task's begins
+            facts.append([self.attempt.task.dag_id, self.attempt.task.task_id])
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]
 
 
