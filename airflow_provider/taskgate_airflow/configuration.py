@@ -51,8 +51,8 @@ class GatewayAccess:
                 options[name] = value
         return cls.of(options)
 
-    def client(self) -> Client:
-        return Client(self.url, self._key(), ca_file=self.ca_file, timeout=self.timeout)
+    def client(self, *, timeout: float | None = None, tries: int = 4) -> Client:
+        return Client(self.url, self._key(), ca_file=self.ca_file, timeout=timeout or self.timeout, tries=tries)
 
     def async_client(self) -> AsyncClient:
         return AsyncClient(self.url, self._key(), ca_file=self.ca_file, timeout=self.timeout)

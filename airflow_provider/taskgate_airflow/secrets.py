@@ -119,7 +119,7 @@ class TaskgateSecretsBackend(BaseSecretsBackend):
         if not issued or self.access is None:
             return
         try:
-            with self.access.client() as client:
+            with self.access.client(timeout=3.0, tries=2) as client:  # a gateway that is away holds up no worker
                 for one in issued:
                     client.revoke_credential(one.credential_id, reason=reason)
         except (TaskgateError, NotConfigured, ConnectionSettingsError):

@@ -25,7 +25,7 @@ _SHEET = """
 .tg-red {background: #ffebe9; color: #a40e26;} .tg-mono {font-family: ui-monospace, Menlo, Consolas, monospace;}
 .tg-title {font-size: 1.25rem; font-weight: 650; line-height: 1.35; margin: 0 0 .3rem 0; color: #1f2328;}
 .tg-facts {display: grid; grid-template-columns: max-content 1fr; gap: .18rem 1rem; font-size: .88rem;
-  margin: .2rem 0; padding: 0;}
+  margin: .2rem 0 !important; padding: 0 !important;}
 .tg-facts dt {color: #656d76; font-weight: 400; margin: 0; padding: 0;}
 .tg-facts dd {margin: 0; padding: 0; color: #1f2328; overflow-wrap: anywhere;}
 .tg-head {font-size: .74rem; letter-spacing: .05em; text-transform: uppercase; color: #656d76; font-weight: 650;
