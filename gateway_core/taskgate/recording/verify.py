@@ -1,0 +1,287 @@
+"""Offline verification: of an exported bundle, or of a gateway's data folder.
+
+What is checked, session by session: every header's form, the chain, every content that is there against its header's
+commitment, the heads that checkpoints signed for, the end. Then the checkpoints' own numbers, chain and signatures, and
+for a bundle its manifest and container, so that no byte is beyond doubt. The first bad record is named.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from hashlib import sha256
+from pathlib import Path
+from time import sleep
+
+import orjson
+
+from taskgate.errors import GatewayFault
+from taskgate.recording.bundle import (
+    CHECKPOINTS,
+    MANIFEST,
+    PUBLIC_KEY,
+    SESSIONS,
+    SIGNATURE,
+    Bundle,
+    Manifest,
+    from_line,
+    open_bundle,
+    read_lines,
+    session_file,
+)
+from taskgate.recording.chain import ChainChecker, ChainError
+from taskgate.recording.checkpoints import FILE as CHECKPOINT_FILE
+from taskgate.recording.checkpoints import read_checkpoints
+from taskgate.recording.findings import Problem, SessionFinding, Verification
+from taskgate.recording.header import Record
+from taskgate.recording.keys import PublicKey
+from taskgate.recording.recordings import Recordings
+from taskgate.recording.records import RecordKind
+from taskgate.recording.signed_history import SignedHistory
+
+
+def verify(
+    path: Path, *, public_keys: Sequence[PublicKey] = (), outside: Path | None = None, sessions: Sequence[str] = ()
+) -> Verification:
+    """Check the bundle (zip or folder) or data folder at `path`. `public_keys`: the gateway's, got from elsewhere;
+    without any the evidence's own key is used and the result is not `trusted`. `outside`: a file of checkpoints
+    that were pushed to a sink. `sessions`: in a data folder only these; in a bundle these must be there. Raises
+    GatewayFault for what is neither a bundle nor a data folder."""
+    if (path / "checkpoints").is_dir() and not (path / MANIFEST).exists():
+        return _verify_data(path, public_keys, outside, sessions)
+    with closing(open_bundle(path)) as bundle:
+        return _verify_bundle(bundle, public_keys, outside, sessions)
+
+
+# --- a session ---------------------------------------------------------------------------------------------------
+
+
+def check_session(
+    session_id: str, records: Iterable[Record], history: SignedHistory, *, contents: bool
+) -> SessionFinding:
+    """`contents`: they should be there unless a checkpoint says that they were erased."""
+    chain = ChainChecker(session_id)
+    signed = history.heads.get(session_id, {})
+    erased = session_id in history.erased
+    open_actions: set[int] = set()
+    problem: Problem | None = None
+    covered, checkpoint = 0, None
+    try:
+        for record in records:
+            chain.check(record)
+            if contents and record.raw_content is None and not erased:
+                raise ChainError(record.seq, "its content is missing, and no checkpoint says that it was erased")
+            if record.seq in signed:
+                head, state, number = signed[record.seq]
+                if head != chain.head:
+                    raise ChainError(record.seq, f"differs from what checkpoint {number} signed for")
+                if state == "closed" and record.kind is not RecordKind.SESSION_CLOSED:
+                    raise ChainError(record.seq, f"is not the end that checkpoint {number} signed for")
+                covered, checkpoint = record.seq + 1, number
+            if record.kind is RecordKind.ACTION:
+                open_actions.add(record.seq)
+            elif record.kind is RecordKind.RESULT and record.content is not None:
+                open_actions.discard(record.content.get("action", -1))
+        _check_end(chain, signed, covered)
+    except ChainError as error:
+        problem = Problem(error.message, session_id, error.seq)
+    except (GatewayFault, ValueError, OSError, zipfile.BadZipFile) as error:
+        problem = Problem(f"cannot be read: {error}", session_id, chain.next_seq)
+    complete = chain.contents == chain.next_seq
+    return SessionFinding(
+        session=session_id,
+        records=chain.next_seq,
+        contents=chain.contents,
+        head=chain.head,
+        closed=chain.last_kind is RecordKind.SESSION_CLOSED,
+        signed=covered,
+        checkpoint=checkpoint,
+        erased=erased,
+        unfinished=tuple(sorted(open_actions)) if complete else (),
+        problem=problem,
+    )
+
+
+def _check_end(chain: ChainChecker, signed: dict[int, tuple[str, str, int]], covered: int) -> None:
+    last = chain.next_seq - 1
+    beyond = [seq for seq in signed if seq > last]
+    if beyond:
+        number = signed[min(beyond)][2]
+        raise ChainError(chain.next_seq, f"is missing: checkpoint {number} signed for records up to {max(beyond)}")
+    if chain.next_seq == 0:
+        raise ChainError(0, "is missing: there is no record at all")
+    if chain.last_kind is RecordKind.SESSION_CLOSED and covered <= last:
+        raise ChainError(covered, "no checkpoint signed for this record and the session's end")
+    if not signed:
+        raise ChainError(0, "no checkpoint signed for this session")
+
+
+def _notes(findings: Sequence[SessionFinding], absent: int, trusted: bool, newer: int) -> Iterator[str]:
+    if not trusted:
+        yield "The key came with the evidence: pass the gateway's public key to know who signed it."
+    for one in findings:
+        if one.problem is None:
+            if one.unfinished:
+                listed = ", ".join(map(str, one.unfinished[:10]))
+                yield f"session {one.session}: no result is recorded of action {listed}: it ended first."
+            if not one.closed:
+                left = one.records - one.signed
+                yield f"session {one.session} is still open; {left} records are chained but not signed for yet."
+            if one.erased:
+                yield f"session {one.session}: its content was erased."
+    if absent:
+        yield f"{absent} more sessions are named by the checkpoints and not part of this evidence."
+    if newer:
+        yield f"{newer} newer checkpoints are known outside."
+
+
+_MOMENT = 0.5
+_MOMENTS = 5
+
+# --- a data folder -----------------------------------------------------------------------------------------------
+
+
+def _verify_data(
+    data_dir: Path, keys: Sequence[PublicKey], outside: Path | None, sessions: Sequence[str]
+) -> Verification:
+    contents = (data_dir / "keys" / "recording.key").exists()
+    recordings = Recordings(data_dir, contents=contents)
+    chosen = list(sessions) or recordings.sessions()
+    own = _own_key((data_dir / "keys" / "checkpoint.pub").read_bytes)
+    trusted_keys = list(keys) or own
+    # Checkpoints first: they speak of what is on disk, so whatever they name can be read afterwards.
+    path = data_dir / "checkpoints" / CHECKPOINT_FILE
+    history = SignedHistory.of(read_checkpoints(path), trusted_keys)
+    findings = []
+    for session in sorted(chosen):
+        finding = check_session(session, recordings.read(session), history, contents=contents)
+        # A session that ends just now is signed for within a moment.
+        for _ in range(_MOMENTS):
+            if finding.problem is None or not finding.closed or recordings.finished(session) or history.problem:
+                break
+            sleep(_MOMENT)
+            history = SignedHistory.of(read_checkpoints(path), trusted_keys)
+            finding = check_session(session, recordings.read(session), history, contents=contents)
+        findings.append(finding)
+    if not sessions:
+        findings += [
+            SessionFinding(one, 0, 0, "", False, 0, None, problem=Problem("is missing as a whole", one, 0))
+            for one in sorted(history.heads.keys() - set(chosen))
+        ]
+    return _result(findings, history, [], trusted=bool(keys), outside=outside)
+
+
+def _own_key(read: Callable[[], bytes]) -> list[PublicKey]:
+    try:
+        return [PublicKey.parse(read())]
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        return []
+
+
+def _result(
+    findings: Sequence[SessionFinding],
+    history: SignedHistory,
+    problems: Sequence[Problem],
+    *,
+    trusted: bool,
+    outside: Path | None,
+) -> Verification:
+    every = [history.problem] if history.problem else []
+    newer = 0
+    if outside is not None:
+        difference, newer = history.compare(read_checkpoints(outside))
+        every += [difference] if difference else []
+    absent = len(history.heads.keys() - {one.session for one in findings})
+    notes = tuple(_notes(findings, absent, trusted, newer))
+    return Verification(tuple(findings), history.count, absent, trusted, (*every, *problems), notes)
+
+
+# --- a bundle ----------------------------------------------------------------------------------------------------
+
+
+def _verify_bundle(
+    bundle: Bundle, keys: Sequence[PublicKey], outside: Path | None, sessions: Sequence[str]
+) -> Verification:
+    trusted_keys = list(keys) or _own_key(lambda: _read(bundle, PUBLIC_KEY))
+    manifest, problems = _manifest(bundle, trusted_keys)
+    try:
+        with bundle.open(CHECKPOINTS) as file:
+            history = SignedHistory.of((line.removesuffix(b"\n") for line in read_lines(file)), trusted_keys)
+    except (KeyError, ValueError, zipfile.BadZipFile):
+        history = SignedHistory(problem=Problem("is missing or cannot be read", place=CHECKPOINTS))
+    named = {one.session for one in manifest.sessions} if manifest else set()
+    found = {name.removeprefix(SESSIONS).removesuffix(".jsonl") for name in bundle.names() if name.startswith(SESSIONS)}
+    wanted = named | found | set(sessions)
+    if manifest is None or manifest.everything:
+        wanted |= history.heads.keys()
+    contents = manifest is not None and manifest.contents
+    findings = [
+        check_session(one, _records(bundle, session_file(one)), history, contents=contents) for one in sorted(wanted)
+    ]
+    if manifest is not None:
+        problems += _compare(manifest, findings, history)
+    return _result(findings, history, problems, trusted=bool(keys), outside=outside)
+
+
+def _records(bundle: Bundle, name: str) -> Iterator[Record]:
+    try:
+        file = bundle.open(name)
+    except KeyError:
+        return
+    with file as opened:
+        for line in read_lines(opened):
+            yield from_line(line)
+
+
+def _read(bundle: Bundle, name: str) -> bytes:
+    with bundle.open(name) as file:
+        return file.read()
+
+
+def _manifest(bundle: Bundle, keys: Sequence[PublicKey]) -> tuple[Manifest | None, list[Problem]]:
+    """The manifest, where it and its signature hold, and what is wrong with the container and the files it lists."""
+    problems: list[Problem] = []
+    try:
+        raw, signed = _read(bundle, MANIFEST), _read(bundle, SIGNATURE)
+        fields = orjson.loads(signed)
+        manifest = Manifest.parse(raw)
+        form = orjson.dumps({"key": fields["key"], "signature": fields["signature"]})
+    except (KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        return None, [Problem(f"cannot be read: {error}", place=MANIFEST)]
+    if form != signed or not any(key.id == fields["key"] and key.verifies(raw, fields["signature"]) for key in keys):
+        return None, [Problem("its signature is wrong, or by another key", place=MANIFEST)]
+    listed = manifest.files.keys() | {MANIFEST, SIGNATURE}
+    for name in sorted(listed ^ set(bundle.names())):
+        problems.append(Problem("is missing" if name in listed else "does not belong here", place=name))
+    for name, digest in sorted(manifest.files.items()):
+        try:
+            with bundle.open(name) as file:
+                actual = sha256()
+                while chunk := file.read(1 << 20):
+                    actual.update(chunk)
+        except (KeyError, zipfile.BadZipFile):
+            problems.append(Problem("is missing or cannot be read", place=name))
+            continue
+        if actual.hexdigest() != digest:
+            problems.append(Problem("differs from what the manifest lists", place=name))
+    try:
+        strange = bundle.strange()
+    except zipfile.BadZipFile as error:
+        strange = str(error)
+    if strange:
+        problems.append(Problem(strange))
+    return manifest, problems
+
+
+def _compare(manifest: Manifest, findings: Sequence[SessionFinding], history: SignedHistory) -> list[Problem]:
+    """What the manifest says of sessions and checkpoints with what was found."""
+    problems = []
+    found = {one.session: one for one in findings}
+    for one in manifest.sessions:
+        finding = found[one.session]
+        if finding.problem is None and (finding.records, finding.head) != (one.records, one.head):
+            problems.append(Problem("has other records than the manifest says", one.session, finding.records))
+    if history.problem is None and manifest.checkpoints != history.count:
+        problems.append(Problem(f"{manifest.checkpoints} were exported, {history.count} are here", place=CHECKPOINTS))
+    return problems
