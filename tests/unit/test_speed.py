@@ -1,0 +1,257 @@
+"""The compiled module and its equal in Python: one behaviour, on good bytes and bad ones."""
+
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from taskgate import _speed, _speed_py, speed
+
+ALL_KINDS = (
+    _speed_py.TEXT, _speed_py.JSON, _speed_py.JSONB, _speed_py.BYTEA, _speed_py.OPAQUE, _speed_py.INT8,
+    _speed_py.NUMERIC, _speed_py.FLOAT8, _speed_py.FLOAT_TEXT,
+)  # fmt: skip
+
+
+def data_row(*cells: bytes | None) -> bytes:
+    body = struct.pack("!h", len(cells)) + b"".join(
+        b"\xff\xff\xff\xff" if cell is None else struct.pack("!i", len(cell)) + cell for cell in cells
+    )
+    return b"D" + struct.pack("!i", len(body) + 4) + body
+
+
+def array_of(*elements: bytes | None) -> bytes:
+    """A one-dimensional binary array of text."""
+    body = b"".join(
+        b"\xff\xff\xff\xff" if element is None else struct.pack("!i", len(element)) + element for element in elements
+    )
+    return struct.pack("!iiiii", 1, 1, 25, len(elements), 1) + body
+
+
+def outcome(call: Callable[[], object]) -> object:
+    """The result, memoryviews as lists, or the error's type: what both forms must agree on."""
+    try:
+        result = call()
+    except ValueError:
+        return ValueError
+    if isinstance(result, list):
+        return [
+            (item[0], None if item[1] is None else item[1].tolist())
+            if isinstance(item, tuple) and len(item) == 2
+            else item
+            for item in result
+        ]
+    return result
+
+
+def both(name: str, *arguments: object) -> object:
+    compiled = outcome(lambda: getattr(_speed, name)(*arguments))
+    plain = outcome(lambda: getattr(_speed_py, name)(*arguments))
+    assert compiled == plain, (name, arguments)
+    return compiled
+
+
+# Text that exercises every branch of the reading of a cell, beside anything at all.
+pieces = st.sampled_from(
+    ["bob@example.com", "4111 1111", "\\u0040", "\\\\u0062", "\\u00e9", "\\ud83d", "\\n", "\\\\n", '\\"', "\\x6162",
+     "\\xzz", "\\", "\u00a0", "\u00ad", "\u200b", "\u2013", "\u2212", "\u3000", "\ufeff", "４", "\u0664", "\u06f4",
+     "\U0001d7cf", "é", "“", "{", '"', ",", "😀", "\u034f", "\u180e", "\ufe0f", "\ufe63", "\uff40", "\u2060"]
+)  # fmt: skip
+cells = st.one_of(
+    st.binary(max_size=24),
+    st.lists(pieces, max_size=8).map(lambda parts: "".join(parts).encode()),
+    st.lists(pieces, max_size=4).map(lambda parts: b"\x01" + "".join(parts).encode()),
+    st.integers(-(2**63), 2**63 - 1).map(lambda number: struct.pack("!q", number)),
+    st.floats().map(lambda number: struct.pack("!d", number)),
+    st.floats().map(lambda number: repr(number).encode()),
+    st.lists(st.one_of(st.none(), st.binary(max_size=9)), max_size=4).map(lambda parts: array_of(*parts)),
+    st.lists(st.integers(0, 9999), max_size=9).flatmap(
+        lambda groups: st.integers(-3, 9).map(
+            lambda weight: struct.pack("!hhHh", len(groups), weight, 0, 0) + struct.pack(f"!{len(groups)}h", *groups)
+        )
+    ),
+)
+
+
+def corrupted(frames: bytes, at: int, byte: int, cut: int) -> bytes:
+    if not frames:
+        return frames
+    damaged = bytearray(frames)
+    damaged[at % len(damaged)] = byte
+    return bytes(damaged[: len(damaged) - cut % 4])
+
+
+rows = st.integers(0, 4).flatmap(
+    lambda columns: st.lists(st.lists(st.one_of(st.none(), cells), min_size=columns, max_size=columns), max_size=5).map(
+        lambda table: (columns, b"".join(data_row(*row) for row in table))
+    )
+)
+damage = st.tuples(st.integers(0, 400), st.integers(0, 255), st.integers(0, 3), st.booleans())
+
+
+def test_compiled_is_what_runs() -> None:
+    assert speed.COMPILED is (os.environ.get("TASKGATE_PURE_PYTHON") != "1")
+
+
+def test_python_can_be_forced() -> None:
+    code = "from taskgate import speed; print(speed.COMPILED, speed.views.__module__)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "TASKGATE_PURE_PYTHON": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["False", "taskgate._speed_py"]
+
+
+def test_every_name_is_in_both() -> None:
+    for name in speed.__all__:
+        if name != "COMPILED":
+            assert hasattr(_speed, name)
+            assert hasattr(_speed_py, name)
+
+
+@given(st.lists(st.tuples(st.sampled_from(b"DCZE"), st.binary(max_size=12)), max_size=8), damage)
+def test_message_runs(messages: list[tuple[int, bytes]], harm: tuple[int, int, int, bool]) -> None:
+    buffer = b"".join(bytes([kind]) + struct.pack("!i", len(body) + 4) + body for kind, body in messages)
+    if harm[3]:
+        buffer = corrupted(buffer, *harm[:3])
+    runs = both("message_runs", buffer, 0, 64)
+    end = both("complete_messages", buffer, 0, 64)
+    if runs is ValueError:
+        assert end is ValueError
+        return
+    assert isinstance(runs, list)
+    assert (runs[-1][2] if runs else 0) == end
+    for before, after in pairwise(runs):
+        assert before[2] == after[1]
+        assert before[0] != after[0]
+
+
+@given(cells, st.sampled_from(ALL_KINDS), st.booleans())
+@settings(max_examples=1500)
+def test_views(cell: bytes, kind: int, in_array: bool) -> None:
+    both("views", cell, kind + (_speed_py.ARRAY if in_array else 0))
+
+
+@given(st.lists(pieces, max_size=12), st.sampled_from([_speed_py.TEXT, _speed_py.JSON, _speed_py.OPAQUE]))
+def test_places_of_a_view_lead_back_into_the_cell(parts: list[str], kind: int) -> None:
+    cell = "".join(parts).encode()
+    for view, places in speed.views(cell, kind):
+        if places is None:
+            assert view == cell
+            continue
+        assert len(places) == len(view) + 1
+        assert places[-1] == len(cell)
+        assert list(places) == sorted(places)
+
+
+@given(rows, st.data(), damage)
+@settings(max_examples=600)
+def test_rows(table: tuple[int, bytes], data: st.DataObject, harm: tuple[int, int, int, bool]) -> None:
+    columns, frames = table
+    if harm[3]:
+        frames = corrupted(frames, *harm[:3])
+    kinds = bytes(data.draw(st.lists(st.sampled_from([0, *ALL_KINDS]), min_size=columns, max_size=columns)))
+    both("count_rows", frames, columns)
+    joined = both("join_cells", frames, kinds)
+    actions = tuple(
+        data.draw(
+            st.lists(
+                st.sampled_from([None, True, b"[redacted]", b"", lambda cell: cell[::-1], lambda cell: None]),
+                min_size=columns,
+                max_size=columns,
+            )
+        )
+    )
+    counted: list[list[int]] = [[0] * columns, [0] * columns]
+    masked = outcome(lambda: _speed.mask_rows(frames, actions, counted[0]))
+    assert masked == outcome(lambda: _speed_py.mask_rows(frames, actions, counted[1]))
+    if masked is not ValueError:
+        assert counted[0] == counted[1]
+        assert _speed.count_rows(masked, columns) == _speed.count_rows(frames, columns)
+    if isinstance(joined, bytes) and joined:
+        offsets = sorted(data.draw(st.sets(st.integers(0, len(joined) - 1), max_size=4)))
+        found = both("cells_at", frames, kinds, offsets)
+        assert isinstance(found, list)
+        edits = [(at, data.draw(st.sampled_from([None, b"", b"x" * 300]))) for at, _, _ in found]
+        replaced = both("replace_cells", frames, edits)
+        assert _speed.count_rows(replaced, columns) == _speed.count_rows(frames, columns)
+
+
+@given(st.binary(max_size=80), st.integers(0, 3))
+def test_rows_of_noise(noise: bytes, columns: int) -> None:
+    both("count_rows", b"D" + noise, columns)
+    both("join_cells", b"D" + noise, bytes([1] * columns))
+
+
+@given(st.text(alphabet='ab"\\{}:, ', max_size=30), st.sets(st.integers(0, 32), max_size=6))
+def test_in_strings(document: str, offsets: set[int]) -> None:
+    both("in_strings", document.encode(), sorted(offsets))
+
+
+def test_in_strings_knows_escapes() -> None:
+    document = rb'{"a\"b": "c\\", "d": 12}'
+    inside = speed.in_strings(document, list(range(len(document))))
+    shown = bytes(byte for byte, inner in zip(document, inside, strict=True) if inner)
+    assert shown == rb"a\"bc\\d"
+
+
+@pytest.mark.parametrize(
+    ("frames", "columns"),
+    [
+        (b"D", 1),
+        (b"D\0\0\0\x06\0\1", 1),  # the cell is missing
+        (b"D\0\0\0\x0a\0\1\0\0\0\1", 1),  # the cell's byte is missing
+        (b"D\0\0\0\x0a\0\1\xff\xff\xff\xfe", 1),  # length -2
+        (b"D\0\0\0\x0a\0\1\x7f\xff\xff\xff", 1),  # length 2^31 - 1
+        (b"D\0\0\0\x0b\0\1\xff\xff\xff\xffx", 1),  # a byte left over
+        (b"D\0\0\0\x0a\0\2\xff\xff\xff\xff", 2),
+        (b"D\0\0\0\x0a\0\1\xff\xff\xff\xff", 2),
+        (b"D\xff\xff\xff\xff\0\1\xff\xff\xff\xff", 1),
+        (b"D\0\0\0\x04", 0),
+        (b"E\0\0\0\x06\0\0", 0),
+    ],
+)
+def test_malformed_rows_are_refused(frames: bytes, columns: int) -> None:
+    for module in (_speed, _speed_py):
+        with pytest.raises(ValueError):
+            module.count_rows(frames, columns)
+        with pytest.raises(ValueError):
+            module.mask_rows(frames, (b"x",) * columns, [0] * columns)
+        with pytest.raises(ValueError):
+            module.join_cells(frames, bytes([1] * columns))
+
+
+def test_length_bytes_do_not_glue_to_a_value() -> None:
+    """The length of a cell of 54 bytes ends in the byte `6`, a digit, right before the value."""
+    cell = b"123-45-6789" + b"." * 43
+    assert speed.join_cells(data_row(cell, b"next"), bytes([1, 1])) == cell + b"\0next\0"
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        ("4111111111111111", b"4111111111111111"),
+        ("-4111111111111111.25", b"4111111111111111"),
+        ("0", b""),
+        ("0.5", b""),
+    ],
+)
+def test_binary_numeric_reads_as_its_integer_part(number: str, expected: bytes) -> None:
+    from decimal import Decimal
+
+    from psycopg.types.numeric import DecimalBinaryDumper  # the encoding, by somebody else
+
+    encoded = bytes(DecimalBinaryDumper(Decimal).dump(Decimal(number)) or b"")
+    for module in (_speed, _speed_py):
+        assert module.views(encoded, module.NUMERIC) == [(expected, None)]
