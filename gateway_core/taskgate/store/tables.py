@@ -115,7 +115,10 @@ approvals = Table(
     Column("decided_by_id", _ID),
     Column("comment", Text),
     Column("uses_left", Integer, nullable=False),
-    Column("held", Boolean, nullable=False),
+    Column("holders", Integer, nullable=False),  # connections waiting for it
+    Column(
+        "detached", Boolean, nullable=False
+    ),  # somebody asked who comes back later: no connection's end withdraws it
     # One open question a digest and owner: what makes asking idempotent under concurrency.
     Index(
         "uq_approvals_pending",

@@ -54,7 +54,8 @@ def upgrade() -> None:
         sa.Column("decided_by_id", sa.String(length=40), nullable=True),
         sa.Column("comment", sa.Text(), nullable=True),
         sa.Column("uses_left", sa.Integer(), nullable=False),
-        sa.Column("held", sa.Boolean(), nullable=False),
+        sa.Column("holders", sa.Integer(), nullable=False),
+        sa.Column("detached", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_approvals"),
     )
     op.create_index("ix_approvals_owner_key_digest", "approvals", ["owner_key", "digest"], unique=False)

@@ -1,0 +1,1 @@
+"""Asking a human about one action, and letting through exactly what that human saw, once."""

@@ -1,0 +1,59 @@
+"""A request for a decision as whoever asks fills it in, and the row it becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from taskgate.approvals.rows import environment_to_json, terms_to_json
+from taskgate.domain import ApprovalState, ApprovalTerms, Environment, Parameter, Principal
+from taskgate.store.clock import database_time
+from taskgate.store.principals import principal_to_json
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalDraft:
+    """What is asked. `held`: a connection waits for the answer, and its end withdraws the request; otherwise whoever
+    asked comes back later."""
+
+    digest: str
+    principal: Principal
+    target: str
+    session_id: str
+    text: str
+    parameters: Sequence[Parameter] = field(repr=False)
+    pairs: tuple[str, ...]
+    rules: tuple[str, ...]
+    terms: ApprovalTerms
+    policy_version: str
+    environment: Environment = field(default_factory=Environment)
+    estimate: Mapping[str, object] | None = None
+    held: bool = False
+
+
+def draft_to_row(draft: ApprovalDraft, approval_id: str, parties: Collection[str], sealed: bytes) -> dict[str, Any]:
+    """A pending approval's columns."""
+    return {
+        "id": approval_id,
+        "digest": draft.digest,
+        "owner_key": draft.principal.owner_key,
+        "state": ApprovalState.PENDING.value,
+        "principal": principal_to_json(draft.principal),
+        "target": draft.target,
+        "session_id": draft.session_id,
+        "text": draft.text,
+        "pairs": list(draft.pairs),
+        "rules": list(draft.rules),
+        "terms": terms_to_json(draft.terms),
+        "policy_version": draft.policy_version,
+        "environment": environment_to_json(draft.environment),
+        "estimate": None if draft.estimate is None else dict(draft.estimate),
+        "sealed_parameters": sealed,
+        "parties": sorted(parties),
+        "requested_at": database_time(),
+        "expires_at": database_time(draft.terms.expires),
+        "uses_left": 0,
+        "holders": int(draft.held),
+        "detached": not draft.held,
+    }

@@ -1,0 +1,80 @@
+"""What a notification says: that there is something to decide (or that it was), in one line, and where. Never the
+statement nor its parameters: whoever may see those follows the link and is asked who they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from taskgate.domain import Approval
+
+_LONGEST = 400
+_SHOWN_PAIRS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """`event` is `approval.requested` or `approval.decided`. Times are ISO 8601, UTC."""
+
+    id: str
+    event: str
+    approval_id: str
+    state: str
+    summary: str
+    url: str
+    target: str
+    requested_by: str
+    rules: tuple[str, ...]
+    approvers: tuple[str, ...]
+    requested_at: str
+    expires_at: str
+    decided_by: str | None = None
+
+    @classmethod
+    def about(cls, notification_id: str, event: str, approval: Approval, url: str) -> Notification:
+        return cls(
+            id=notification_id,
+            event=event,
+            approval_id=approval.id,
+            state=approval.state.value,
+            summary=_summary(approval),
+            url=url,
+            target=approval.target,
+            requested_by=_plain(_requester(approval)),
+            rules=approval.rules,
+            approvers=approval.terms.approvers,
+            requested_at=approval.requested_at.isoformat(),
+            expires_at=approval.expires_at.isoformat(),
+            decided_by=approval.decided_by,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> Notification:
+        return cls(**{**facts, "rules": tuple(facts["rules"]), "approvers": tuple(facts["approvers"])})
+
+
+def _requester(approval: Approval) -> str:
+    return str(approval.principal.task or approval.principal)
+
+
+def _summary(approval: Approval) -> str:
+    pairs = ", ".join(approval.pairs[:_SHOWN_PAIRS])
+    more = len(approval.pairs) - _SHOWN_PAIRS
+    if more > 0:
+        pairs += f" and {more} more"
+    what = f"{_requester(approval)} on {approval.target}: {pairs or 'an action'}"
+    state = "asks for approval" if approval.state.value == "pending" else f"was {approval.state.value}"
+    return _plain(f"{state}: {what}")
+
+
+def _plain(text: str) -> str:
+    """Names of objects and tasks are chosen by whoever asks: what could hide or reorder text in a chat is shown as its
+    code, and the length is bounded."""
+    shown = "".join(
+        character if character.isprintable() else f"\\u{{{ord(character):04x}}}" for character in text[:_LONGEST]
+    )
+    return shown if len(text) <= _LONGEST else f"{shown}…"
