@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -19,6 +21,8 @@ class LiveSessions:
     def __init__(self) -> None:
         self._sessions: dict[str, Session] = {}
         self._by_target: Counter[str] = Counter()
+        self._none_left = asyncio.Event()
+        self._none_left.set()
 
     def __iter__(self) -> Iterator[Session]:
         return iter(tuple(self._sessions.values()))
@@ -45,10 +49,19 @@ class LiveSessions:
 
     def add(self, session: Session) -> None:
         self._sessions[session.id] = session
+        self._none_left.clear()
 
     def remove(self, session: Session) -> None:
         if self._sessions.pop(session.id, None) is not None:
             self.release(session.target)
+        if not self._sessions:
+            self._none_left.set()
+
+    async def none_left(self, timeout: float) -> bool:
+        """Wait until the last session is gone, `timeout` seconds at most; whether it is."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._none_left.wait(), timeout)
+        return not self._sessions
 
     def end(self, reason: str, where: Callable[[Session], bool]) -> int:
         """Ask every session for which `where` holds to end now; returns how many."""

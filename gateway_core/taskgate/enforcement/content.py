@@ -1,0 +1,158 @@
+"""What an action, a refusal and a result say in the record. What a mask covers is replaced before it gets here.
+
+The statement's text is recorded exactly as the client wrote it (that is the evidence); bound parameters are replaced
+where the statement involves a masked column, and where a detector finds something in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from taskgate.domain import Action, Outcome, Parameter, RecordingLevel
+from taskgate.enforcement.contracts import Permit
+from taskgate.errors import PolicyRefusal, RuleMatch
+from taskgate.masking.plan import MaskPlan
+from taskgate.recording.records import ActionTemplate, RecordedAction, RecordedParameter, Result, encode
+
+_MOST_CONTENTS = 4096
+
+
+class ActionContent:
+    """What an action says each time it runs under one permit: the unchanging part is worked out once."""
+
+    __slots__ = ("_masks", "_template", "_with_parameters", "action", "effects")
+
+    def __init__(self, action: Action, permit: Permit) -> None:
+        self.action = action
+        self.effects = frozenset(pair.effect for pair in action.pairs)
+        self._template = ActionTemplate(_allowed(action, permit))
+        self._with_parameters = permit.recording is not RecordingLevel.METADATA
+        self._masks = permit.masks if permit.masked else ()
+
+    def encode(self, parameters: Sequence[Parameter]) -> bytes:
+        if not parameters or not self._with_parameters:
+            return self._template.content()
+        if not self._masks:
+            return self._template.content(parameters)
+        return self._template.content(recorded_parameters(parameters, self._masks))
+
+
+class ActionContents:
+    """The contents in use, by permit; bounded."""
+
+    def __init__(self) -> None:
+        self._contents: dict[Permit, ActionContent] = {}
+
+    def of(self, action: Action, permit: Permit) -> ActionContent:
+        known = self._contents.get(permit)
+        if known is None or known.action is not action:
+            if len(self._contents) >= _MOST_CONTENTS:
+                self._contents.clear()
+            known = self._contents[permit] = ActionContent(action, permit)
+        return known
+
+
+def refused(action: Action, refusal: PolicyRefusal, level: RecordingLevel, masks: Sequence[MaskPlan]) -> RecordedAction:
+    """A refusal's record: the same words as the client got."""
+    return _recorded(
+        action,
+        level,
+        verdict="approve" if refusal.approval_id else "deny",
+        rules=refusal.rules,
+        parameters=recorded_parameters(action.parameters or (), masks),
+        approval_id=refusal.approval_id,
+        reason=refusal.message,
+        pending=refusal.pending,
+    )
+
+
+def parked(action: Action, permit: Permit, rules: tuple[RuleMatch, ...], approval_id: str) -> RecordedAction:
+    return _recorded(
+        action,
+        permit.recording,
+        verdict="approve",
+        rules=rules,
+        parameters=recorded_parameters(action.parameters or (), permit.masks),
+        row_bound=permit.row_bound,
+        approval_id=approval_id,
+    )
+
+
+def result(sequence: int, outcome: Outcome, seconds: float) -> bytes:
+    return encode(
+        Result(
+            action=sequence,
+            tag=outcome.tag,
+            rows=outcome.rows,
+            bytes_to_client=outcome.bytes_to_client,
+            masked=outcome.masked,
+            error=outcome.error,
+            elapsed_us=int(seconds * 1_000_000),
+        )
+    )
+
+
+def recorded_parameters(parameters: Sequence[Parameter], masks: Sequence[MaskPlan]) -> tuple[RecordedParameter, ...]:
+    """Withheld whole where a masked column is involved; else what the detectors find is replaced."""
+    if any(plan.touched for plan in masks):
+        return tuple(
+            RecordedParameter(parameter.type_oid, parameter.format, masked="masked column") for parameter in parameters
+        )
+    plan = next((plan for plan in masks if plan.detectors), None)
+    return tuple(_scanned(parameter, plan) for parameter in parameters)
+
+
+def _scanned(parameter: Parameter, plan: MaskPlan | None) -> RecordedParameter:
+    recorded = RecordedParameter.of(parameter)
+    if plan is None or parameter.value is None:
+        return recorded
+    text = recorded.text if recorded.text is not None else parameter.value.decode("latin-1")
+    scrubbed = plan.scrub(text)
+    if scrubbed == text:
+        return recorded
+    return RecordedParameter(parameter.type_oid, parameter.format, masked="detector")
+
+
+def _allowed(action: Action, permit: Permit) -> RecordedAction:
+    return _recorded(
+        action,
+        permit.recording,
+        verdict="allow",
+        rules=tuple(RuleMatch(rule, "approve" if permit.approval_id else "allow") for rule in permit.rules),
+        row_bound=permit.row_bound,
+        approval_id=permit.approval_id,
+    )
+
+
+def _recorded(
+    action: Action,
+    level: RecordingLevel,
+    *,
+    verdict: str,
+    rules: tuple[RuleMatch, ...],
+    parameters: tuple[RecordedParameter, ...] = (),
+    row_bound: int | None = None,
+    approval_id: str | None = None,
+    reason: str | None = None,
+    pending: bool = False,
+) -> RecordedAction:
+    bare = level is RecordingLevel.METADATA
+    return RecordedAction(
+        protocol=action.protocol,
+        text=None if bare else action.text,
+        pairs=tuple(str(pair) for pair in action.pairs),
+        verdict=verdict,
+        rules=rules,
+        parameters=None if bare else parameters,
+        tags=tuple(facts.tag for facts in action.facts),
+        complete=action.complete,
+        notes=tuple(note for facts in action.facts for note in facts.notes),
+        role=action.environment.role,
+        search_path=action.environment.search_path,
+        settings=action.environment.settings,
+        transaction=str(action.transaction),
+        row_bound=row_bound,
+        approval_id=approval_id,
+        reason=reason,
+        pending=pending,
+    )

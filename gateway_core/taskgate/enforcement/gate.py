@@ -1,0 +1,98 @@
+"""The gateway as a protocol's listener sees it: who may come in, and what an open session is made of."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import structlog
+
+from taskgate.domain import Credential
+from taskgate.enforcement.live import LiveSessions
+from taskgate.enforcement.services import Services
+from taskgate.enforcement.session import Session
+from taskgate.enforcement.targets import GovernedTarget
+from taskgate.errors import ClientFault, GatewayFault, StoreFault, TargetFault
+from taskgate.recording.records import Event, RecordKind
+from taskgate.store.ids import IdPrefix, new_id
+
+log = structlog.get_logger(__name__)
+
+_WAITS = {"hold": True, "refuse": False}
+
+
+class TaskgateGate:
+    """Implements `enforcement.contracts.Gate`. One a process, one event loop."""
+
+    def __init__(self, services: Services, targets: Mapping[str, GovernedTarget], live: LiveSessions) -> None:
+        self._services = services
+        self._targets = targets
+        self._live = live
+
+    async def credential(self, user: str) -> Credential | None:
+        return await self._services.credentials.find(user)
+
+    async def open(
+        self, credential: Credential, *, protocol: str, client_address: str, options: Mapping[str, str]
+    ) -> Session:
+        waits = _waits(options)
+        services = self._services
+        target = self._targets.get(credential.target)
+        if target is None:
+            raise TargetFault(f"taskgate: target {credential.target} is not configured here")
+        if not services.signals.in_contact:
+            raise StoreFault("taskgate: the store is out of reach, so nobody new is let in")
+        self._live.reserve(target.target)
+        session: Session | None = None
+        try:
+            await target.ready()
+            session = Session(
+                new_id(IdPrefix.SESSION), credential, target, services, protocol=protocol,
+                client_address=client_address, options=options, waits=waits, on_close=self._live.remove,
+            )  # fmt: skip
+            # Before the store is asked: a revocation from here on finds the session in the list.
+            self._live.add(session)
+            session.end_after((credential.expires_at - datetime.now(UTC)).total_seconds(), "the credential expired")
+            await services.index.opened(
+                session.id, credential.principal, target.target.name, protocol=protocol, client_address=client_address,
+                policy_version=services.policy.current.version, credential_id=credential.id,
+            )  # fmt: skip
+            session.commit()
+        except BaseException:
+            if session is None:
+                self._live.release(target.target)
+            else:
+                await asyncio.shield(session.close("the session could not be opened"))
+            raise
+        services.metrics.session_opened(protocol, target.target.name)
+        return session
+
+    async def target_secret(self, session: Session) -> str:
+        target = self._targets.get(session.target.name)
+        if target is None:
+            raise GatewayFault(f"taskgate: target {session.target.name} is not configured here")
+        return await target.secret()
+
+    def authentication_failed(self, *, protocol: str, client_address: str, user: str, reason: str) -> None:
+        self._services.metrics.authentication_failed(protocol)
+        self._note("authentication_failed", protocol=protocol, client_address=client_address, user=user, reason=reason)
+
+    def malformed(self, *, protocol: str, client_address: str, reason: str) -> None:
+        self._services.metrics.malformed_message(protocol)
+        self._note("malformed", protocol=protocol, client_address=client_address, reason=reason)
+
+    def _note(self, name: str, **fields: str) -> None:
+        """What happens before there is a session goes into the process's own recording."""
+        log.warning(f"gate.{name}", **fields)
+        self._services.own_recording.append(RecordKind.EVENT, Event(name, fields))
+
+
+def _waits(options: Mapping[str, str]) -> bool:
+    unknown = sorted(set(options) - {"wait"})
+    if unknown:
+        raise ClientFault(f"taskgate: there is no startup option taskgate.{unknown[0]}", hint="There is taskgate.wait.")
+    wanted = options.get("wait", "hold")
+    if wanted not in _WAITS:
+        raise ClientFault(f"taskgate: taskgate.wait is hold or refuse, not {wanted[:20]!r}")
+    return _WAITS[wanted]

@@ -1,0 +1,133 @@
+"""Asking a human: use a grant, or make a request and wait for it as the rule and the client want.
+
+The digest covers everything the approver was shown and everything that could change what it means; the grant is used
+atomically, at the moment the action is about to run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+
+import structlog
+
+from taskgate.approvals.digest import ActionDigest
+from taskgate.approvals.requests import ApprovalDraft, Approvals
+from taskgate.domain import Action, Approval, ApprovalState, ApprovalTerms, Principal, Target, TransactionState
+from taskgate.enforcement import content, refusals
+from taskgate.enforcement.contracts import ParkedNotice, Permit, Waiting
+from taskgate.enforcement.decisions import Judgement
+from taskgate.errors import GatewayFault, TaskgateError
+from taskgate.recording.records import Content, Decided, Event, Parked, RecordKind
+
+log = structlog.get_logger(__name__)
+
+Record = Callable[[RecordKind, Content], None]
+Estimate = Callable[[Action], Awaitable[Mapping[str, object]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """On whose behalf a human is asked. `waits` is false for clients that want a pending refusal at once."""
+
+    session_id: str
+    principal: Principal
+    target: Target
+    policy_version: str
+    waits: bool
+    record: Record
+
+
+class Parking:
+    """Turns an `approve` verdict into a permit with a grant, or a refusal."""
+
+    def __init__(self, approvals: Approvals, digest: ActionDigest, approval_url: Callable[[str], str]) -> None:
+        self._approvals = approvals
+        self._digest = digest
+        self._url = approval_url
+        self.parked = 0
+
+    async def permit(
+        self, asking: Asking, action: Action, judgement: Judgement, waiting: Waiting, estimate: Estimate
+    ) -> Permit:
+        """Raises PolicyRefusal where no grant is to be had; cancelling withdraws a request that was waited for."""
+        decision = judgement.decision
+        terms = decision.terms
+        if terms is None:
+            raise GatewayFault("an approve verdict came without terms")
+        if action.streams and not terms.streams:
+            raise refusals.stream_needs_permission(decision.matches, asking.session_id)
+        digest = self._digest.of(
+            action, target=asking.target, policy_version=asking.policy_version, owner_key=asking.principal.owner_key,
+            row_bound=terms.max_rows,
+        )  # fmt: skip
+        if grant := await self._approvals.use_grant(digest, asking.principal.owner_key):
+            return self._granted(asking, judgement.permit, grant)
+        draft = ApprovalDraft(
+            digest=digest, principal=asking.principal, target=asking.target.name, session_id=asking.session_id,
+            text=action.text, parameters=action.parameters or (), pairs=tuple(str(pair) for pair in action.pairs),
+            rules=tuple(match.rule for match in decision.matches if match.verdict == "approve"),
+            terms=terms, policy_version=asking.policy_version, environment=action.environment,
+            estimate=await self._estimated(estimate, action), held=asking.waits,
+        )  # fmt: skip
+        approval = await self._approvals.request(draft)
+        asking.record(
+            RecordKind.PARKED,
+            Parked(
+                content.parked(action, judgement.permit, decision.matches, approval.id),
+                approval.id,
+                terms.approvers,
+                terms.hold if asking.waits else 0.0,
+                self._url(approval.id),
+            ),
+        )
+        if not asking.waits:
+            raise refusals.of_approval(approval, self._url(approval.id), asking.session_id)
+        return await self._hold(asking, action, terms, approval, judgement, waiting, digest)
+
+    async def _hold(
+        self, asking: Asking, action: Action, terms: ApprovalTerms, approval: Approval, judgement: Judgement,
+        waiting: Waiting, digest: str,
+    ) -> Permit:  # fmt: skip
+        locks_held = action.transaction in (TransactionState.ACTIVE, TransactionState.FAILED)
+        hold = min(terms.hold, terms.hold_in_transaction) if locks_held else terms.hold
+        url = self._url(approval.id)
+        waiting.parked(ParkedNotice(approval.id, url, approval.rules, hold))
+        started = time.monotonic()
+        self.parked += 1
+        try:
+            decided = await asyncio.wait_for(self._approvals.decided(approval.id), hold)
+        except TimeoutError:
+            decided = await self._withdrawn(approval, f"nobody decided within {hold:.0f} s")
+        except asyncio.CancelledError:
+            await asyncio.shield(self._withdrawn(approval, "the client cancelled or went away"))
+            raise
+        finally:
+            self.parked -= 1
+        asking.record(RecordKind.DECIDED, Decided(decided.id, decided.state, decided.decided_by, decided.comment))
+        if decided.state is ApprovalState.APPROVED:
+            if grant := await self._approvals.use_grant(digest, asking.principal.owner_key):
+                return self._granted(asking, judgement.permit, grant)
+            decided = await self._approvals.get(approval.id) or decided
+        raise refusals.of_approval(decided, url, asking.session_id, waited=time.monotonic() - started)
+
+    async def _withdrawn(self, approval: Approval, reason: str) -> Approval:
+        """Withdraw, unless a decision came first: then that is what counts."""
+        try:
+            return await self._approvals.withdraw(approval.id, reason)
+        except TaskgateError as fault:
+            log.warning("approval.not_withdrawn", approval=approval.id, reason=fault.message)
+            return replace(approval, state=ApprovalState.WITHDRAWN)
+
+    def _granted(self, asking: Asking, permit: Permit, grant: Approval) -> Permit:
+        used = {"approval": grant.id, "by": grant.decided_by, "uses_left": grant.uses_left}
+        asking.record(RecordKind.EVENT, Event("grant_used", used))
+        return replace(permit, approval_id=grant.id, durable=True, needs_judgement=False)
+
+    async def _estimated(self, estimate: Estimate, action: Action) -> Mapping[str, object]:
+        try:
+            return await asyncio.wait_for(estimate(action), 5)
+        except (TaskgateError, TimeoutError) as fault:
+            return {"unavailable": str(fault) or "the planner took too long"}

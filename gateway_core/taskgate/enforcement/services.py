@@ -1,0 +1,32 @@
+"""What every session of a process shares. Made once by the gateway, handed to the gate and its sessions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from taskgate.enforcement.decisions import DecisionScopes
+    from taskgate.enforcement.parking import Parking
+    from taskgate.identity.credentials import Credentials
+    from taskgate.metrics import Metrics
+    from taskgate.policy.holder import PolicyHolder
+    from taskgate.recording.recorder import Recorder
+    from taskgate.recording.session_recording import SessionRecording
+    from taskgate.store.sessions import SessionIndex
+    from taskgate.store.signals import Signals
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """`own_recording` is the process's own: what happens before there is a session goes there."""
+
+    policy: PolicyHolder
+    scopes: DecisionScopes
+    parking: Parking
+    recorder: Recorder
+    own_recording: SessionRecording
+    credentials: Credentials
+    index: SessionIndex
+    signals: Signals
+    metrics: Metrics

@@ -1,0 +1,271 @@
+"""One client connection as policy, approvals and recording see it: the implementation of `GovernedSession`."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import structlog
+
+from taskgate.domain import Action, Credential, Outcome, Pair, Parameter, Principal, RecordingLevel, Target, Verdict
+from taskgate.enforcement import content
+from taskgate.enforcement.contracts import Permit, Waiting
+from taskgate.enforcement.decisions import DecisionScope, Judgement
+from taskgate.enforcement.parking import Asking
+from taskgate.enforcement.services import Services
+from taskgate.enforcement.targets import GovernedTarget
+from taskgate.errors import GatewayFault, JournalFault, PolicyRefusal, StoreFault
+from taskgate.masking.plan import MaskPlan
+from taskgate.policy.decision import Context
+from taskgate.recording.header import SessionHeader
+from taskgate.recording.records import Content, Event, RecordKind, Rows, SessionOpened, encode
+from taskgate.sql.catalog import Catalog
+from taskgate.store.sessions import SessionCounts
+
+log = structlog.get_logger(__name__)
+
+_MOST_PAIRS = 256
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the session has done so far, for the index of sessions."""
+
+    actions: int = 0
+    refused: int = 0
+    rows: int = 0
+    masked: int = 0
+    pairs: set[Pair] = field(default_factory=set)
+
+    def attempted(self, action: Action) -> None:
+        if len(self.pairs) < _MOST_PAIRS:
+            self.pairs.update(action.pairs)
+
+    @property
+    def counts(self) -> SessionCounts:
+        return SessionCounts(self.actions, self.refused, self.rows, self.masked)
+
+
+class Session:
+    """Implements `enforcement.contracts.GovernedSession`. Not thread-safe; one event loop."""
+
+    def __init__(
+        self,
+        session_id: str,
+        credential: Credential,
+        target: GovernedTarget,
+        services: Services,
+        *,
+        protocol: str,
+        client_address: str,
+        options: Mapping[str, str],
+        waits: bool,
+        on_close: Callable[[Session], None],
+    ) -> None:
+        self.id = session_id
+        self.credential = credential
+        self.protocol = protocol
+        self.client_address = client_address
+        self.opened_at = datetime.now(UTC)
+        self.tally = Tally()
+        self.parked = False
+        self._target = target
+        self._services = services
+        self._waits = waits
+        self._on_close = on_close
+        self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._expiry: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._started: dict[int, float] = {}
+        self._run: set[Permit] = set()
+        self._target_name = target.target.name
+        self._scope = services.scopes.current(self.principal, self.target, services.policy.current, target.catalog)
+        self._contents = self._scope.contents
+        self._recording = services.recorder.open(
+            SessionHeader(session_id, self._scope.policy.version, self.target.digest())
+        )
+        self._recording.append(RecordKind.SESSION_OPENED, self._opened(options))
+
+    def _opened(self, options: Mapping[str, str]) -> SessionOpened:
+        return SessionOpened.of(
+            self.principal,
+            target=self.target.name,
+            protocol=self.protocol,
+            client_address=self.client_address,
+            credential_id=self.credential.id,
+            read_only=self.read_only,
+            options=options,
+        )
+
+    # --- who and what ------------------------------------------------------------------------------------------
+
+    @property
+    def principal(self) -> Principal:
+        return self.credential.principal
+
+    @property
+    def target(self) -> Target:
+        return self._target.target
+
+    @property
+    def read_only(self) -> bool:
+        return self._scope.read_only
+
+    @property
+    def catalog(self) -> Catalog:
+        return self._target.catalog
+
+    @property
+    def baseline(self) -> MaskPlan:
+        return self._current().baseline
+
+    @property
+    def ended(self) -> asyncio.Future[str]:
+        return self._ended
+
+    def end(self, reason: str) -> None:
+        """Ask the protocol to close both sides now."""
+        if not self._ended.done():
+            self._ended.set_result(reason)
+
+    def end_after(self, seconds: float, reason: str) -> None:
+        self._expiry = asyncio.get_running_loop().call_later(max(0.0, seconds), self.end, reason)
+
+    # --- judging -----------------------------------------------------------------------------------------------
+
+    def cached(self, action: Action) -> Permit | None:
+        return self._current().cached(action)
+
+    def _current(self) -> DecisionScope:
+        """The scope for the policy and the catalogue in force now."""
+        scope, catalog, policy = self._scope, self._target.catalog, self._services.policy.current
+        if not scope.is_current(policy, catalog):
+            self._scope = scope = self._services.scopes.current(self.principal, self.target, policy, catalog)
+            self._contents = scope.contents
+            self._recording.policy_version = policy.version
+        return scope
+
+    async def judge(self, action: Action, waiting: Waiting) -> Permit:
+        if self._ended.done():
+            raise GatewayFault(f"taskgate: the session is ending: {self._ended.result()}")
+        scope = self._current()
+        judgement: Judgement | None = None
+        try:
+            judgement = self._decide(scope, action, Context(client_address=self.client_address))
+            if judgement.decision.wants_impact and action.executes:
+                impact = await self._estimate(action)
+                rows = impact.get("rows")
+                seen = {"rows": float(rows)} if isinstance(rows, int | float) else {}
+                judgement = self._decide(scope, action, Context(client_address=self.client_address, impact=seen))
+            if not action.executes or judgement.decision.verdict is Verdict.ALLOW:
+                return judgement.permit
+            return await self._ask(scope, action, judgement, waiting)
+        except PolicyRefusal as refusal:
+            self._refuse(scope, action, judgement, refusal)
+            raise
+
+    def _decide(self, scope: DecisionScope, action: Action, context: Context) -> Judgement:
+        started = time.perf_counter()
+        judgement = scope.judge(action, context, self.id)
+        self._services.metrics.decided(judgement.decision.verdict, time.perf_counter() - started)
+        return judgement
+
+    async def _ask(self, scope: DecisionScope, action: Action, judgement: Judgement, waiting: Waiting) -> Permit:
+        if not self._services.signals.in_contact:
+            raise StoreFault("taskgate: the store is out of reach, so no grant can be used and nobody can be asked")
+        asking = Asking(self.id, self.principal, self.target, scope.policy.version, self._waits, self._record_now)
+        self.parked = True
+        try:
+            return await self._services.parking.permit(asking, action, judgement, waiting, self._estimate)
+        finally:
+            self.parked = False
+
+    async def _estimate(self, action: Action) -> Mapping[str, object]:
+        return await self._target.estimate(action)
+
+    def _refuse(
+        self, scope: DecisionScope, action: Action, judgement: Judgement | None, refusal: PolicyRefusal
+    ) -> None:
+        self.tally.refused += 1
+        self.tally.attempted(action)
+        kind = "pending" if refusal.pending else "approval" if refusal.approval_id else "denied"
+        self._services.metrics.refused(self._target_name, kind)
+        self._services.metrics.action(self._target_name, "deny", {pair.effect for pair in action.pairs})
+        level = judgement.permit.recording if judgement else RecordingLevel.STATEMENTS
+        masks = judgement.permit.masks if judgement else scope.cautious_masks
+        self._record_now(RecordKind.REFUSED, content.refused(action, refusal, level, masks))
+
+    # --- recording ---------------------------------------------------------------------------------------------
+
+    def begin(self, action: Action, permit: Permit, parameters: Sequence[Parameter] = ()) -> int:
+        what = self._contents.of(action, permit)
+        sequence = self._recording.append(RecordKind.ACTION, what.encode(parameters))
+        self._started[sequence] = time.perf_counter()
+        self.tally.actions += 1
+        if permit not in self._run:
+            self._run.add(permit)
+            self.tally.attempted(action)
+        self._services.metrics.action(self._target_name, "allow", what.effects)
+        return sequence
+
+    def commit(self) -> None:
+        self._services.recorder.write()
+
+    async def sync(self) -> None:
+        await self._services.recorder.sync()
+
+    def finish(self, sequence: int, outcome: Outcome) -> None:
+        now = time.perf_counter()
+        started = self._started.pop(sequence, now)
+        self.tally.rows += outcome.rows
+        if outcome.masked:
+            self.tally.masked += sum(outcome.masked.values())
+            self._services.metrics.masked(outcome.masked)
+        self._record(RecordKind.RESULT, content.result(sequence, outcome, now - started))
+
+    def rows(self, sequence: int, data: bytes) -> None:
+        self._record(RecordKind.ROWS, encode(Rows(sequence, base64.b64encode(data).decode())))
+
+    def event(self, kind: str, **fields: object) -> None:
+        self._record(RecordKind.EVENT, Event(kind, fields))
+
+    def _record(self, kind: RecordKind, what: Content | bytes) -> None:
+        """For what has happened already: if it cannot be recorded, nothing more may happen in this session."""
+        try:
+            self._recording.append(kind, what)
+        except JournalFault as fault:
+            self._services.metrics.fault("journal")
+            self.end(f"the recording cannot be written: {fault.message}")
+
+    def _record_now(self, kind: RecordKind, what: Content) -> None:
+        """A refusal or an approval's step is on record before anybody hears of it."""
+        self._recording.append(kind, what)
+        self._services.recorder.write()
+
+    # --- life --------------------------------------------------------------------------------------------------
+
+    async def catalog_changed(self) -> None:
+        await self._target.refresh()
+
+    async def close(self, reason: str) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if self._expiry:
+            self._expiry.cancel()
+        self.end(reason)
+        self._recording.close(reason)
+        self._on_close(self)
+        try:
+            await self.indexed()
+            await self._services.index.closed(self.id, reason)
+        except StoreFault as fault:
+            log.warning("session.not_indexed", session=self.id, reason=fault.message)
+
+    async def indexed(self) -> None:
+        """Bring the index of sessions up to date. Raises StoreFault."""
+        await self._services.index.progress(self.id, self.tally.counts, self.tally.pairs)
