@@ -16,7 +16,7 @@ class SyntaxFault(ClientFault):
 
 
 class StatementTooComplex(ClientFault):
-    """The text is longer, deeper or has more statements than the gateway analyses. What cannot be analysed is refused."""
+    """The text is longer, deeper or has more statements than the gateway analyses, so it is refused."""
 
     sqlstate = "54001"
 

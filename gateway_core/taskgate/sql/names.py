@@ -199,7 +199,9 @@ class SessionNames:
     def cursors(self, name: str) -> tuple[Facts, ...]:
         """Facts of the queries that FETCH from `name` may return rows of."""
         found = [self._cursors[name]] if name in self._cursors else []
-        found += [change.facts for change in self._waiting() if isinstance(change, CursorOpened) and change.name == name]
+        found += [
+            change.facts for change in self._waiting() if isinstance(change, CursorOpened) and change.name == name
+        ]
         return tuple(found)
 
     def relations(self, schema: str, name: str) -> tuple[SessionRelation, ...]:

@@ -1,0 +1,64 @@
+"""PostgreSQL text → facts, one a statement: the way into this package.
+
+The text is read by PostgreSQL's own grammar; names are looked up as PostgreSQL would, in the catalogue snapshot and in
+what the session has made itself. What is not understood is `sql.unknown` or `complete=False`, never an exception: the
+only faults raised are that the text is no SQL, or too much of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from taskgate.sql import libpg_query, queries
+from taskgate.sql.analysis import Analysis
+from taskgate.sql.catalog import Catalog
+from taskgate.sql.facts import StatementFacts
+from taskgate.sql.faults import StatementTooComplex
+from taskgate.sql.names import SessionNames
+from taskgate.sql.scope import Shape
+from taskgate.sql.statements import statement
+
+
+def analyze(
+    text: str | bytes, catalog: Catalog, search_path: Sequence[str], names: SessionNames | None = None
+) -> tuple[StatementFacts, ...]:
+    """The facts of every statement in `text`; none for an empty text.
+
+    `search_path` are the schemas of the session's setting, without the implicit ones (`search_path.parse`). A statement
+    sees the session names that earlier statements of the text make as possible. Raises SyntaxFault,
+    StatementTooComplex, TextFault.
+    """
+    names = names if names is not None else SessionNames()
+    path = tuple(search_path)
+    found: list[StatementFacts] = []
+    for raw in libpg_query.parse(text):
+        facts = _analyzed(raw.get("stmt", {}), catalog, path, names)
+        if facts.name_changes:
+            names = names.including(facts.name_changes)
+        found.append(facts)
+    return tuple(found)
+
+
+def _analyzed(node: libpg_query.Node, catalog: Catalog, path: tuple[str, ...], names: SessionNames) -> StatementFacts:
+    try:
+        return statement(Analysis(catalog, path, names), node)
+    except RecursionError as error:
+        raise StatementTooComplex("the statement is nested too deeply to be analysed") from error
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        # A tree of a form that this package does not expect: it is not understood, and that is all we know.
+        analysis = Analysis(catalog, path, names)
+        analysis.unknown(f"{next(iter(node), 'statement')} of an unexpected form ({type(error).__name__})")
+        return replace(analysis.facts("UNKNOWN", changes=True, returns_rows=True), outputs=None)
+
+
+def analyze_view(definition: str, catalog: Catalog) -> tuple[Analysis, Shape]:
+    """A view's query, as `pg_get_viewdef` prints it under an empty search_path: what it reads, and its columns."""
+    analysis = Analysis(catalog, (), SessionNames())
+    statements = libpg_query.parse(definition)
+    if len(statements) != 1:
+        raise StatementTooComplex("a view's definition is one query")
+    try:
+        return analysis, queries.query(analysis, statements[0]["stmt"], None)
+    except RecursionError as error:
+        raise StatementTooComplex("the view's definition is nested too deeply to be analysed") from error
