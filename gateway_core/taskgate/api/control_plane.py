@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from taskgate.domain import Principal, Target
@@ -64,13 +65,16 @@ class ControlPlane(Protocol):
     def public_url(self) -> str:
         """The API's own address as others reach it."""
 
-    @property
-    def people_url(self) -> str:
-        """Where links for people lead: the dashboard, else the API."""
+    def approval_url(self, approval_id: str) -> str:
+        """Where a person sees this approval: the same link that clients and notifications get."""
 
     @property
     def default_ttl(self) -> float:
         """Seconds a credential lives when nobody says otherwise."""
+
+    @property
+    def data_dir(self) -> Path:
+        """Where recordings, checkpoints and keys are; bundles for export are made here too."""
 
     @property
     def credentials(self) -> Credentials: ...

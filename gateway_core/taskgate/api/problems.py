@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from taskgate.approvals.faults import ApprovalClosed, ApprovalUnknown
 from taskgate.client.models import FieldProblem, Problem
 from taskgate.errors import ClientFault, GatewayFault, PolicyRefusal, StoreFault, TargetFault, TaskgateError
 
@@ -90,6 +91,10 @@ def problem_response(problem: ApiProblem, *, instance: str | None, request_id: s
 def from_fault(error: TaskgateError) -> ApiProblem:
     """Our own errors, by whose fault they are."""
     match error:
+        case ApprovalUnknown():
+            return not_found("approval")
+        case ApprovalClosed():
+            return ApiProblem(409, error.message, code="approval_closed")
         case StoreFault():
             return ApiProblem(
                 503, error.message, code="store_unavailable", hint=error.hint, headers={"Retry-After": "1"}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from taskgate import domain
 from taskgate.client import models
 from taskgate.identity.api_keys import ApiKey
+from taskgate.recording.findings import Verification
+from taskgate.recording.header import Record
 from taskgate.store.sessions import PROCESS_DIED, IndexedSession
 
 
@@ -146,4 +148,37 @@ def api_key(value: ApiKey) -> models.ApiKey:
         last_used_at=value.last_used_at,
         expires_at=value.expires_at,
         revoked_at=value.revoked_at,
+    )
+
+
+def record(value: Record) -> models.Record:
+    return models.Record(
+        sequence=value.seq,
+        kind=value.kind,
+        at=value.at,
+        content=value.content,
+        hash=value.header.hash(),
+        policy_version=value.header.policy,
+    )
+
+
+def verification(session_id: str, value: Verification) -> models.Verification:
+    finding = value.sessions[0]
+    problems = [finding.problem] if finding.problem else []
+    return models.Verification(
+        session_id=session_id,
+        ok=value.ok,
+        sealed=finding.sealed,
+        records=finding.records,
+        head=finding.head or None,
+        checkpoint=finding.checkpoint,
+        problems=[
+            models.VerificationProblem(
+                session_id=problem.session,
+                sequence=problem.seq,
+                message=f"{problem.place}: {problem.message}" if problem.place else problem.message,
+            )
+            for problem in (*problems, *value.problems)
+        ],
+        notes=list(value.notes),
     )

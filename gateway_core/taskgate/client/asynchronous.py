@@ -216,9 +216,6 @@ class AsyncClient:
     async def deny(self, approval_id: str, comment: str | None = None) -> models.Approval:
         return await self._send(calls.decide(approval_id, False, comment))
 
-    async def withdraw_approval(self, approval_id: str, reason: str = "") -> models.Approval:
-        return await self._send(calls.withdraw_approval(approval_id, reason))
-
     # --- sessions ------------------------------------------------------------------------------------------------
 
     def sessions(self, chosen: SessionFilter | None = None) -> AsyncIterator[models.Session]:

@@ -162,11 +162,6 @@ def decide(approval_id: str, approve: bool, comment: str | None) -> Call[models.
     return _post(path, models.Approval, models.Decision(approve=approve, comment=comment), idempotent=False)
 
 
-def withdraw_approval(approval_id: str, reason: str) -> Call[models.Approval]:
-    path = f"/v1/approvals/{_part(approval_id)}/withdraw"
-    return _post(path, models.Approval, models.Reason(reason=reason), idempotent=True)
-
-
 # --- sessions ----------------------------------------------------------------------------------------------------
 
 

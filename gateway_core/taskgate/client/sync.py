@@ -211,9 +211,6 @@ class Client:
     def deny(self, approval_id: str, comment: str | None = None) -> models.Approval:
         return self._send(calls.decide(approval_id, False, comment))
 
-    def withdraw_approval(self, approval_id: str, reason: str = "") -> models.Approval:
-        return self._send(calls.withdraw_approval(approval_id, reason))
-
     # --- sessions ------------------------------------------------------------------------------------------------
 
     def sessions(self, chosen: SessionFilter | None = None) -> Iterator[models.Session]:

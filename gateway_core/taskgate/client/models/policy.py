@@ -11,11 +11,13 @@ from taskgate.domain import Assurance, PrincipalKind, Verdict
 
 class PolicyStatus(Answer):
     """The policy in force. `problem` says what is wrong with the newest files when they could not be loaded: then the
-    last good set stays in force."""
+    last good set stays in force. `warnings` are doubts that did not keep it from loading."""
 
     version: str
     files: list[str]
     rules: int | None = None
+    masks: int | None = None
+    warnings: list[str] = Field(default_factory=list)
     problem: str | None = None
 
 
@@ -58,7 +60,9 @@ class RuleMatch(Answer):
 
 
 class Explanation(Answer):
-    """What policy says to one action, and why. `pairs` are the effects found; `uncovered` those no rule allows."""
+    """What policy says to one action, and why. `pairs` are the effects found; `uncovered` those no rule allows; `masks`
+    what would be masked for this principal. `undecided`: a condition looks at the bound parameters; `wants_impact`: at
+    how many rows the planner expects. Then `verdict` says what happens without either: deny."""
 
     verdict: Verdict
     reason: str | None = None
@@ -70,3 +74,5 @@ class Explanation(Answer):
     uncovered: list[str] = Field(default_factory=list)
     terms: ApprovalTerms | None = None
     masks: list[str] = Field(default_factory=list)
+    undecided: bool = False
+    wants_impact: bool = False

@@ -76,3 +76,4 @@ class Verification(Answer):
     head: str | None = None
     checkpoint: int | None = None
     problems: list[VerificationProblem] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list)

@@ -1,0 +1,104 @@
+"""The control API put together: `create_app(control_plane)`.
+
+A request passes, from the outside: RequestContext (id, headers, log, stray errors) → BodyLimit → Authentication →
+routing → the router's own check of the caller and the query → the route's scope → the route.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+
+from taskgate import __version__
+from taskgate.api import health, problems
+from taskgate.api.authentication import (
+    ApiKeyAuthenticator,
+    AuthenticationMiddleware,
+    Authenticator,
+    Requires,
+    authenticated,
+)
+from taskgate.api.control_plane import ControlPlane
+from taskgate.api.dependencies import refuse_unknown_query
+from taskgate.api.heavy import HeavyWork
+from taskgate.api.middleware import BodyLimit, RequestContext
+from taskgate.api.routes import api_keys, approvals, credentials, policy, recordings, sessions, targets
+from taskgate.client.models import Problem
+from taskgate.identity.scopes import Scope
+
+ROUTERS: Sequence[APIRouter] = (
+    targets.router,
+    credentials.router,
+    approvals.router,
+    sessions.router,
+    recordings.router,
+    policy.router,
+    api_keys.router,
+)
+
+_PROBLEM: dict[str, Any] = {
+    "description": "What went wrong (RFC 9457).",
+    "content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
+
+
+def create_app(control_plane: ControlPlane, authenticators: Sequence[Authenticator] = ()) -> FastAPI:
+    """The API of one gateway process. `authenticators` are asked, in order, after the gateway's own API keys."""
+    app = FastAPI(
+        title="Taskgate control API",
+        version=__version__,
+        description="How people, services and tools manage the gateway. Every error is `application/problem+json`.",
+        openapi_url="/v1/openapi.json",
+        docs_url=None,  # they load scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    app.state.control_plane = control_plane
+    app.state.heavy_work = HeavyWork()
+    problems.install(app)
+    app.include_router(health.router)
+    for router in ROUTERS:
+        app.include_router(router, prefix="/v1", dependencies=[Depends(authenticated), Depends(refuse_unknown_query)])
+    known = (ApiKeyAuthenticator(control_plane.api_keys), *authenticators)
+    app.add_middleware(AuthenticationMiddleware, authenticators=known)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(RequestContext, metrics=control_plane.metrics)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def required_scope(dependant: Dependant) -> Scope | None:
+    """The scope a route asks for; None where any key will do."""
+    if isinstance(dependant.call, Requires):
+        return dependant.call.scope
+    return next((scope for inner in dependant.dependencies if (scope := required_scope(inner))), None)
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """FastAPI's description, with every error as it is really answered and the scope each route needs."""
+    if app.openapi_schema:
+        return app.openapi_schema
+    schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    components = schema.setdefault("components", {}).setdefault("schemas", {})
+    for name in ("HTTPValidationError", "ValidationError"):
+        components.pop(name, None)
+    problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    components.update(problem.pop("$defs", {}))
+    components["Problem"] = problem
+    for route in app.routes:
+        if not isinstance(route, APIRoute) or not route.include_in_schema:
+            continue
+        for method in route.methods:
+            operation = schema["paths"][route.path_format][method.lower()]
+            operation["responses"].pop("422", None)
+            operation["responses"]["default"] = _PROBLEM
+            if route.path.startswith("/v1/"):
+                operation["x-required-scope"] = required_scope(route.dependant)
+    app.openapi_schema = schema
+    return schema
