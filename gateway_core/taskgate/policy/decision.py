@@ -34,8 +34,8 @@ class Decision:
     overlooks the flag lets something through, and the same question has to be asked again with parameters bound
     (`undecided`) or with an estimate in `Context.impact` (`wants_impact`).
 
-    `matches` are the rules that led to the verdict: the deny rules of a denial; else every allow and approve rule that
-    covers something, sorted by name. `uncovered` are the pairs that no allow or approve rule covers. `row_bound` is the
+    `matches` are the rules that led to the verdict, sorted by name: where rules refuse, those; else every allow and
+    approve rule that covers something. `uncovered` are the pairs that no allow or approve rule covers. `row_bound` is the
     smallest `max_rows` of the matching rules, approval terms included. `cacheable` is false where a condition looked at
     something that the text, its types, the target and the principal's attributes do not determine."""
 

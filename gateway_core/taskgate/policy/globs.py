@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 Matcher = Callable[[str], bool]
 
@@ -24,8 +25,9 @@ def names_everything(pattern: str) -> bool:
     return not pattern.strip("*?.")
 
 
+@lru_cache(maxsize=8192)
 def matcher(pattern: str) -> Matcher:
-    """A function that says whether a whole name matches."""
+    """A function that says whether a whole name matches. Equal patterns have the same one."""
     if is_literal(pattern):
         return pattern.__eq__
     body = pattern.strip("*")
@@ -45,12 +47,12 @@ def matcher(pattern: str) -> Matcher:
 class GlobSet:
     """Matches a name that any of its patterns matches."""
 
-    __slots__ = ("_globs", "_literals", "everything", "patterns")
+    __slots__ = ("everything", "globs", "literals", "patterns")
 
     def __init__(self, patterns: Iterable[str]) -> None:
         self.patterns = tuple(dict.fromkeys(patterns))
-        self._literals = frozenset(pattern for pattern in self.patterns if is_literal(pattern))
-        self._globs = tuple(matcher(pattern) for pattern in self.patterns if not is_literal(pattern))
+        self.literals = frozenset(pattern for pattern in self.patterns if is_literal(pattern))
+        self.globs = tuple(matcher(pattern) for pattern in self.patterns if not is_literal(pattern))
         self.everything = any(not pattern.strip("*") for pattern in self.patterns)
 
     def __repr__(self) -> str:
@@ -63,8 +65,4 @@ class GlobSet:
         return hash(self.patterns)
 
     def matches(self, name: str) -> bool:
-        return self.everything or name in self._literals or any(glob(name) for glob in self._globs)
-
-    def by_pattern(self) -> tuple[Mapping[str, None], tuple[Matcher, ...]]:
-        """Its literal names and its other matchers, for an index."""
-        return dict.fromkeys(self._literals), self._globs
+        return self.everything or name in self.literals or any(glob(name) for glob in self.globs)

@@ -9,68 +9,90 @@ from taskgate.domain import Action, Facts, Pair, RecordingLevel, Verdict
 from taskgate.errors import RuleMatch
 from taskgate.policy.condition import Evaluation, Outcome
 from taskgate.policy.decision import Decision
+from taskgate.policy.effects import WRITTEN_OUT
+from taskgate.policy.principals import Fit, PrincipalFit
 from taskgate.policy.rule import Rule, strictest
 
 _SQL = frozenset({"postgres", "mysql"})
-_NAMING = frozenset({"sql.call", "sql.unknown"})
+_FROM_NOWHERE = Pair("sql.select")
 _LEVELS = list(RecordingLevel)
+_DENY = str(Verdict.DENY)
+_OPEN = (Outcome.NEEDS_PARAMETERS, Outcome.NEEDS_IMPACT)
 
 
 class Considered(NamedTuple):
-    """A rule that speaks about some of an action's pairs. `unsure` says why it may not be about this principal (only of
-    approve and deny rules); `evaluation` is None where the rule has no condition."""
+    """A rule that speaks about some of an action's pairs, and is (`fit` YES) or may be (UNSURE: deny and approve rules
+    only) about the principal. `evaluation` is None where the rule has no condition."""
 
     rule: Rule
-    pairs: tuple[Pair, ...]
-    unsure: str = ""
+    pairs: Sequence[Pair]
+    fit: PrincipalFit
     evaluation: Evaluation | None = None
 
     @property
     def outcome(self) -> Outcome:
-        return self.evaluation.outcome if self.evaluation else Outcome.TRUE
+        return self.evaluation.outcome if self.evaluation is not None else Outcome.TRUE
+
+    @property
+    def why(self) -> str:
+        return self.evaluation.why if self.evaluation is not None else ""
 
 
 def required(action: Action) -> tuple[Pair, ...]:
     """Every pair that some rule has to cover.
 
-    Besides the pairs of its facts: a statement that may do more than they say also has `sql.unknown`, on each function
-    it calls where those are why, else on nothing in particular. SQL that touches nothing (`SELECT 1`, an empty query)
-    is a session matter; anything else without a pair is unknown."""
-    if len(action.facts) == 1 and action.facts[0].complete and action.facts[0].pairs:
-        return action.facts[0].pairs
-    nothing = Pair("sql.session") if action.protocol in _SQL else Pair("sql.unknown")
-    found = dict.fromkeys(pair for facts in action.facts for pair in _of_statement(facts))
+    These are the pairs of its facts, and more: a statement that may do more than they say also has `sql.unknown`, on
+    each function it calls where those are why, else on nothing in particular. SQL that touches nothing (`SELECT 1`, an
+    empty query) is a session matter; anything else without a pair is unknown."""
+    nothing = Pair("sql.session", "select") if action.protocol in _SQL else Pair("sql.unknown")
+    found: dict[Pair, None] = {}
+    for facts in action.facts:
+        for pair in facts.pairs:
+            found[nothing if pair == _FROM_NOWHERE else pair] = None
+        if not facts.complete:
+            found.update(dict.fromkeys(_unknown(facts)))
     return tuple(found) or (nothing,)
 
 
-def _of_statement(facts: Facts) -> Iterable[Pair]:
-    yield from facts.pairs
-    if facts.complete:
-        return
-    named = [pair for pair in facts.pairs if pair.effect in _NAMING]
+def _unknown(facts: Facts) -> Iterable[Pair]:
+    """What an incomplete statement has besides. Each reason is one of the facts' notes; a called function is the reason
+    for one of them (for two where a procedure is called)."""
+    named = [pair for pair in facts.pairs if pair.effect in WRITTEN_OUT]
     for pair in named:
         if pair.effect == "sql.call":
             yield Pair("sql.unknown", pair.object, pair.resolved)
-    if not named or len(facts.notes) > len(named):
+    if not named or len(facts.notes) > len(named) + (facts.tag == "CALL"):
         yield Pair("sql.unknown")
 
 
-def conclude(pairs: Sequence[Pair], considered: Sequence[Considered]) -> Decision:
+def conclude(pairs: Sequence[Pair], considered: Iterable[Considered]) -> Decision:
     """The decision. `considered`: every rule that touches one of `pairs` and is, or may be, about the principal."""
-    cacheable = not any(entry.rule.condition is not None and entry.rule.condition.volatile for entry in considered)
-    denials = sorted(filter(None, map(_denial, considered)), key=lambda match: match.rule)
-    speaking = sorted(
-        (entry for entry in considered if entry.rule.grants and not entry.unsure and entry.outcome is Outcome.TRUE),
-        key=lambda entry: entry.rule.id,
-    )
-    recording = _recording([*speaking, *(entry for entry in considered if not entry.rule.grants)])
+    cacheable = True
+    denials: list[RuleMatch] = []
+    speaking: list[Considered] = []
+    open_: list[Considered] = []
+    recording: RecordingLevel | None = None
+    for entry in considered:
+        rule, outcome = entry.rule, entry.outcome
+        cacheable = cacheable and not (rule.condition is not None and rule.condition.volatile)
+        denial = _denial(entry, outcome)
+        if denial is not None:
+            denials.append(denial)
+        elif outcome is Outcome.TRUE:
+            speaking.append(entry)
+        elif outcome in _OPEN:
+            open_.append(entry)
+        if outcome is Outcome.TRUE and rule.recording is not None:
+            recording = max(recording or rule.recording, rule.recording, key=_LEVELS.index)
+    speaking.sort(key=lambda entry: entry.rule.id)
+    recording = recording or RecordingLevel.STATEMENTS
     covered = {pair for entry in speaking for pair in entry.pairs}
     uncovered = tuple(pair for pair in pairs if pair not in covered)
     if denials:
+        denials.sort(key=lambda match: match.rule)
         reason = next((match.reason for match in denials if match.reason), None)
         return Decision(Verdict.DENY, tuple(denials), uncovered, reason, recording=recording, cacheable=cacheable)
     matches = tuple(RuleMatch(entry.rule.id, str(entry.rule.verdict), entry.rule.reason) for entry in speaking)
-    open_ = [entry for entry in considered if entry.outcome in (Outcome.NEEDS_PARAMETERS, Outcome.NEEDS_IMPACT)]
     hoped = {pair for entry in open_ if entry.rule.grants for pair in entry.pairs}
     lost = tuple(pair for pair in uncovered if pair not in hoped)
     if lost:
@@ -80,7 +102,7 @@ def conclude(pairs: Sequence[Pair], considered: Sequence[Considered]) -> Decisio
             Verdict.DENY,
             matches,
             uncovered,
-            "; ".join(sorted({entry.evaluation.why for entry in open_ if entry.evaluation})),
+            "; ".join(sorted({entry.why for entry in open_})),
             recording=recording,
             cacheable=False,
             undecided=any(entry.outcome is Outcome.NEEDS_PARAMETERS for entry in open_),
@@ -100,7 +122,7 @@ def _granted(
         if terms is None:
             names = " and ".join(rule.id for rule in asking)
             reason = f"rules {names} ask different approvers, and nobody is named by all of them"
-            denials = tuple(RuleMatch(rule.id, str(Verdict.DENY), reason) for rule in asking)
+            denials = tuple(RuleMatch(rule.id, _DENY, reason) for rule in asking)
             return Decision(Verdict.DENY, denials, (), reason, recording=recording, cacheable=cacheable)
         if terms.max_rows is not None:
             bounds.append(terms.max_rows)
@@ -115,29 +137,19 @@ def _granted(
     )
 
 
-def _denial(entry: Considered) -> RuleMatch | None:
+def _denial(entry: Considered, outcome: Outcome) -> RuleMatch | None:
     """The rule's refusal, if it refuses. Whatever fails refuses; whatever is not known refuses where the rule
     restricts (deny, approve) and merely grants nothing where it allows."""
-    deny = str(Verdict.DENY)
     rule = entry.rule
-    match entry.outcome:
-        case Outcome.FAILED:
-            why = entry.evaluation.why if entry.evaluation else ""
-            return RuleMatch(rule.id, deny, f"its condition fails: {why}")
-        case Outcome.UNKNOWN if rule.verdict is not Verdict.ALLOW:
-            why = entry.evaluation.why if entry.evaluation else ""
-            return RuleMatch(rule.id, deny, f"its condition cannot be told: {why}")
-        case Outcome.TRUE if entry.unsure:
-            return RuleMatch(rule.id, deny, f"whether it applies cannot be told: {entry.unsure}")
-        case Outcome.TRUE if rule.verdict is Verdict.DENY:
-            return RuleMatch(rule.id, deny, rule.reason)
+    if outcome is Outcome.TRUE:
+        if entry.fit.fit is Fit.UNSURE:
+            return RuleMatch(rule.id, _DENY, f"whether it applies cannot be told: {entry.fit.why}")
+        return RuleMatch(rule.id, _DENY, rule.reason) if rule.verdict is Verdict.DENY else None
+    if outcome is Outcome.FAILED:
+        return RuleMatch(rule.id, _DENY, f"its condition fails: {entry.why}")
+    if outcome is Outcome.UNKNOWN and rule.verdict is not Verdict.ALLOW:
+        return RuleMatch(rule.id, _DENY, f"its condition cannot be told: {entry.why}")
     return None
-
-
-def _recording(entries: Iterable[Considered]) -> RecordingLevel:
-    """The fullest level that a speaking rule states."""
-    stated = [entry.rule.recording for entry in entries if entry.rule.recording and entry.outcome is Outcome.TRUE]
-    return max(stated, key=_LEVELS.index, default=RecordingLevel.STATEMENTS)
 
 
 def _why(uncovered: Sequence[Pair]) -> str | None:
