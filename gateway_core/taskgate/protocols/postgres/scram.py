@@ -79,7 +79,9 @@ class Verifier:
         return cls(iterations, salt, hashlib.sha256(keys.client_key).digest(), keys.server_key)
 
     def __str__(self) -> str:
-        salt, stored, server = (base64.b64encode(part).decode() for part in (self.salt, self.stored_key, self.server_key))
+        salt, stored, server = (
+            base64.b64encode(part).decode() for part in (self.salt, self.stored_key, self.server_key)
+        )
         return f"SCRAM-SHA-256${self.iterations}:{salt}${stored}:{server}"
 
 
@@ -228,7 +230,9 @@ class ClientExchange:
             raise TargetFault("malformed SCRAM message from the target: salt or iteration count")
         iterations = int(count)
         if not 1 <= iterations <= self._most_iterations:
-            raise TargetFault(f"the target asks for {iterations} SCRAM iterations, at most {self._most_iterations} are done")
+            raise TargetFault(
+                f"the target asks for {iterations} SCRAM iterations, at most {self._most_iterations} are done"
+            )
         keys = self._keys.keys(self._password, salt, iterations)
         bound = self._header + (self._binding or b"" if self._header == BINDING else b"")
         bare = b"c=" + base64.b64encode(bound) + b",r=" + nonce

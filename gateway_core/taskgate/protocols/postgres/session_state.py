@@ -11,12 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from taskgate.domain import TransactionState
+from taskgate.domain import Parameter, TransactionState
 from taskgate.enforcement.contracts import Permit
 from taskgate.protocols.postgres.fields import Field
 from taskgate.protocols.postgres.statements import Statement
 
 if TYPE_CHECKING:
+    from taskgate.masking.plan import MaskPlan
     from taskgate.protocols.postgres.rows import ResultMasker
 
 Undo = Callable[[], None]
@@ -32,7 +33,7 @@ class Prepared:
     statement: Statement
     fields: tuple[Field, ...] | None = None
     shown: tuple[Field, ...] | None = None
-    describing: bool = False  # the gateway has asked for the fields and waits
+    shown_under: MaskPlan | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -44,11 +45,12 @@ class Portal:
     statement: Statement
     permit: Permit
     prepared: Prepared
-    parameters: tuple[object, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
     asked: tuple[int, ...] = ()
     formats: tuple[int, ...] = ()
     masker: ResultMasker | None = None
     described: bool = False  # a RowDescription or NoData for it has been asked for since Bind
+    suspended: bool = False  # a row limit was reached: the next Execute goes on where it stopped
 
 
 @dataclass(slots=True, eq=False)

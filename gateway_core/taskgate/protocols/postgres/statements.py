@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from taskgate.domain import Action, Environment, Facts
+from taskgate.sql.settings import IDENTITY
 
 if TYPE_CHECKING:
     from taskgate.sql.catalog import Catalog
@@ -44,7 +45,9 @@ class Statement:
     action: Action
     preparing: Action = field(init=False)
     facts: tuple[Facts, ...] = field(init=False)
-    unsettling: bool = field(init=False)
+    unsettling: bool = field(init=False)  # settings may be other ones afterwards
+    may_change_role: bool = field(init=False)
+    volatile: bool = field(init=False)  # means something else as soon as the session's own names change
     transaction_control: bool = field(init=False)
     begins: bool = field(init=False)
     copies_in: bool = field(init=False)
@@ -65,6 +68,12 @@ class Statement:
             streams=action.streams,
         )
         self.unsettling = bool(effects & _UNSETTLING) or not action.complete
+        self.may_change_role = self.unsettling and (
+            not action.complete
+            or bool(effects - {"sql.set", "sql.select"})
+            or any(pair.object in IDENTITY for facts in self.facts for pair in facts.pairs)
+        )
+        self.volatile = any(facts.session_objects for facts in self.facts)
         self.transaction_control = "sql.transaction" in effects
         self.begins = len(self.facts) == 1 and self.facts[0].tag in _BEGINS
         self.copies_in = "sql.copy_in" in effects
@@ -92,11 +101,9 @@ class Analyst:
             return statement
         facts = self._analyze(text, surroundings.catalog, surroundings.search_path, names)
         streams = any(pair.effect == "sql.copy_in" for each in facts for pair in each.pairs)
-        action = Action(
-            PROTOCOL, text, facts, environment, parameters=(), parameter_types=types, streams=streams
-        )
+        action = Action(PROTOCOL, text, facts, environment, parameters=(), parameter_types=types, streams=streams)
         statement = Statement(surroundings, action)
-        if len(text) <= self._most_text and not any(each.session_objects for each in facts):
+        if len(text) <= self._most_text and not statement.volatile:
             self._kept[key] = statement
             if len(self._kept) > self._capacity:
                 self._kept.popitem(last=False)

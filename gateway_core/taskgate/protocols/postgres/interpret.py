@@ -1,0 +1,388 @@
+"""Messages ↔ actions: what each message of a client means, and what is sent to the target for it.
+
+Handlers are called by the relay with one whole message. They return when it is done with, raise `Blocked` when it has
+to wait (nothing has been done yet then), `Refused` or a fault when it is refused, ClientFault when the session ends.
+Which handlers there are depends on the mode: what a message means differs while a COPY reads data, and nothing but
+Sync means anything while the target skips.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from taskgate.domain import Action, Parameter
+from taskgate.enforcement.contracts import Permit
+from taskgate.errors import ClientFault
+from taskgate.protocols.postgres import frontend, refusals
+from taskgate.protocols.postgres.backend import Report
+from taskgate.protocols.postgres.expectations import Answer, Execution, QueryRefusal, Ready, Refusal
+from taskgate.protocols.postgres.frontend import FLUSH, SYNC
+from taskgate.protocols.postgres.needs import Blocked, Need
+from taskgate.protocols.postgres.refusals import refuse
+from taskgate.protocols.postgres.results import DescribedPortal, DescribedStatement, Executed, Queried
+from taskgate.protocols.postgres.rows import ResultMasker
+from taskgate.protocols.postgres.session_state import Portal, Prepared
+from taskgate.protocols.postgres.settling import Settling
+from taskgate.protocols.postgres.statements import Analyst, Statement
+from taskgate.sql import libpg_query, names
+
+if TYPE_CHECKING:
+    from taskgate.masking.plan import MaskPlan
+    from taskgate.protocols.postgres.relay import Relay
+
+Handler = Callable[[bytes, int, int], None]
+
+
+class Interpreter:
+    """One session's. `handlers` are those of the present mode."""
+
+    def __init__(self, relay: Relay, analyst: Analyst) -> None:
+        self._relay = relay
+        self._session = relay.session
+        self._analyst = analyst
+        self.settling = Settling(relay)
+        self._target = relay.session.target.name
+        every: dict[int, Handler] = {0x58: self._terminate}
+        self._normal: Mapping[int, Handler] = every | {
+            0x51: self._query,
+            0x50: self._parse,
+            0x42: self._bind,
+            0x44: self._describe,
+            0x45: self._execute,
+            0x43: self._close,
+            0x48: self._flush,
+            0x53: self._sync,
+            0x46: self._function_call,
+            0x64: self._ignore,
+            0x63: self._ignore,
+            0x66: self._ignore,
+        }
+        self._skipping: Mapping[int, Handler] = (
+            every | {kind: self._ignore for kind in self._normal if kind not in (0x53, 0x58)} | {0x53: self._sync}
+        )
+        self._feeding: Mapping[int, Handler] = every | {
+            0x64: self._copy_data,
+            0x63: self._copy_done,
+            0x66: self._copy_fail,
+            0x48: self._ignore,
+            0x53: self._ignore,
+        }
+        self.handlers = self._normal
+
+    # --- simple protocol ---
+
+    def _query(self, data: bytes, start: int, stop: int) -> None:
+        statement = self._analysed(frontend.Query.decode(data, start, stop).text, ())
+        relay = self._relay
+        if not statement.facts:
+            relay.send(data[start:stop], Queried(statement, (), None, ()))
+            relay.press()
+            return
+        permit = self._permit(statement.action)
+        execution, tickets = self._begin(statement, permit, ())
+        self._forget_unnamed()
+        entry = Queried(statement, permit.masks, execution, tickets)
+        relay.send(data[start:stop], entry)
+        if statement.copies_in:
+            relay.wait_for(entry)
+
+    def _forget_unnamed(self) -> None:
+        """A Query drops the unnamed statement and the unnamed portal."""
+        state = self._relay.state
+        state.statements.pop(b"", None)
+        state.portals.pop(b"", None)
+
+    # --- extended protocol ---
+
+    def _parse(self, data: bytes, start: int, stop: int) -> None:
+        message = frontend.Parse.decode(data, start, stop)
+        relay = self._relay
+        if relay.state.full and message.name not in relay.state.statements:
+            raise refuse("54000", "too many prepared statements and portals in one session")
+        statement = self._analysed(message.text, message.types)
+        if len(statement.facts) > 1:
+            raise refuse("42601", "cannot insert multiple commands into a prepared statement")
+        self._permit(statement.preparing)
+        text = statement.action.text
+        ticket = 0
+        if message.name and statement.facts:
+            name = message.name.decode("utf-8", "replace")
+            ticket = relay.names.stage([names.Prepared(name, libpg_query.parse(text)[0]["stmt"])])
+        undo = relay.state.put_statement(Prepared(message.name, text, message.types, statement))
+        relay.send(data[start:stop], Answer(0x31, undo=undo, ticket=ticket))
+
+    def _bind(self, data: bytes, start: int, stop: int) -> None:
+        message = frontend.Bind.decode(data, start, stop)
+        relay = self._relay
+        prepared = self._prepared(message.statement)
+        if relay.state.full and message.portal not in relay.state.portals:
+            raise refuse("54000", "too many prepared statements and portals in one session")
+        statement = self._current(prepared)
+        permit = self._permit(statement.preparing)
+        plan = _only(permit)
+        portal = Portal(message.portal, statement, permit, prepared, _parameters(message, prepared.types))
+        portal.asked = portal.formats = message.result_formats
+        encoded = data[start:stop]
+        if prepared.shown is not None and not same_masks(prepared.shown_under, plan):
+            shown = ResultMasker(plan, prepared.fields or ()).described() if plan else prepared.fields or ()
+            if tuple(shown) != prepared.shown:
+                raise _changed()
+        if plan is not None and any(message.result_formats):
+            portal.masker = self._masker(prepared, plan)
+            if portal.masker is not None:
+                portal.formats = tuple(portal.masker.fetch_formats(message.result_formats))
+        if portal.formats != portal.asked:
+            encoded = dataclasses.replace(message, result_formats=portal.formats).encode()
+        ticket = 0
+        if message.portal and statement.facts:
+            opened = names.CursorOpened(message.portal.decode("utf-8", "replace"), statement.facts[0])
+            ticket = relay.names.stage([opened])
+        relay.send(encoded, Answer(0x32, undo=relay.state.put_portal(portal), ticket=ticket))
+
+    def _masker(self, prepared: Prepared, plan: MaskPlan) -> ResultMasker | None:
+        """The masker of a statement's columns; None where it has none. Asks the target where they are not known yet."""
+        if prepared.fields is None:
+            entry = DescribedStatement(prepared, plan, swallow=True)
+            self._relay.send(frontend.describe(b"S", prepared.name) + FLUSH, entry)
+            raise self._relay.block_on(entry)
+        return ResultMasker(plan, prepared.fields) if prepared.fields else None
+
+    def _describe(self, data: bytes, start: int, stop: int) -> None:
+        message = frontend.Named.decode(data, start, stop)
+        if message.kind == b"S":
+            prepared = self._prepared(message.name)
+            permit = self._permit(self._current(prepared).preparing)
+            self._relay.send(data[start:stop], DescribedStatement(prepared, _only(permit)))
+            return
+        portal = self._portal(message.name)
+        portal.described = True
+        self._relay.send(data[start:stop], DescribedPortal(portal, _only(portal.permit)))
+
+    def _execute(self, data: bytes, start: int, stop: int) -> None:
+        message = frontend.Execute.decode(data, start, stop)
+        relay = self._relay
+        portal = self._portal(message.portal)
+        self.settling.settle()
+        if portal.statement.volatile:  # what EXECUTE or FETCH name may have changed since Bind
+            portal.statement = self._current(portal.prepared)
+        statement = portal.statement
+        # A portal that goes on was judged, perhaps by a human, when it began.
+        action = statement.preparing if portal.suspended else statement.action
+        permit = self._permit(action, portal.parameters)
+        plan = _only(permit)
+        if permit is not portal.permit and not same_masks(_only(portal.permit), plan):
+            if portal.described or any(portal.asked):
+                raise _changed()
+            portal.permit = permit
+        if plan is not None and not portal.described:
+            portal.described = True
+            entry = DescribedPortal(portal, plan, swallow=True)
+            relay.send(frontend.describe(b"P", portal.name), entry)
+        execution, tickets = self._begin(statement, permit, portal.parameters)
+        executed = Executed(portal, plan, execution, tickets)
+        relay.send(data[start:stop], executed)
+        if statement.copies_in:
+            relay.send(FLUSH)
+            relay.wait_for(executed)
+
+    def _close(self, data: bytes, start: int, stop: int) -> None:
+        message = frontend.Named.decode(data, start, stop)
+        relay = self._relay
+        name = message.name.decode("utf-8", "replace")
+        change: names.NameChange
+        if message.kind == b"S":
+            undo, change = relay.state.close_statement(message.name), names.Deallocated(name)
+        else:
+            undo, change = relay.state.close_portal(message.name), names.CursorClosed(name)
+        ticket = relay.names.stage([change]) if name else 0
+        relay.send(data[start:stop], Answer(0x33, undo=undo, ticket=ticket))
+
+    def _flush(self, data: bytes, start: int, stop: int) -> None:
+        frontend.expect_empty(data, start, stop, "Flush")
+        self._relay.send(FLUSH)
+        self._relay.press()
+
+    def _sync(self, data: bytes, start: int, stop: int) -> None:
+        frontend.expect_empty(data, start, stop, "Sync")
+        self.handlers = self._normal
+        self._relay.send(SYNC, Ready())
+        self._relay.press()
+
+    # --- the rest ---
+
+    def _function_call(self, data: bytes, start: int, stop: int) -> None:
+        self._session.event("function_call_refused")
+        raise refuse(
+            "42501",
+            "taskgate: the FunctionCall message is refused: it names a function by its number and shows no SQL",
+            hint="Call the function in a SELECT.",
+        )
+
+    def _terminate(self, data: bytes, start: int, stop: int) -> None:
+        frontend.expect_empty(data, start, stop, "Terminate")
+        self._relay.terminated = True
+
+    def _ignore(self, data: bytes, start: int, stop: int) -> None:
+        """The target would ignore it as well: data of a COPY that has failed, anything while it skips to Sync."""
+
+    def _copy_data(self, data: bytes, start: int, stop: int) -> None:
+        self._relay.send(data[start:stop])
+        self._relay.press()
+
+    def _copy_done(self, data: bytes, start: int, stop: int) -> None:
+        frontend.expect_empty(data, start, stop, "CopyDone")
+        self._copy_ended(data[start:stop])
+
+    def _copy_fail(self, data: bytes, start: int, stop: int) -> None:
+        frontend.decode_copy_fail(data, start, stop)
+        self._copy_ended(data[start:stop])
+
+    def _copy_ended(self, message: bytes) -> None:
+        relay = self._relay
+        entry = relay.copies.feeding
+        self.handlers = self._normal
+        relay.send(message)
+        relay.press()
+        if entry is not None and entry.marker:  # a Query: it may go on with another COPY
+            relay.wait_for(entry)
+
+    def out_of_place(self, kind: int) -> ClientFault:
+        """No handler in this mode: either unknown, or unexpected while a COPY reads data."""
+        if kind in self._normal:
+            return ClientFault(f"unexpected message type 0x{kind:02X} during COPY from stdin")
+        return ClientFault(f"invalid frontend message type {kind}")
+
+    # --- refusals ---
+
+    def refuse(self, kind: int, report: Report) -> None:
+        """Put a message that the target rejects in this message's place, and the report in its error's."""
+        relay = self._relay
+        if kind in (0x51, 0x46):
+            relay.send(refusals.FAILING_QUERY, QueryRefusal(report))
+            self._forget_unnamed()
+        else:
+            relay.send(refusals.failing_bind(), Refusal(report))
+            self.handlers = self._skipping
+        relay.press()
+
+    def refuse_batch(self, report: Report, markers: int, *, open_end: bool) -> None:
+        """Refuse a batch that held so many Syncs and Queries, and perhaps messages behind the last of them."""
+        relay = self._relay
+        for _ in range(markers):
+            relay.send(refusals.failing_bind(), Refusal(report))
+            relay.send(SYNC, Ready())
+        if open_end:
+            relay.send(refusals.failing_bind(), Refusal(report))
+            self.handlers = self._skipping
+
+    def skip_until_sync(self) -> None:
+        """The target skips, and so does the client's message that perhaps waits for a judgement."""
+        self.handlers = self._skipping
+        self._relay.never_mind()
+
+    def copy_in_started(self) -> None:
+        self.handlers = self._feeding
+
+    def copy_in_failed(self, *, marker: bool) -> None:
+        """The target does not read data any more. After a Query it goes on at once, else at the next Sync."""
+        if self.handlers is self._feeding:
+            self.handlers = self._normal if marker else self._skipping
+
+    # --- what a message needs ---
+
+    def _analysed(self, raw: bytes, types: tuple[int, ...]) -> Statement:
+        try:
+            text = raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            byte = raw[error.start]
+            raise refuse("22021", f'invalid byte sequence for encoding "UTF8": 0x{byte:02x}') from None
+        settled = self.settling.settle()
+        surroundings = self.settling.surroundings()
+        try:
+            statement = self._analyst.statement(text, types, surroundings, self._relay.names, self._target)
+        except ClientFault as fault:
+            raise refusals.Refused(refusals.answer_for(fault)) from None
+        if not settled and len(statement.facts) > 1:
+            raise refuse("25P02", "taskgate: one statement at a time until the failed transaction has ended")
+        return statement
+
+    def _current(self, prepared: Prepared) -> Statement:
+        """The statement as it is meant now: the target analyses a prepared text again when search_path or the
+        catalogue have changed."""
+        self.settling.settle()
+        statement = prepared.statement
+        if statement.volatile or statement.surroundings is not self.settling.surroundings():
+            statement = prepared.statement = self._analysed(prepared.text.encode(), prepared.types)
+        return statement
+
+    def _permit(self, action: Action, parameters: tuple[Parameter, ...] = ()) -> Permit:
+        verdict = self._relay.verdict
+        if verdict is not None:
+            if isinstance(verdict, Exception):
+                raise verdict
+            return verdict
+        permit = self._session.cached(action)
+        if permit is not None and not (permit.needs_judgement and action.executes):
+            return permit
+        if action.executes:
+            state = self._relay.transaction.state
+            action = dataclasses.replace(action, parameters=parameters, transaction=state)
+        self._relay.action = action
+        raise Blocked(Need.JUDGEMENT)
+
+    def _begin(
+        self, statement: Statement, permit: Permit, parameters: tuple[Parameter, ...]
+    ) -> tuple[Execution, tuple[int, ...]]:
+        """The action's record, and everything that changes because it is about to be sent."""
+        relay = self._relay
+        sequence = self._session.begin(statement.action, permit, parameters)
+        relay.begun(durable=permit.durable)
+        relay.transaction.sent(begins=statement.begins)
+        self.settling.sent(statement)
+        return Execution(self._session, permit, sequence), self.settling.stage_names(statement)
+
+    def _prepared(self, name: bytes) -> Prepared:
+        prepared = self._relay.state.statements.get(name)
+        if prepared is None:
+            shown = name.decode("utf-8", "replace")
+            what = f'prepared statement "{shown}"' if name else "unnamed prepared statement"
+            raise refuse("26000", f"{what} does not exist")
+        return prepared
+
+    def _portal(self, name: bytes) -> Portal:
+        portal = self._relay.state.portals.get(name)
+        if portal is None:
+            raise refuse("34000", f'portal "{name.decode("utf-8", "replace")}" does not exist')
+        return portal
+
+
+def _only(permit: Permit) -> MaskPlan | None:
+    """The mask plan of the one statement a Parse can hold; None where there is nothing to mask."""
+    return permit.masks[0] if permit.masks and permit.masks[0].active else None
+
+
+def _parameters(message: frontend.Bind, types: tuple[int, ...]) -> tuple[Parameter, ...]:
+    return tuple(
+        Parameter(types[i] if i < len(types) else 0, message.parameter_format(i), value)
+        for i, value in enumerate(message.parameters)
+    )
+
+
+def _changed() -> refusals.Refused:
+    return refuse(
+        "0A000",
+        "cached plan must not change result type",
+        detail="taskgate: the masks of this statement have changed since it was described.",
+        hint="Prepare it again.",
+    )
+
+
+def same_masks(one: MaskPlan | None, other: MaskPlan | None) -> bool:
+    """Whether two plans do the same to a result."""
+    if one is None or other is None or one is other:
+        return one is other
+    return (one.positions, one.origins, one.detectors, one.whole) == (
+        other.positions, other.origins, other.detectors, other.whole,
+    )  # fmt: skip

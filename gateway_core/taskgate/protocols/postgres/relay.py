@@ -1,0 +1,382 @@
+"""The loop every byte goes through: bytes and cached verdicts in, bytes out. Nothing here awaits or touches a socket.
+
+The proxy feeds `client_data` and `server_data` and writes out what has gathered in `to_server` and `to_client`. Where a
+message needs something that takes time (a judgement, an answer of the target), `need` says what; the client's later
+messages wait in the backlog until `judged`, `catalog_read` or the target's answer lets them go on. A message that had
+to wait is interpreted again from its beginning, so handlers change nothing before they know all they need. `syncing`
+says that what is gathered may not be forwarded before its records are on disk (`synced`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from taskgate.domain import Action
+from taskgate.enforcement.contracts import GovernedSession, Permit
+from taskgate.errors import ClientFault, TargetFault, TaskgateError
+from taskgate.masking.plan import MaskPlan
+from taskgate.protocols.postgres import backend
+from taskgate.protocols.postgres.backend import TEXT_FIELDS, Report
+from taskgate.protocols.postgres.codec import MessageBuffer, Run, split
+from taskgate.protocols.postgres.copying import Copies
+from taskgate.protocols.postgres.expectations import DROP, DROP_DONE, Expected, unexpected
+from taskgate.protocols.postgres.interpret import Interpreter
+from taskgate.protocols.postgres.limits import Limits
+from taskgate.protocols.postgres.needs import Blocked, Need
+from taskgate.protocols.postgres.refusals import Refused, answer_for
+from taskgate.protocols.postgres.server_settings import ServerSettings
+from taskgate.protocols.postgres.session_state import SessionState, Transaction
+from taskgate.protocols.postgres.statements import Analyst, Statement
+from taskgate.sql.names import SessionNames
+
+_REPORTS = frozenset(b"ENSA")  # may come at any time: error, notice, parameter status, notification
+_DATA_ROW = 0x44
+
+
+class Relay:
+    """One session between a client that has proven who it is and a target that is ready."""
+
+    def __init__(self, session: GovernedSession, settings: ServerSettings, analyst: Analyst, limits: Limits) -> None:
+        self.session = session
+        self.settings = settings
+        self.limits = limits
+        self.state = SessionState(limits.statements)
+        self.names = SessionNames()
+        self.transaction = Transaction()
+        self.to_server: list[bytes] = []
+        self.to_client: list[bytes] = []
+        self.need: Need | None = None
+        self.action: Action | None = None
+        self.awaited: Expected | None = None
+        self.syncing = False
+        self.verdict: Permit | TaskgateError | None = None
+        self.terminated = False  # the client said goodbye
+        self.farewell = False  # the target's last words are on their way to the client
+        self._from_client = MessageBuffer(ClientFault, limits.message)
+        self._from_server = MessageBuffer(TargetFault, limits.message)
+        self._backlog: deque[tuple[bytes, int, int]] = deque()
+        self._backlog_size = 0
+        self._queue: deque[Expected] = deque()
+        self._batch: list[Expected] = []
+        self._out: list[bytes] = []
+        self._begun = False
+        self._durable = False
+        self._pressing = False
+        self._released = False
+        self._replacement = b""
+        self.copies = Copies(self)
+        self._interpreter = Interpreter(self, analyst)
+
+    def start(self) -> None:
+        """The target is ready, the client may begin."""
+        self._interpreter.settling.start()
+        self._flush()
+
+    # --- from the client ---
+
+    @property
+    def client_ahead(self) -> int:
+        """Bytes of the client that wait here."""
+        return self._backlog_size + len(self._from_client)
+
+    def client_data(self, data: bytes) -> None:
+        """Raises ClientFault where the client breaks the protocol: the session ends."""
+        data, runs = self._from_client.take(data)
+        if self.need is not None or self.syncing or self._backlog:
+            for run in runs:
+                self._keep(data, run[1], run)
+            return
+        for position, run in enumerate(runs):
+            for start, stop in split(data, run):
+                if self._interpret(data, start, stop) and self.need is None:
+                    continue
+                self._keep(data, start if self.need is not None and self._unread else stop, run)
+                for later in runs[position + 1 :]:
+                    self._keep(data, later[1], later)
+                self._flush()
+                return
+        self._flush()
+
+    _unread = False
+
+    def _interpret(self, data: bytes, start: int, stop: int) -> bool:
+        """Whether the message is done with; otherwise `need` says what it waits for."""
+        kind = data[start]
+        handler = self._interpreter.handlers.get(kind)
+        self._unread = False
+        try:
+            if handler is None:
+                raise self._interpreter.out_of_place(kind)
+            handler(data, start, stop)
+        except Blocked as blocked:
+            self.need = blocked.need
+            self._unread = True
+            return False
+        except (ClientFault, TargetFault):
+            raise
+        except Refused as refused:
+            self._interpreter.refuse(kind, refused.answer)
+        except TaskgateError as error:
+            self._interpreter.refuse(kind, answer_for(error))
+        return True
+
+    def _keep(self, data: bytes, start: int, run: Run) -> None:
+        if start < run[2]:
+            # A run's count is only used to tell one message from many.
+            for begin, stop in split(data, (run[0], start, run[2], 2)):
+                self._backlog.append((data, begin, stop))
+            self._backlog_size += run[2] - start
+
+    def _advance(self) -> None:
+        """Go on with what had to wait."""
+        self._released = False
+        while self._backlog and self.need is None and not self.syncing:
+            data, start, stop = self._backlog[0]
+            if not self._interpret(data, start, stop):
+                break
+            self.verdict = None
+            self._backlog.popleft()
+            self._backlog_size -= stop - start
+        self._flush()
+
+    # --- what interpretation asks for ---
+
+    def send(self, data: bytes, *entries: Expected) -> None:
+        """To the target, with what it will answer."""
+        self._out.append(data)
+        self._batch.extend(entries)
+
+    def press(self) -> None:
+        """What is gathered has to reach the target even if the next message has to wait."""
+        self._pressing = True
+
+    def begun(self, *, durable: bool) -> None:
+        """An action's record has been begun: it is in the journal before the batch is forwarded."""
+        self._begun = self._pressing = True
+        self._durable |= durable
+
+    def wait_for(self, entry: Expected) -> None:
+        """The client's next message waits until this entry is fulfilled, failed or skipped."""
+        self.awaited = entry
+        self.need = Need.ANSWER
+
+    def block_on(self, entry: Expected) -> Blocked:
+        """The same for this very message: to be raised."""
+        self.awaited = entry
+        return Blocked(Need.ANSWER)
+
+    def release(self) -> None:
+        """The target has answered as far as was waited for."""
+        self.awaited = None
+        if self.need is Need.ANSWER:
+            self.need = None
+            self._released = True
+
+    @property
+    def outstanding(self) -> bool:
+        """Whether anything sent, or about to be, has not been answered."""
+        return bool(self._queue or self._batch)
+
+    @property
+    def last(self) -> Expected | None:
+        """The newest thing the target owes."""
+        return self._batch[-1] if self._batch else (self._queue[-1] if self._queue else None)
+
+    def _flush(self) -> None:
+        if not self._out or self.syncing or (self.need is Need.JUDGEMENT and not self._pressing):
+            return
+        if self._begun:
+            if self._durable:
+                self.syncing = True
+                return
+            try:
+                self.session.commit()
+            except TaskgateError as error:
+                self._abandon(error)
+                return
+        self._forward()
+
+    def _forward(self) -> None:
+        self._queue.extend(self._batch)
+        self.to_server.extend(self._out)
+        self._clear_batch()
+
+    def _clear_batch(self) -> None:
+        self._batch.clear()
+        self._out.clear()
+        self._begun = self._durable = self._pressing = False
+
+    def _abandon(self, error: TaskgateError) -> None:
+        """The records could not be written: nothing of the batch is forwarded, each of its transactions is refused."""
+        batch = list(self._batch)
+        self._clear_batch()
+        for entry in reversed(batch):
+            entry.skipped(self, f"not executed: {error.message}")
+        markers = sum(entry.marker for entry in batch)
+        open_end = not batch or not batch[-1].marker
+        self._interpreter.refuse_batch(answer_for(error), markers, open_end=open_end)
+        self._forward()
+        if self.awaited in batch:
+            self.release()
+
+    # --- answers to needs ---
+
+    def judged(self, verdict: Permit | TaskgateError) -> None:
+        """What `session.judge` returned or raised for `action`."""
+        self.verdict, self.action, self.need = verdict, None, None
+        self._advance()
+
+    def synced(self, error: TaskgateError | None = None) -> None:
+        """What `session.sync` did."""
+        self.syncing = False
+        if error is None:
+            self._forward()
+        else:
+            self._abandon(error)
+        self._advance()
+
+    def catalog_read(self) -> None:
+        """The catalogue has been read again."""
+        self._interpreter.settling.catalog_read()
+        self.need = None
+        self._advance()
+
+    # --- from the target ---
+
+    def server_data(self, data: bytes) -> None:
+        """Raises TargetFault where the target breaks the protocol: the session ends, nothing more reaches the client."""
+        data, runs = self._from_server.take(data)
+        if not runs:
+            return
+        queue, to_client = self._queue, self.to_client
+        passed = 0  # what is behind this offset has not been handed on yet
+        for run in runs:
+            kind, begin, finish, count = run
+            if kind == _DATA_ROW:
+                if not queue:
+                    raise unexpected(kind)
+                replaced = queue[0].rows(self, data, begin, finish, count)
+                if replaced is not None:
+                    if passed < begin:
+                        to_client.append(data[passed:begin])
+                    if replaced:
+                        to_client.append(replaced)
+                    passed = finish
+                continue
+            for start, stop in split(data, run):
+                if kind in _REPORTS:
+                    self._replacement = self._report(kind, data, start, stop)
+                    code = DROP
+                else:
+                    if not queue:
+                        raise unexpected(kind)
+                    entry = queue[0]
+                    code = entry.accept(self, kind, data, start, stop)
+                    if code & 1:
+                        queue.popleft()
+                        if entry is self.awaited:
+                            self.release()
+                if code & DROP:
+                    if passed < start:
+                        to_client.append(data[passed:start])
+                    if self._replacement:
+                        to_client.append(self._replacement)
+                        self._replacement = b""
+                    passed = stop
+        end = runs[-1][2]
+        if passed < end:
+            to_client.append(data if passed == 0 and end == len(data) else data[passed:end])
+        if self._released:
+            self._advance()
+        else:
+            self._flush()
+
+    def replace(self, data: bytes, *, done: bool) -> int:
+        """For entries: this goes to the client in the message's place."""
+        self._replacement = data
+        return DROP_DONE if done else DROP
+
+    def ready(self, status: int) -> None:
+        """A ReadyForQuery, whose entry is still at the head of the queue."""
+        self._interpreter.settling.ready(status, outstanding=len(self._queue) > 1 or bool(self._batch))
+
+    def _report(self, kind: int, data: bytes, start: int, stop: int) -> bytes:
+        """What the client gets for an error, a notice, a parameter status or a notification."""
+        if kind == 0x53:
+            self.settings.report(*backend.decode_parameter_status(data, start, stop))
+            self._interpreter.settling.moved()
+            return data[start:stop]
+        if kind == 0x41:
+            process, channel, payload = backend.decode_notification(data, start, stop)
+            scrubbed = self.session.baseline.scrub(payload.decode("utf-8", "replace")).encode()
+            return data[start:stop] if scrubbed == payload else backend.notification(process, channel, scrubbed)
+        report = Report.decode(data, start, stop)
+        if kind == 0x4E:
+            return self.scrubbed(report, self._queue[0].plan if self._queue else None).encode(b"N")
+        return self._error(report)
+
+    def _error(self, report: Report) -> bytes:
+        if report.ends_session:
+            self.farewell = True
+            return self.scrubbed(report, self._queue[0].plan if self._queue else None).encode(b"E")
+        if not self._queue:
+            raise unexpected(0x45)
+        head = self._queue[0]
+        answer = head.failed(self, report)
+        if not head.marker:
+            self._skip()
+        return answer.encode(b"E") if answer else b""
+
+    def _skip(self) -> None:
+        """The target reads and ignores everything up to the next Sync."""
+        dropped = [self._queue.popleft()]
+        while self._queue and not self._queue[0].marker:
+            dropped.append(self._queue.popleft())
+        if not self._queue:
+            stop = next((i for i, entry in enumerate(self._batch) if entry.marker), len(self._batch))
+            dropped += self._batch[:stop]
+            del self._batch[:stop]
+            if not self._batch:
+                self._interpreter.skip_until_sync()
+        for entry in reversed(dropped[1:]):
+            entry.skipped(self)
+        if self.awaited in dropped:
+            self.release()
+
+    def never_mind(self) -> None:
+        """The judgement that is waited for has no object any more."""
+        if self.need is Need.JUDGEMENT:
+            self.need = self.action = None
+            self._released = True
+
+    def completed(self, statement: Statement, tag: bytes) -> None:
+        """A CommandComplete."""
+        self.copies.completed()
+        self._interpreter.settling.completed(statement, tag)
+
+    def copy_in_started(self, entry: Expected) -> None:
+        if self.awaited is not entry:
+            raise TargetFault("the target wants data for a statement that takes none")
+        self.release()
+        self._interpreter.copy_in_started()
+
+    def copy_in_failed(self, *, marker: bool) -> None:
+        self._interpreter.copy_in_failed(marker=marker)
+
+    def scrubbed(self, report: Report, plan: MaskPlan | None) -> Report:
+        """Without what the masks would have hidden: a value can stand in any text of an error."""
+        plan = plan or self.session.baseline
+        if not plan.active:
+            return report
+        fields = {
+            code: plan.scrub(value.decode("utf-8", "replace")).encode() if code in TEXT_FIELDS else value
+            for code, value in report.fields.items()
+        }
+        return Report(fields)
+
+    def lost(self, why: str) -> None:
+        """The session is over: whatever has not been answered never will be."""
+        for entry in (*self._queue, *self._batch):
+            entry.skipped(self, why)
+        self._queue.clear()
+        self._clear_batch()

@@ -1,0 +1,248 @@
+"""Entries for what a client asked to be described or executed: the answers that carry columns and rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from taskgate.errors import TargetFault
+from taskgate.protocols.postgres import backend
+from taskgate.protocols.postgres.backend import Report
+from taskgate.protocols.postgres.expectations import (
+    DROP,
+    DROP_DONE,
+    PASS,
+    PASS_DONE,
+    SKIPPED,
+    Execution,
+    Expected,
+    unexpected,
+)
+from taskgate.protocols.postgres.rows import ResultMasker
+
+if TYPE_CHECKING:
+    from taskgate.masking.plan import MaskPlan
+    from taskgate.protocols.postgres.relay import Relay
+    from taskgate.protocols.postgres.rows import RowRewriter
+    from taskgate.protocols.postgres.session_state import Portal, Prepared
+    from taskgate.protocols.postgres.statements import Statement
+
+
+class DescribedStatement(Expected):
+    """ParameterDescription, then RowDescription or NoData."""
+
+    __slots__ = ("_parameters", "_prepared", "_swallow", "plan")
+
+    def __init__(self, prepared: Prepared, plan: MaskPlan | None, *, swallow: bool = False) -> None:
+        self._prepared = prepared
+        self._swallow = swallow
+        self._parameters = False
+        self.plan = plan
+
+    def accept(self, relay: Relay, kind: int, data: bytes, start: int, stop: int) -> int:
+        if kind == 0x74 and not self._parameters:
+            backend.decode_parameter_description(data, start, stop)
+            self._parameters = True
+            return DROP if self._swallow else PASS
+        if not self._parameters or kind not in (0x54, 0x6E):
+            raise unexpected(kind)
+        fields = backend.decode_row_description(data, start, stop) if kind == 0x54 else ()
+        self._prepared.fields = fields
+        if self._swallow:
+            return DROP_DONE
+        self._prepared.shown_under = self.plan
+        if not fields or self.plan is None:
+            self._prepared.shown = fields
+            return PASS_DONE
+        shown = self._prepared.shown = tuple(ResultMasker(self.plan, fields).described())
+        return relay.replace(backend.row_description(shown), done=True)
+
+
+class DescribedPortal(Expected):
+    """RowDescription or NoData. `bare`: the client asked by a Query, which has no NoData."""
+
+    __slots__ = ("_bare", "_portal", "_swallow", "plan")
+
+    def __init__(self, portal: Portal, plan: MaskPlan | None, *, swallow: bool = False, bare: bool = False) -> None:
+        self._portal = portal
+        self._swallow = swallow
+        self._bare = bare
+        self.plan = plan
+
+    def accept(self, relay: Relay, kind: int, data: bytes, start: int, stop: int) -> int:
+        if kind == 0x6E:
+            return DROP_DONE if self._swallow or self._bare else PASS_DONE
+        if kind != 0x54:
+            raise unexpected(kind)
+        if self.plan is None:
+            return DROP_DONE if self._swallow else PASS_DONE
+        masker = self._portal.masker = ResultMasker(self.plan, backend.decode_row_description(data, start, stop))
+        if self._swallow:
+            return DROP_DONE
+        return relay.replace(backend.row_description(masker.described(self._portal.asked)), done=True)
+
+
+class Executed(Expected):
+    """Rows, then CommandComplete, EmptyQueryResponse or PortalSuspended; or a COPY."""
+
+    __slots__ = ("_copying", "_rewriter", "_tickets", "execution", "plan", "portal")
+
+    def __init__(self, portal: Portal, plan: MaskPlan | None, execution: Execution, tickets: tuple[int, ...]) -> None:
+        self.portal = portal
+        self.plan = plan
+        self.execution = execution
+        self._tickets = tickets
+        self._rewriter: RowRewriter | None = None
+        self._copying = False
+
+    def rows(self, relay: Relay, data: bytes, start: int, stop: int, count: int) -> bytes | None:
+        frames = data if start == 0 and stop == len(data) else data[start:stop]
+        if self.plan is None:
+            self.execution.sent(frames, count)
+            return None
+        if self._rewriter is None:
+            if self.portal.masker is None:
+                raise TargetFault("the target sent rows that it has not described")
+            self._rewriter = self.portal.masker.rewriter(self.portal.formats)
+        rewritten = bytes(self._rewriter.rewrite(frames))
+        self.execution.sent(rewritten, count)
+        return rewritten
+
+    def accept(self, relay: Relay, kind: int, data: bytes, start: int, stop: int) -> int:
+        if kind == 0x43:
+            self.completed(relay, backend.decode_command_complete(data, start, stop))
+            return PASS_DONE
+        if kind == 0x49 and stop - start == 5:
+            self.completed(relay, b"")
+            return PASS_DONE
+        if kind == 0x73 and stop - start == 5:
+            self.portal.suspended = True
+            self._finish(b"")
+            return PASS_DONE
+        return relay.copies.accept(self, self.execution, self.plan, kind, data, start, stop)
+
+    def completed(self, relay: Relay, tag: bytes) -> None:
+        for ticket in self._tickets:
+            relay.names.confirm(ticket)
+        self._finish(tag)
+        relay.completed(self.portal.statement, tag)
+
+    def _finish(self, tag: bytes, error: str | None = None) -> None:
+        if self._rewriter is not None:
+            self.execution.masked(self._rewriter.counts)
+        self.execution.finish(tag, error=error)
+
+    def failed(self, relay: Relay, report: Report) -> Report | None:
+        scrubbed = relay.scrubbed(report, self.plan)
+        self.skipped(relay, f"{scrubbed.sqlstate} {scrubbed.text}")
+        relay.copies.failed(self)
+        return scrubbed
+
+    def skipped(self, relay: Relay, why: str = SKIPPED) -> None:
+        for ticket in self._tickets:
+            relay.names.discard(ticket)
+        self._finish(b"", why)
+
+
+class Queried(Expected):
+    """Everything that answers a simple Query: results in the order of its statements, then ReadyForQuery."""
+
+    __slots__ = ("_at", "_failed", "_masker", "_rewriter", "_statement", "_tag", "_tickets", "execution", "plans")
+
+    marker = True
+
+    def __init__(
+        self, statement: Statement, plans: Sequence[MaskPlan], execution: Execution | None, tickets: tuple[int, ...]
+    ) -> None:
+        self._statement = statement
+        self.plans = plans
+        self.execution = execution
+        self._tickets = tickets
+        self._at = 0
+        self._failed: str | None = None
+        self._masker: ResultMasker | None = None
+        self._rewriter: RowRewriter | None = None
+        self._tag = b""
+
+    @property
+    def plan(self) -> MaskPlan | None:  # type: ignore[override]
+        plan = self.plans[self._at] if self._at < len(self.plans) else None
+        return plan if plan is not None and plan.active else None
+
+    def rows(self, relay: Relay, data: bytes, start: int, stop: int, count: int) -> bytes | None:
+        if self._failed is not None or self.execution is None:
+            raise unexpected(0x44)
+        frames = data if start == 0 and stop == len(data) else data[start:stop]
+        if self.plan is None:
+            self.execution.sent(frames, count)
+            return None
+        if self._rewriter is None:
+            raise TargetFault("the target sent rows that it has not described")
+        rewritten = bytes(self._rewriter.rewrite(frames))
+        self.execution.sent(rewritten, count)
+        return rewritten
+
+    def accept(self, relay: Relay, kind: int, data: bytes, start: int, stop: int) -> int:
+        if kind == 0x5A:
+            return self._ready(relay, backend.decode_ready(data, start, stop))
+        if self._failed is not None:
+            raise unexpected(kind)
+        if kind == 0x49 and stop - start == 5 and self._at == 0:
+            return PASS
+        if self.execution is None or self._at >= len(self._statement.facts):
+            raise unexpected(kind)
+        if kind == 0x54:
+            return self._described(relay, data, start, stop)
+        if kind == 0x43:
+            self._completed(relay, backend.decode_command_complete(data, start, stop))
+            return PASS
+        return relay.copies.accept(self, self.execution, self.plan, kind, data, start, stop)
+
+    def _described(self, relay: Relay, data: bytes, start: int, stop: int) -> int:
+        self._count_masked()
+        plan = self.plan
+        if plan is None:
+            return PASS
+        fields = backend.decode_row_description(data, start, stop)
+        formats = [field.format for field in fields]  # binary for FETCH from a binary cursor
+        masker = ResultMasker(plan, fields)
+        self._rewriter = masker.rewriter(formats)
+        return relay.replace(backend.row_description(masker.described(formats)), done=False)
+
+    def _count_masked(self) -> None:
+        if self._rewriter is not None and self.execution is not None:
+            self.execution.masked(self._rewriter.counts)
+            self._rewriter = None
+
+    def _completed(self, relay: Relay, tag: bytes) -> None:
+        self._count_masked()
+        if self._at < len(self._tickets):
+            relay.names.confirm(self._tickets[self._at])
+        self._at += 1
+        self._tag = tag
+        relay.completed(self._statement, tag)
+
+    def _ready(self, relay: Relay, status: int) -> int:
+        self._count_masked()
+        if self.execution is not None:
+            if self._failed is None and self._at != len(self._statement.facts):
+                raise TargetFault("the target ran another number of statements than it was sent")
+            self.execution.finish(self._tag, error=self._failed)
+        relay.ready(status)
+        return PASS_DONE
+
+    def failed(self, relay: Relay, report: Report) -> Report | None:
+        if self._failed is not None:
+            raise unexpected(0x45)
+        scrubbed = relay.scrubbed(report, self.plan)
+        self._failed = f"{scrubbed.sqlstate} {scrubbed.text}"
+        for ticket in self._tickets[self._at :]:
+            relay.names.discard(ticket)
+        relay.copies.failed(self)
+        return scrubbed
+
+    def skipped(self, relay: Relay, why: str = SKIPPED) -> None:
+        for ticket in self._tickets[self._at :]:
+            relay.names.discard(ticket)
+        if self.execution is not None:
+            self.execution.finish(error=why)
