@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from taskgate.approvals.notifiers.notification import Notification
+from taskgate.domain import Approval, ApprovalState, ApprovalTerms, Assurance, Principal, PrincipalKind
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+APPROVAL = Approval(
+    id="apr_1",
+    digest="d" * 64,
+    state=ApprovalState.PENDING,
+    owner_key="user:taskgate:alice",
+    principal=Principal(PrincipalKind.USER, "alice", "taskgate", Assurance.VERIFIED, "api_key"),
+    target="orders-db",
+    session_id="ses_1",
+    text="DELETE FROM orders WHERE card = '4111111111111111'",
+    pairs=("sql.delete public.orders",),
+    rules=("deletes-need-a-human",),
+    terms=ApprovalTerms(("group:dba",)),
+    policy_version="p1",
+    requested_at=NOW,
+    expires_at=NOW + timedelta(hours=4),
+    estimate={"rows": 12},
+)
+
+
+def about(approval: Approval) -> Notification:
+    return Notification.about("ntf_1", "approval.requested", approval, "https://gate/approvals/apr_1")
+
+
+def test_says_who_asks_for_what_and_where() -> None:
+    notification = about(APPROVAL)
+    assert notification.summary == "asks for approval: user:taskgate:alice on orders-db: sql.delete public.orders"
+    assert notification.url == "https://gate/approvals/apr_1"
+    assert notification.expires_at == "2026-11-23T16:00:00+00:00"
+    assert notification.approvers == ("group:dba",)
+
+
+def test_neither_statement_nor_estimate_nor_comment_is_sent() -> None:
+    sent = json.dumps(about(replace(APPROVAL, comment="see 4111111111111111")).to_json())
+    for hidden in ("4111111111111111", "DELETE", "d" * 64, '"rows"'):
+        assert hidden not in sent
+
+
+def test_names_cannot_hide_or_reorder_text_or_flood() -> None:
+    hostile = replace(APPROVAL, pairs=("sql.delete public.\u202eorders\n\x1b[2J",), target="db\u2028x")
+    summary = about(hostile).summary
+    assert summary.isprintable()
+    assert "\\u{202e}" in summary
+    flood = about(replace(APPROVAL, pairs=("sql.select " + "x" * 10_000,)))
+    assert len(flood.summary) <= 401
+    many = about(replace(APPROVAL, pairs=tuple(f"sql.select t{number}" for number in range(40))))
+    assert many.summary.endswith("and 35 more")
+
+
+def test_round_trip() -> None:
+    notification = about(APPROVAL)
+    assert Notification.from_json(json.loads(json.dumps(notification.to_json()))) == notification
