@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import pytest
 
@@ -30,7 +31,13 @@ class Masks:
 
 
 class Catalogue:
-    origins = {SSN: (1, 1), EMAIL: (1, 2), NAME: (1, 3), CHILD: (2, 1), VIEW: (3, 1)}
+    origins: ClassVar[dict[str, tuple[int, int]]] = {
+        SSN: (1, 1),
+        EMAIL: (1, 2),
+        NAME: (1, 3),
+        CHILD: (2, 1),
+        VIEW: (3, 1),
+    }
 
     @property
     def column_names(self) -> frozenset[str]:
