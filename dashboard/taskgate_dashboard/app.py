@@ -11,7 +11,7 @@ from taskgate.client.models import WhoAmI
 from taskgate_dashboard import style
 from taskgate_dashboard.sign_in import person, sign_in_page, sign_out
 
-_PAGES = Path(__file__).with_name("pages")
+_VIEWS = Path(__file__).with_name("views")
 
 
 def main() -> None:
@@ -29,10 +29,10 @@ def main() -> None:
 
 def _pages() -> list[Page]:
     return [
-        st.Page(_PAGES / "approvals.py", title="Approvals", icon=":material/gavel:", default=True),
-        st.Page(_PAGES / "sessions.py", title="Sessions", icon=":material/list_alt:"),
-        st.Page(_PAGES / "timeline.py", title="Timeline", icon=":material/timeline:"),
-        st.Page(_PAGES / "verification.py", title="Verification", icon=":material/verified:"),
+        st.Page(_VIEWS / "approvals.py", title="Approvals", icon=":material/gavel:", default=True),
+        st.Page(_VIEWS / "sessions.py", title="Sessions", icon=":material/list_alt:"),
+        st.Page(_VIEWS / "timeline.py", title="Timeline", icon=":material/timeline:"),
+        st.Page(_VIEWS / "verification.py", title="Verification", icon=":material/verified:"),
     ]
 
 

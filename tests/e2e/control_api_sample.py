@@ -9,7 +9,8 @@ from tests.e2e.control_api_stand_in import ControlApi, task_principal
 
 Json = dict[str, Any]
 
-HOSTILE = "DELETE FROM public.orders\nWHERE note = 'ok\u202e' -- harm\u200bless\x1b[2J\n  AND оwner = $1"  # a Cyrillic о
+# A right-to-left override, a zero-width space, an escape sequence, and a Cyrillic о in `оwner`.
+HOSTILE = "DELETE FROM public.orders\nWHERE note = 'ok\u202e' -- harm\u200bless\x1b[2J\n  AND \u043ewner = $1"
 GOVERNED = "DELETE FROM public.orders WHERE created_at < $1 AND status = $2"
 
 
@@ -34,12 +35,12 @@ def sample() -> ControlApi:
     started = datetime.now(UTC) - timedelta(minutes=9)
     _session(api, "ses_read", "read_customers", started, actions=2, rows=220, masked=660, records=_reads(started))
     _session(api, "ses_drop", "drop_orders", started + timedelta(seconds=20), refused=1, records=_drop(started))
-    _session(api, "ses_del", "delete_old_orders_stock", started + timedelta(seconds=40), actions=1, state="open", rows=0)
+    _session(api, "ses_del", "delete_old_orders_stock", started + timedelta(seconds=40), actions=1, state="open")
     api.verifications["ses_read"] = _verified("ses_read", records=6, checkpoint=17, sealed=True)
     api.verifications["ses_del"] = _verified("ses_del", records=2, checkpoint=None, sealed=False)
     api.verifications["ses_drop"] = _verified("ses_drop", records=3, checkpoint=17, sealed=True) | {
         "ok": False,
-        "problems": [{"session_id": "ses_drop", "sequence": 2, "message": "the chain does not fit: a record was changed"}],
+        "problems": [{"session_id": "ses_drop", "sequence": 2, "message": "record 2 was changed"}],
     }
     held = api.approval(
         GOVERNED,
@@ -48,7 +49,7 @@ def sample() -> ControlApi:
         requested_at=(datetime.now(UTC) - timedelta(minutes=2, seconds=10)).isoformat(),
     )
     api.parameters[held["id"]] = [
-        {"index": 1, "type_oid": 1184, "type_name": "timestamptz", "encoding": "text", "value": "2025-01-01 00:00:00+00"},
+        {"index": 1, "type_oid": 1184, "type_name": "timestamptz", "encoding": "text", "value": "2025-01-01"},
         {"index": 2, "type_oid": 25, "type_name": "text", "encoding": "text", "value": "cancelled"},
     ]
     hostile = api.approval(HOSTILE, principal=task_principal("delete_old_orders_governed"), held=False)

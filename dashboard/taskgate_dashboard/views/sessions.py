@@ -75,7 +75,7 @@ if sessions:
     rows = picked["selection"]["rows"]
     if rows:
         one = sessions[rows[0]]
-        st.switch_page("pages/timeline.py", query_params={"id": one.id})
+        st.switch_page("views/timeline.py", query_params={"id": one.id})
     style.show(
         f'<div class="tg-note">Pick a row to read what happened. Newest first, at most {_MOST}. '
         f"Last: {style.said(principals.short(sessions[0].principal))}, {times.since(sessions[0].opened_at)}.</div>"

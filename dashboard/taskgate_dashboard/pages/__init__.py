@@ -1,1 +1,0 @@
-"""One file a page; app.py decides which runs."""

@@ -1,0 +1,121 @@
+"""The dashboard in a real browser, against the stand-in control API: what only a browser can show."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.e2e.browser import chromium, dashboard, new_page, sign_in
+from tests.e2e.control_api_sample import GOVERNED, HOSTILE, sample
+from tests.e2e.control_api_stand_in import ControlApi, ControlApiServer
+
+
+@pytest.fixture(scope="module")
+def api() -> ControlApi:
+    return sample()
+
+
+@pytest.fixture(scope="module")
+def key(api: ControlApi) -> str:
+    return api.key("dana", groups=("dba", "oncall"))
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("dashboard") / "dashboard.log"
+
+
+@pytest.fixture(scope="module")
+def url(api: ControlApi, log: Path) -> Iterator[str]:
+    with ControlApiServer(api) as server, dashboard(server.url, log) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, url: str, key: str) -> Page:
+    opened = new_page(browser)
+    sign_in(opened, url, key)
+    return opened
+
+
+def _open(page: Page, task: str) -> None:
+    page.get_by_role("button", name=re.compile(task)).click()
+    expect(page.locator(".tg-title")).to_contain_text("orders-db")
+
+
+def test_what_would_run_is_shown_to_the_character(page: Page) -> None:
+    _open(page, "delete_old_orders_stock")
+    expect(page.locator(".tg-code").first).to_have_text(GOVERNED)
+    _open(page, "delete_old_orders_governed")
+    expect(page.locator(".tg-hidden").first).to_have_text("U+202E")
+    shown = page.locator(".tg-code").first.inner_text()
+    assert not set(shown) & {"\u202e", "\u200b", "\x1b"}
+    assert "ESC[2J" in shown
+    assert HOSTILE.split("\n")[0] in shown
+
+
+def test_nothing_stands_outside_the_window(page: Page) -> None:
+    overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert overflow <= 0
+    code = page.locator(".tg-code").first
+    assert code.evaluate("element => element.scrollWidth <= element.clientWidth")
+
+
+def test_new_requests_appear_by_themselves_and_move_nothing(page: Page, api: ControlApi) -> None:
+    first = page.get_by_role("button", name=re.compile("delete_old_orders_stock"))
+    before = first.bounding_box()
+    added = api.approval("UPDATE public.orders SET status = 'late'", target="reports-db", held=False)
+    expect(page.get_by_text("reports-db")).to_be_visible(timeout=10_000)
+    assert first.bounding_box() == before
+    del api.approvals[added["id"]]
+
+
+def test_a_decision_takes_two_clicks(page: Page, api: ControlApi) -> None:
+    _open(page, "delete_old_orders_governed")
+    page.get_by_placeholder("Recorded with the decision").fill("Looks odd")
+    page.get_by_role("button", name="Deny…").click()
+    expect(page.get_by_text("“Looks odd”")).to_be_visible()
+    page.get_by_role("button", name="Yes, deny").click()
+    expect(page.get_by_text("Denied by user:dana")).to_be_visible()
+    decided = next(one for one in api.approvals.values() if one["text"] == HOSTILE)
+    assert (decided["state"], decided["comment"]) == ("denied", "Looks odd")
+
+
+def test_a_session_is_read_and_verified(page: Page) -> None:
+    page.get_by_role("link", name="Sessions").click()
+    expect(page.get_by_text("Values masked")).to_be_visible()
+    page.get_by_role("link", name="Verification").click()
+    page.get_by_role("button", name="Verify these 3").click()
+    expect(page.get_by_text("1 of 3 recordings are not what they were")).to_be_visible(timeout=20_000)
+
+
+def test_the_key_is_nowhere_but_in_memory(page: Page, key: str, log: Path) -> None:
+    stored = page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href])")
+    assert key not in stored
+    assert key not in page.content()
+    assert key not in log.read_text()
+
+
+def test_a_link_to_a_request_survives_signing_in(browser: Browser, url: str, api: ControlApi, key: str) -> None:
+    approval = next(one["id"] for one in api.approvals.values() if one["text"] == GOVERNED)
+    opened = new_page(browser)
+    sign_in(opened, f"{url}/?id={approval}", key)
+    expect(opened.locator(".tg-code").first).to_have_text(GOVERNED)
+
+
+def test_pages_answer_nothing_before_signing_in(browser: Browser, url: str) -> None:
+    opened = new_page(browser)
+    for path in ("", "sessions", "timeline?id=ses_read", "verification", "approvals"):
+        opened.goto(f"{url}/{path}")
+        expect(opened.locator("input[type=password]")).to_be_visible()
+        assert "orders_cleanup" not in opened.content()

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from streamlit.testing.v1 import AppTest
+
+from tests.e2e.control_api_sample import GOVERNED, HOSTILE
+from tests.e2e.control_api_stand_in import ControlApi
+from tests.unit.dashboard.conftest import html
+
+
+def _of(api: ControlApi, text: str) -> str:
+    return next(one["id"] for one in api.approvals.values() if one["text"] == text)
+
+
+def _button(app: AppTest, key: str) -> object:
+    return next(button for button in app.button if button.key == key)
+
+
+def _press(app: AppTest, key: str) -> AppTest:
+    return next(button for button in app.button if button.key == key).click().run()
+
+
+def _keys(app: AppTest) -> list[str]:
+    return [str(button.key) for button in app.button]
+
+
+def test_the_inbox_shows_what_this_person_may_decide_oldest_first(
+    api: ControlApi, open_page: Callable[..., AppTest]
+) -> None:
+    app = open_page()
+    opened = [key for key in _keys(app) if key.startswith("open-")]
+    assert opened == [f"open-{_of(api, GOVERNED)}", f"open-{_of(api, HOSTILE)}"]
+    assert "connection waiting" in html(app)
+
+
+def test_other_scopes_show_the_rest(api: ControlApi, open_page: Callable[..., AppTest]) -> None:
+    app = open_page()
+    app.session_state["scope"] = "All pending"
+    app.run()
+    assert len([key for key in _keys(app) if key.startswith("open-")]) == 3
+    app.session_state["scope"] = "Decided"
+    app.run()
+    assert len([key for key in _keys(app) if key.startswith("open-")]) == 1
+    assert "denied" in html(app)
+
+
+def test_one_request_is_shown_whole(api: ControlApi, open_page: Callable[..., AppTest]) -> None:
+    app = open_page()
+    _press(app, f"open-{_of(api, GOVERNED)}")
+    shown = html(app)
+    assert not app.exception
+    for expected in (
+        "DELETE FROM public.orders WHERE created_at &lt; $1 AND status = $2",
+        "2025-01-01",
+        "timestamptz",
+        "orders_cleanup / delete_old_orders_stock",
+        "asserted by service key demo-airflow",
+        "alice",
+        "deletes-need-a-human",
+        "group:dba",
+        "212",
+        "at most 500 rows",
+        "b6" * 32,
+        "shop_writer",
+    ):
+        assert expected in shown, expected
+
+
+def test_hidden_and_lookalike_characters_are_spelled_out(api: ControlApi, open_page: Callable[..., AppTest]) -> None:
+    app = open_page()
+    _press(app, f"open-{_of(api, HOSTILE)}")
+    shown = html(app)
+    assert "\u202e" not in shown
+    assert "\x1b" not in shown
+    assert ">U+202E</span>" in shown
+    assert 'class="tg-foreign"' in shown
+    assert len(app.warning) == 2
+
+
+def test_parameters_are_asked_for_once(api: ControlApi, open_page: Callable[..., AppTest]) -> None:
+    """Each look is recorded: renewing the page every two seconds must not look again."""
+    app = open_page()
+    approval_id = _of(api, GOVERNED)
+    _press(app, f"open-{approval_id}")
+    app.run()
+    app.run()
+    assert [path for _, path, _ in api.asked].count(f"/v1/approvals/{approval_id}/parameters") == 1
+
+
+def test_approving_takes_two_clicks_and_carries_the_comment(api: ControlApi, open_page: Callable[..., AppTest]) -> None:
+    app = open_page()
+    approval_id = _of(api, GOVERNED)
+    _press(app, f"open-{approval_id}")
+    next(one for one in app.text_input if one.label == "Comment").set_value("checked with the shop")
+    _press(app, "approve")
+    assert api.approvals[approval_id]["state"] == "pending"
+    assert "checked with the shop" in html(app)
+    _press(app, "confirm")
+    assert not app.exception
+    decided = api.approvals[approval_id]
+    assert (decided["state"], decided["decided_by"], decided["comment"]) == (
+        "approved",
+        "user:dana",
+        "checked with the shop",
+    )
+    app.run()
+    assert r"Approved by user\:dana" in app.success[0].value
+    assert "confirm" not in _keys(app)
+
+
+def test_denying_and_going_back(api: ControlApi, open_page: Callable[..., AppTest]) -> None:
+    app = open_page()
+    approval_id = _of(api, HOSTILE)
+    _press(app, f"open-{approval_id}")
+    _press(app, "deny")
+    _press(app, "back")
+    assert "deny" in _keys(app)
+    _press(app, "deny")
+    _press(app, "confirm")
+    assert api.approvals[approval_id]["state"] == "denied"
+
+
+def test_a_confirmation_does_not_carry_over_to_another_request(
+    api: ControlApi, open_page: Callable[..., AppTest]
+) -> None:
+    app = open_page()
+    _press(app, f"open-{_of(api, GOVERNED)}")
+    _press(app, "approve")
+    _press(app, f"open-{_of(api, HOSTILE)}")
+    assert "confirm" not in _keys(app)
+    assert "approve" in _keys(app)
+
+
+def test_somebody_faster_is_no_error_page(api: ControlApi, open_page: Callable[..., AppTest]) -> None:
+    app = open_page()
+    approval_id = _of(api, GOVERNED)
+    _press(app, f"open-{approval_id}")
+    _press(app, "approve")
+    api.decide(approval_id, False, "user:erin", "no")
+    app.run()
+    assert not app.exception
+    assert r"Denied by user\:erin" in app.error[0].value
+    assert api.approvals[approval_id]["state"] == "denied"
+
+
+def test_who_may_not_decide_gets_no_buttons(api: ControlApi, open_page: Callable[..., AppTest]) -> None:
+    mine = next(one["id"] for one in api.approvals.values() if not one["may_decide"])
+    app = open_page(id=mine)
+    assert "approve" not in _keys(app)
+    assert "you started this run" in app.info[0].value
+    assert not [path for _, path, _ in api.asked if path.endswith("/parameters")]
+
+
+def test_parameters_that_cannot_be_read_stop_the_decision(api: ControlApi, open_page: Callable[..., AppTest]) -> None:
+    app = open_page()
+    api.keys = {key: who | {"groups": []} for key, who in api.keys.items()}
+    original = api._parameters
+
+    def broken(*arguments: object) -> dict[str, object]:
+        raise RuntimeError
+
+    api._parameters = broken  # type: ignore[method-assign, assignment]
+    _press(app, f"open-{_of(api, GOVERNED)}")
+    assert "approve" not in _keys(app)
+    api._parameters = original  # type: ignore[method-assign]
+
+
+def test_a_link_to_a_request_opens_it(api: ControlApi, open_page: Callable[..., AppTest]) -> None:
+    assert "created_at &lt; $1" in html(open_page(id=_of(api, GOVERNED)))
+
+
+def test_a_link_to_nothing_says_so(open_page: Callable[..., AppTest]) -> None:
+    app = open_page(id="apr_missing")
+    assert not app.exception
+    assert r"no approval apr\_missing" in app.error[0].value

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from tests.e2e.control_api_stand_in import ControlApi
+from tests.unit.dashboard.conftest import html
+
+
+def test_sessions_are_listed_with_totals(open_page: Callable[..., AppTest]) -> None:
+    app = open_page("sessions")
+    assert not app.exception
+    assert {metric.label: metric.value for metric in app.metric} == {
+        "Sessions": "3",
+        "Actions": "3",
+        "Refused": "1",
+        "Values masked": "660",
+    }
+    assert list(app.dataframe[0].value["Task"]) == ["delete_old_orders_stock", "drop_orders", "read_customers"]
+
+
+def test_sessions_are_filtered_by_the_gateway(api: ControlApi, open_page: Callable[..., AppTest]) -> None:
+    app = open_page("sessions")
+    app.text_input(key="task_id").set_value("drop_orders")
+    app.selectbox(key="state").set_value("closed")
+    app.run()
+    assert list(app.dataframe[0].value["Task"]) == ["drop_orders"]
+    app.text_input(key="dag_id").set_value("nothing")
+    app.run()
+    assert "No session matches" in html(app)
+
+
+def test_a_timeline_reads_from_top_to_bottom(open_page: Callable[..., AppTest]) -> None:
+    app = open_page("timeline", id="ses_read")
+    shown = html(app)
+    assert not app.exception
+    order = ["session opened", "BEGIN", "SELECT id, name, email, card, ssn FROM public.customers", "session closed"]
+    places = [shown.index(text) for text in order]
+    assert places == sorted(places)
+    for expected in ("220 masked by us_ssn", "took 54 ms", "rule etl-reads", "SELECT 220, 220 rows"):
+        assert expected in shown, expected
+
+
+def test_a_refusal_says_why(open_page: Callable[..., AppTest]) -> None:
+    shown = html(open_page("timeline", id="ses_drop"))
+    assert "DROP TABLE public.orders" in shown
+    assert "Schema changes go through migrations." in shown
+    assert "tg-refused" in shown
+
+
+def test_a_session_without_readable_records_says_so(open_page: Callable[..., AppTest]) -> None:
+    assert "No record can be read yet" in html(open_page("timeline", id="ses_del"))
+
+
+def test_a_timeline_without_a_session_asks_for_one(open_page: Callable[..., AppTest]) -> None:
+    app = open_page("timeline")
+    assert app.text_input[0].label == "Session"
+    app.text_input[0].set_value("ses_read").run()
+    assert "220 masked by us_ssn" in html(app)
+
+
+def test_an_unknown_session_is_an_answer(open_page: Callable[..., AppTest]) -> None:
+    app = open_page("timeline", id="ses_missing")
+    assert r"no session ses\_missing" in app.error[0].value
+    assert not app.exception
+
+
+@pytest.mark.parametrize(
+    ("session_id", "says"), [("ses_read", "sealed by checkpoint 17"), ("ses_del", "not yet covered")]
+)
+def test_verifying_a_session(open_page: Callable[..., AppTest], session_id: str, says: str) -> None:
+    app = open_page("timeline", id=session_id)
+    app.button(key=f"verify-{session_id}").click().run()
+    assert says in html(app)
+
+
+def test_a_broken_recording_is_loud(open_page: Callable[..., AppTest]) -> None:
+    app = open_page("timeline", id="ses_drop")
+    app.button(key="verify-ses_drop").click().run()
+    assert "something is wrong" in app.error[0].value
+    assert any("record 2 was changed" in one.value for one in app.markdown)
+
+
+def test_the_recordings_of_a_run_are_verified_together(open_page: Callable[..., AppTest]) -> None:
+    app = open_page("verification")
+    assert set(app.dataframe[0].value["Recording"]) == {"not checked"}
+    next(button for button in app.button if button.label == "Verify these 3").click().run()
+    assert "1 of 3 recordings are not what they were" in app.error[0].value
+    assert list(app.dataframe[0].value["Recording"]) == ["intact, not yet sealed", "BROKEN", "intact, sealed"]
+
+
+def test_an_intact_run_is_said_to_be_so(api: ControlApi, open_page: Callable[..., AppTest]) -> None:
+    del api.sessions["ses_drop"]
+    app = open_page("verification")
+    next(button for button in app.button if button.label == "Verify these 2").click().run()
+    assert "2 recordings intact, 1 sealed" in app.success[0].value
