@@ -10,6 +10,8 @@ import os
 import signal
 import time
 from collections.abc import Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -37,13 +39,15 @@ from taskgate.logs import configure_logging
 from taskgate.metrics import Metrics
 from taskgate.policy.holder import PolicyHolder
 from taskgate.policy.policy_set import PolicySet
-from taskgate.protocols.postgres.listener import Listener, listen
+from taskgate.protocols.postgres.limits import Limits
+from taskgate.protocols.postgres.listener import Listener, serve
+from taskgate.protocols.postgres.tls import ServerTls
 from taskgate.recording.header import SessionHeader
 from taskgate.recording.keys import read_or_create
 from taskgate.recording.recorder import Recorder
 from taskgate.recording.recordings import Recordings
 from taskgate.secrets import SecretSources
-from taskgate.settings import Settings
+from taskgate.settings import PostgresSettings, Settings, is_loopback
 from taskgate.sql.catalog import Catalog
 from taskgate.store.database import Database
 from taskgate.store.processes import GatewayProcess
@@ -123,6 +127,10 @@ class Gateway:
         return {name: governed.target for name, governed in self._governed.items()}
 
     @property
+    def data_dir(self) -> Path:
+        return self.settings.data_dir
+
+    @property
     def endpoints(self) -> Mapping[str, tuple[str, int]]:
         if self._listener is None:
             return {}
@@ -181,16 +189,16 @@ class Gateway:
         for name, governed in self._governed.items():
             self._spawn(f"catalogue of {name}", governed.watch())
         self._gauges()
-        self._listener = await listen(gate, self.settings.postgres)
+        self._listener = await _listen(gate, self.settings.postgres)
         self._api = ApiServer(create_app(self), self.settings.api)
         await self._api.start()
         log.info("gateway.ready", api=self._api.port, postgres=self._listener.port, process=self.process.id)
 
     async def stop(self, reason: str = "the gateway is stopping") -> None:
-        if self._listener:
-            self._listener.close()
         self._live.end(reason, lambda session: True)
         await self._live.none_left(_FAREWELL)
+        if self._listener:
+            await self._listener.close()
         if self._api:
             await self._api.stop()
         for task in self._background:
@@ -301,6 +309,17 @@ def _check(ok: bool, reason: str) -> Check:
     return Check(True) if ok else Check(False, reason)
 
 
+async def _listen(gate: TaskgateGate, settings: PostgresSettings) -> Listener:
+    tls = None
+    if settings.tls_cert and settings.tls_key:
+        required = settings.require_tls or not is_loopback(settings.host)
+        tls = ServerTls.load(settings.tls_cert, settings.tls_key, required=required)
+    limits = Limits(
+        message=settings.max_message, connections=settings.max_connections, startup_seconds=settings.startup_timeout
+    )
+    return await serve(gate, settings.host, settings.port, tls=tls, limits=limits)
+
+
 async def _serve(settings: Settings) -> None:
     gateway = Gateway(settings)
     told = asyncio.Event()
@@ -311,7 +330,8 @@ async def _serve(settings: Settings) -> None:
     try:
         await gateway.start()
         waiting = asyncio.create_task(told.wait())
-        await asyncio.wait({waiting, gateway.failed}, return_when=asyncio.FIRST_COMPLETED)
+        both: set[asyncio.Future[Any]] = {waiting, gateway.failed}
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
         if gateway.failed.done():
             gateway.failed.result()

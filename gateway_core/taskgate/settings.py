@@ -295,7 +295,11 @@ def _anchored(settings: Settings, folder: Path) -> Settings:
             ),
             "targets": [
                 target.model_copy(
-                    update={"ca_file": anchor(target.ca_file), "secret": _anchor_secret(target.secret, folder)}
+                    update={
+                        "ca_file": anchor(target.ca_file),
+                        "secret": _anchor_secret(target.secret, folder),
+                        "catalog_secret": target.catalog_secret and _anchor_secret(target.catalog_secret, folder),
+                    }
                 )
                 for target in settings.targets
             ],

@@ -1,7 +1,7 @@
 """A real gateway on loopback with free ports, started as `taskgate serve`: for the demo, the tests and the benchmarks.
 
 with LocalGateway(directory, targets=[...], policy=policy_text, secrets={"orders-db": password}) as gateway:
-    key = gateway.api_key(KeyKind.SERVICE, "airflow", [Scope.CREDENTIALS_ISSUE])
+    key = gateway.api_key(PrincipalKind.SERVICE, "airflow", [Scope.CREDENTIALS_ISSUE])
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ import httpx
 import yaml
 
 from taskgate.demo.postgres_server import free_port
-from taskgate.identity.api_keys import ApiKeys, KeyKind
+from taskgate.domain import PrincipalKind
+from taskgate.identity.api_keys import ApiKeys
 from taskgate.identity.scopes import Scope
 from taskgate.settings import Settings
 from taskgate.store.database import Database
+from taskgate.store.signals import Signals
 
 
 class LocalGateway:
@@ -37,6 +39,7 @@ class LocalGateway:
         targets: Sequence[Mapping[str, Any]],
         secrets: Mapping[str, str],
         policy: str,
+        catalog_secrets: Mapping[str, str] | None = None,
         settings: Mapping[str, Any] | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
@@ -50,7 +53,7 @@ class LocalGateway:
         self._environment = dict(environment or {})
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.policy_file.write_text(policy)
-        self._write_settings(targets, secrets, settings or {})
+        self._write_settings(targets, secrets, catalog_secrets or {}, settings or {})
 
     @property
     def url(self) -> str:
@@ -108,31 +111,37 @@ class LocalGateway:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def api_key(self, kind: KeyKind, name: str, scopes: Iterable[Scope], groups: Iterable[str] = ()) -> str:
+    def api_key(self, kind: PrincipalKind, name: str, scopes: Iterable[Scope], groups: Iterable[str] = ()) -> str:
         """Make a key straight in the store, as `taskgate api-key create` does; the store is migrated if need be."""
         return asyncio.run(self._create_key(kind, name, list(scopes), list(groups)))
 
-    async def _create_key(self, kind: KeyKind, name: str, scopes: list[Scope], groups: list[str]) -> str:
+    async def _create_key(self, kind: PrincipalKind, name: str, scopes: list[Scope], groups: list[str]) -> str:
         settings = Settings.load(self.config)
         settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         database = Database(settings.store_url)
         try:
             if not database.shared:
                 await database.migrate()
-            _, secret = await ApiKeys(database).create(kind, name, scopes=scopes, groups=groups)
+            keys = ApiKeys(database, Signals(database))
+            _, secret = await keys.create(kind, name, scopes, groups, created_by="local")
             return secret
         finally:
             await database.close()
 
     def _write_settings(
-        self, targets: Sequence[Mapping[str, Any]], secrets: Mapping[str, str], over: Mapping[str, Any]
+        self,
+        targets: Sequence[Mapping[str, Any]],
+        secrets: Mapping[str, str],
+        catalog_secrets: Mapping[str, str],
+        over: Mapping[str, Any],
     ) -> None:
         described = []
         for target in targets:
-            secret_file = self.directory / f"{target['name']}.secret"
-            secret_file.touch(mode=0o600)
-            secret_file.write_text(secrets[target["name"]])
-            described.append({"secret": f"file:{secret_file.name}", **target})
+            name = target["name"]
+            references = {"secret": self._secret_file(f"{name}.secret", secrets[name])}
+            if name in catalog_secrets:
+                references["catalog_secret"] = self._secret_file(f"{name}.catalog.secret", catalog_secrets[name])
+            described.append({**references, **target})
         settings: dict[str, Any] = {
             "data_dir": "data",
             "public_url": self.url,
@@ -146,3 +155,9 @@ class LocalGateway:
             settings[name] = {**below, **value} if isinstance(below, dict) and isinstance(value, Mapping) else value
         # JSON is YAML, and has no surprises in it.
         self.config.write_text(yaml.safe_dump(json.loads(json.dumps(settings)), sort_keys=False))
+
+    def _secret_file(self, name: str, value: str) -> str:
+        file = self.directory / name
+        file.touch(mode=0o600)
+        file.write_text(value)
+        return f"file:{name}"

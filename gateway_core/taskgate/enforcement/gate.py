@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import structlog
 
 from taskgate.domain import Credential
+from taskgate.enforcement.contracts import GovernedSession
 from taskgate.enforcement.live import LiveSessions
 from taskgate.enforcement.services import Services
 from taskgate.enforcement.session import Session
@@ -68,7 +69,7 @@ class TaskgateGate:
         services.metrics.session_opened(protocol, target.target.name)
         return session
 
-    async def target_secret(self, session: Session) -> str:
+    async def target_secret(self, session: GovernedSession) -> str:
         target = self._targets.get(session.target.name)
         if target is None:
             raise GatewayFault(f"taskgate: target {session.target.name} is not configured here")

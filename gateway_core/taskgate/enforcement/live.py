@@ -57,10 +57,10 @@ class LiveSessions:
         if not self._sessions:
             self._none_left.set()
 
-    async def none_left(self, timeout: float) -> bool:
-        """Wait until the last session is gone, `timeout` seconds at most; whether it is."""
+    async def none_left(self, patience: float) -> bool:
+        """Wait until the last session is gone, `patience` seconds at most; whether it is."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._none_left.wait(), timeout)
+            await asyncio.wait_for(self._none_left.wait(), patience)
         return not self._sessions
 
     def end(self, reason: str, where: Callable[[Session], bool]) -> int:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 
 import structlog
 
 from taskgate.domain import Action, Target
 from taskgate.errors import TargetFault, TaskgateError
 from taskgate.secrets import SecretSources
+from taskgate.sql import impact
 from taskgate.sql.catalog import Catalog
 from taskgate.sql.catalog_reader import CatalogReader
 
@@ -25,24 +27,20 @@ STALE_AFTER = 30.0
 
 
 class GovernedTarget:
-    """One target. `on_change` is called with the new catalogue whenever it was replaced."""
+    """One target. The catalogue is replaced as a whole whenever it changed."""
 
     def __init__(self, target: Target, secrets: SecretSources) -> None:
         self.target = target
         self._secrets = secrets
-        self._reader = CatalogReader(target, self._catalog_secret)
+        self._reader: CatalogReader | None = None
+        self._planner: CatalogReader | None = None
         self._catalog: Catalog | None = None
         self._checked = 0.0
         self._reading = asyncio.Lock()
-        self.on_change: Callable[[Catalog], None] | None = None
 
     async def secret(self) -> str:
         """The target's password. Raises GatewayFault."""
         return (await self._secrets.fetch(self.target.secret)).reveal()
-
-    async def _catalog_secret(self) -> str:
-        reference = self.target.catalog_secret or self.target.secret
-        return (await self._secrets.fetch(reference)).reveal()
 
     @property
     def catalog(self) -> Catalog:
@@ -65,19 +63,39 @@ class GovernedTarget:
         return self.catalog
 
     async def refresh(self, *, force: bool = False) -> None:
-        """Read the catalogue again if it changed (or `force`). Raises TargetFault."""
+        """Read the catalogue again if it changed (or `force`). Raises TargetFault, GatewayFault."""
         async with self._reading:
             started = time.monotonic()
-            if self._catalog is None or force or await self._reader.changed():
-                self._catalog = await self._reader.read()
-                log.info("catalog.read", target=self.target.name, version=self._catalog.version)
-                if self.on_change:
-                    self.on_change(self._catalog)
+            if self._reader is None:
+                reference = self.target.catalog_secret or self.target.secret
+                self._reader = CatalogReader(self.target, (await self._secrets.fetch(reference)).reveal())
+            try:
+                if self._catalog is None or force or await self._reader.changed():
+                    self._catalog = await self._reader.read()
+                    log.info("catalog.read", target=self.target.name, version=self._catalog.version)
+            except TargetFault:
+                # Its password may have been rotated: the next reader fetches it anew.
+                await self._reader.close()
+                self._reader = None
+                raise
             self._checked = started
 
     async def estimate(self, action: Action) -> Mapping[str, object]:
-        """The planner's view of the action, over the catalogue's connection. Raises TargetFault."""
-        return await self._reader.estimate(action)
+        """The planner's view of the action (`sql.impact`). Asked as the target's own user, in a read-only transaction:
+        even EXPLAIN wants the privileges of what it explains, and the catalogue's user need have none. Raises
+        TargetFault, GatewayFault."""
+        if self._planner is None:
+            as_user = replace(self.target, catalog_user=None, catalog_secret=None)
+            self._planner = CatalogReader(as_user, await self.secret())
+        path = action.environment.search_path.split(",") if action.environment.search_path else []
+        try:
+            return await impact.estimate(
+                self._planner, action.text, action.facts, action.parameters or (), path, self.catalog
+            )
+        except TargetFault:
+            await self._planner.close()
+            self._planner = None
+            raise
 
     async def watch(self) -> None:
         """Keep the catalogue fresh until cancelled. A target that is away is tried again and again."""
@@ -89,4 +107,6 @@ class GovernedTarget:
             await asyncio.sleep(CHECK_INTERVAL)
 
     async def close(self) -> None:
-        await self._reader.close()
+        for reader in (self._reader, self._planner):
+            if reader is not None:
+                await reader.close()

@@ -231,8 +231,12 @@ class ActionTemplate:
         self._after = b"}"
         self._without = self._before + (b"null" if action.parameters is None else b"[]") + self._after
 
-    def content(self, parameters: Sequence[Parameter] | None = None) -> bytes:
+    def content(self, parameters: Sequence[Parameter | RecordedParameter] | None = None) -> bytes:
         """The record's content with these parameters; without any, the whole is ready already."""
         if not parameters:
             return self._without
-        return self._before + orjson.dumps([RecordedParameter.of(value) for value in parameters]) + self._after
+        return self._before + orjson.dumps([_recorded(value) for value in parameters]) + self._after
+
+
+def _recorded(parameter: Parameter | RecordedParameter) -> RecordedParameter:
+    return parameter if isinstance(parameter, RecordedParameter) else RecordedParameter.of(parameter)

@@ -1,0 +1,73 @@
+"""`taskgate demo`: a real Airflow DAG through a real gateway to a real PostgreSQL, narrated."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+
+
+@app.command()
+def demo(
+    unattended: Annotated[
+        bool, typer.Option("--exit", help="Decide as the demo's approver, and exit 0 only if every promise was kept.")
+    ] = False,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Run no DAG; keep everything up until Ctrl-C, for any client.")
+    ] = False,
+    env: Annotated[
+        Path | None, typer.Option("--env", help="Write endpoints, API keys, targets and DSNs to this file as JSON.")
+    ] = None,
+    directory: Annotated[
+        Path | None, typer.Option("--directory", help="Keep everything here instead of in a temporary folder.")
+    ] = None,
+) -> None:
+    """An Airflow DAG through the gateway: masked rows, a refusal, a DELETE that waits for a human, a verified trail."""
+    from rich.console import Console
+
+    from taskgate.demo.stage import Stage
+    from taskgate.demo.story import Story, introduce
+
+    console = Console()
+    with _folder(directory) as folder:
+        console.print("Starting PostgreSQL, the gateway and the dashboard …", highlight=False)
+        with Stage(folder) as stage:
+            introduce(console, stage)
+            if env is not None:
+                stage.write_environment(env)
+                console.print(f"Endpoints, keys and DSNs are in {env}.", highlight=False)
+            if serve:
+                console.print("Everything is up. Ctrl-C ends it.")
+                _until_told()
+                return
+            kept = Story(stage, console, decides=unattended).tell()
+            if not unattended:
+                console.print("Everything is still up; look around. Ctrl-C ends it.")
+                _until_told()
+        raise typer.Exit(0 if kept else 1)
+
+
+@contextmanager
+def _folder(chosen: Path | None) -> Iterator[Path]:
+    if chosen is not None:
+        chosen.mkdir(parents=True, exist_ok=True)
+        yield chosen.resolve()
+        return
+    with tempfile.TemporaryDirectory(prefix="taskgate-demo-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def _until_told() -> None:
+    """Until SIGINT or SIGTERM."""
+    told = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: told.set())
+    told.wait()

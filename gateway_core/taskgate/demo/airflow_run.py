@@ -1,0 +1,91 @@
+"""The demo's Airflow: a home of its own, the DAG run once by Airflow's own task runner (`dag.test`), beside us.
+
+Only two settings of Airflow know of Taskgate: the worker's secrets backend and its arguments.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from taskgate.demo.example import example_folder
+from taskgate.demo.stage import CONNECTION_ID, DAG_ID, SOURCE, TARGET, Stage
+
+
+class AirflowRun:
+    """`prepare`, `start`, then `running` until it ends; `result` afterwards."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.home = stage.directory / "airflow"
+        self.log_file = stage.directory / "airflow.log"
+        self._result_file = stage.directory / "result.json"
+        self._key_file = stage.directory / "airflow.key"
+        self._key_file.touch(mode=0o600)
+        self._key_file.write_text(stage.keys["airflow"])
+        self._environment = self._configured(stage)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def prepare(self) -> None:
+        """Create Airflow's metadata database (SQLite; about twenty seconds). Raises RuntimeError."""
+        self.home.mkdir(exist_ok=True)
+        with self.log_file.open("ab") as log:
+            done = subprocess.run(
+                [sys.executable, "-m", "airflow", "db", "migrate"],
+                env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False,
+            )  # fmt: skip
+        if done.returncode:
+            raise RuntimeError(f"airflow db migrate failed:\n{self.log_end()}")
+
+    def start(self) -> None:
+        script = example_folder() / "run_dag.py"
+        with self.log_file.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603
+                [sys.executable, str(script), DAG_ID, "--result", str(self._result_file)],
+                env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self) -> None:
+        if self._process and self._process.poll() is None:
+            self._process.kill()  # dag.test() does not listen to SIGTERM
+            self._process.wait()
+
+    def result(self) -> Mapping[str, Any]:
+        """The run's state and each task's state and value. Raises RuntimeError where there is none."""
+        if not self._result_file.exists():
+            raise RuntimeError(f"the DAG run left no result:\n{self.log_end()}")
+        result: dict[str, Any] = json.loads(self._result_file.read_text())
+        return result
+
+    def log(self) -> str:
+        """Everything the tasks and Airflow printed."""
+        return self.log_file.read_text(errors="replace")
+
+    def log_end(self) -> str:
+        return self.log()[-3000:]
+
+    def _configured(self, stage: Stage) -> dict[str, str]:
+        arguments = {
+            "url": stage.gateway.url,
+            "api_key_file": str(self._key_file),
+            "source": SOURCE,
+            "connections": {CONNECTION_ID: TARGET},
+        }
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "TASKGATE"))}
+        return kept | {
+            "NO_COLOR": "1",
+            "AIRFLOW_HOME": str(self.home),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__DAGS_FOLDER": str(example_folder() / "dags"),
+            "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home}/airflow.db",
+            "AIRFLOW__WORKERS__SECRETS_BACKEND": "taskgate_airflow.secrets.TaskgateSecretsBackend",
+            "AIRFLOW__WORKERS__SECRETS_BACKEND_KWARGS": json.dumps(arguments),
+        }
