@@ -26,6 +26,7 @@ from taskgate.api.authentication import (
 from taskgate.api.control_plane import ControlPlane
 from taskgate.api.dependencies import refuse_unknown_query
 from taskgate.api.heavy import HeavyWork
+from taskgate.api.long_polls import LongPolls
 from taskgate.api.middleware import BodyLimit, RequestContext
 from taskgate.api.routes import api_keys, approvals, credentials, policy, recordings, sessions, targets
 from taskgate.client.models import Problem
@@ -61,6 +62,7 @@ def create_app(control_plane: ControlPlane, authenticators: Sequence[Authenticat
     )
     app.state.control_plane = control_plane
     app.state.heavy_work = HeavyWork()
+    app.state.long_polls = LongPolls()
     problems.install(app)
     app.include_router(health.router)
     for router in ROUTERS:

@@ -11,6 +11,7 @@ from taskgate.api import rendering
 from taskgate.api.authentication import Caller, Requires
 from taskgate.api.control_plane import ControlPlane
 from taskgate.api.dependencies import Cursor, Limit, Plane
+from taskgate.api.long_polls import Polls
 from taskgate.api.parameters import readable
 from taskgate.api.problems import not_found
 from taskgate.approvals.requests import ApprovalFilter
@@ -72,6 +73,7 @@ async def show_approval(
     approval_id: str,
     plane: Plane,
     caller: MayRead,
+    polls: Polls,
     wait: Annotated[
         float, Query(ge=0, le=LONGEST_WAIT, allow_inf_nan=False, description="Seconds to wait for the decision.")
     ] = 0.0,
@@ -79,13 +81,19 @@ async def show_approval(
     """One request. With `wait` the answer comes as soon as it is no longer pending, or when the time is up."""
     approval = await _existing(plane, approval_id)
     if wait and approval.state is ApprovalState.PENDING:
-        decided = plane.approvals.decided(approval_id)
-        try:
-            await asyncio.wait({decided}, timeout=wait)
-        finally:
-            decided.cancel()
+        async with polls.place() as free:
+            if free:
+                await _until_decided(plane, approval_id, wait)
         approval = await _existing(plane, approval_id)
     return (await _rendered(plane, caller, [approval]))[0]
+
+
+async def _until_decided(plane: ControlPlane, approval_id: str, seconds: float) -> None:
+    decided = plane.approvals.decided(approval_id)
+    try:
+        await asyncio.wait({decided}, timeout=seconds)
+    finally:
+        decided.cancel()
 
 
 @router.get("/approvals/{approval_id}/parameters")
