@@ -35,9 +35,9 @@ class Decision:
     (`undecided`) or with an estimate in `Context.impact` (`wants_impact`).
 
     `matches` are the rules that led to the verdict, sorted by name: where rules refuse, those; else every allow and
-    approve rule that covers something. `uncovered` are the pairs that no allow or approve rule covers. `row_bound` is the
-    smallest `max_rows` of the matching rules, approval terms included. `cacheable` is false where a condition looked at
-    something that the text, its types, the target and the principal's attributes do not determine."""
+    approve rule that covers something. `uncovered` are the pairs that no allow or approve rule covers. `row_bound` is
+    the smallest `max_rows` of the matching rules, approval terms included. `cacheable` is false where a condition
+    looked at something that the text, its types, the target and the principal's attributes do not determine."""
 
     verdict: Verdict
     matches: tuple[RuleMatch, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -13,6 +14,8 @@ from taskgate.policy.masks import Mask
 from taskgate.policy.policy_set import PolicySet, evaluate
 from taskgate.policy.principals import Fit
 from taskgate.policy.rule import Rule
+
+_MOST_SHOWN = 6
 
 
 class Stage(StrEnum):
@@ -28,8 +31,8 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RuleReport:
-    """What became of one rule: `stage` is MATCHED, or what it failed at, and `why` says how. `pairs` are those it speaks
-    about. `refuses`: it did not plainly match, but it refuses all the same (fail closed)."""
+    """What became of one rule: `stage` is MATCHED, or what it failed at, and `why` says how. `pairs` are those it
+    speaks about. `refuses`: it did not plainly match, but it refuses all the same (fail closed)."""
 
     rule: str
     verdict: Verdict
@@ -102,7 +105,7 @@ def _rule(
         return RuleReport(rule.id, rule.verdict, rule.place, stage, why, touched, refuses)
 
     if not rule.targets.matches(target.name):
-        return report(Stage.TARGET, f"it is about {', '.join(rule.targets.patterns)}")
+        return report(Stage.TARGET, _about(rule.targets.patterns))
     fit = rule.principals.fit(principal)
     if fit.fit is Fit.NO or (fit.fit is Fit.UNSURE and rule.verdict is Verdict.ALLOW):
         return report(Stage.PRINCIPAL, fit.why)
@@ -122,17 +125,22 @@ def _rule(
 def _untouched(rule: Rule, pairs: tuple[Pair, ...]) -> tuple[Stage, str]:
     of_effect = [pair for pair in pairs if pair.effect in rule.effects]
     if not of_effect:
-        return Stage.EFFECT, f"it is about {', '.join(rule.spec.match.effects)}"
+        return Stage.EFFECT, _about(rule.spec.match.effects)
     if rule.grants and all(not pair.resolved for pair in of_effect):
         names = ", ".join(pair.object for pair in of_effect)
         return Stage.OBJECT, f"the catalogue does not know {names}"
-    return Stage.OBJECT, f"it is about {', '.join(rule.spec.match.objects or ())}"
+    return Stage.OBJECT, _about(rule.spec.match.objects or ())
+
+
+def _about(patterns: Sequence[str]) -> str:
+    more = f" and {len(patterns) - _MOST_SHOWN} more" if len(patterns) > _MOST_SHOWN else ""
+    return f"it is about {', '.join(patterns[:_MOST_SHOWN])}{more}"
 
 
 def _mask(mask: Mask, principal: Principal, target: Target) -> MaskReport:
     why = ""
     if not mask.targets.matches(target.name):
-        why = f"it is about {', '.join(mask.targets.patterns)}"
+        why = _about(mask.targets.patterns)
     elif not mask.applies(principal, target):
         why = mask.fit(principal).why
     return MaskReport(mask.id, str(mask.kind), mask.place, not why, why)

@@ -99,7 +99,7 @@ class PolicyHolder:
             await asyncio.sleep(self._interval)
             try:
                 self.poll()
-            except Exception:  # the watch has to go on, and what is in force stays
+            except Exception:  # noqa: BLE001 - the watch has to go on, and what is in force stays
                 self.failures += 1
                 _log.exception("policy.watch_failed")
 
@@ -107,7 +107,7 @@ class PolicyHolder:
     def _tell(changed: Changed, policy: PolicySet) -> None:
         try:
             changed(policy)
-        except Exception:  # one subscriber's trouble keeps the policy from nobody else
+        except Exception:  # noqa: BLE001 - one subscriber's trouble keeps the policy from nobody else
             _log.exception("policy.subscriber_failed")
 
     def _files(self) -> list[Path]:

@@ -32,7 +32,7 @@ def _duration(value: object) -> float:
     return seconds
 
 
-def _word(known: Iterable[str]) -> BeforeValidator:
+def word(known: Iterable[str]) -> BeforeValidator:
     """One of these words, and a suggestion where it is not."""
     words = list(known)
 
@@ -44,7 +44,7 @@ def _word(known: Iterable[str]) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def _null(value: object) -> object:
+def null(value: object) -> object:
     """YAML reads the word null as nothing; here it is the strictest mask."""
     return "null" if value is None else value
 
@@ -97,13 +97,13 @@ class _Entry(BaseModel):
 class Principals(_Entry):
     """Whom an entry is about. Everything named has to match; one of several values is enough."""
 
-    kind: Annotated[tuple[Annotated[PrincipalKind, _word(PrincipalKind)], ...] | None, BeforeValidator(_listed)] = None
+    kind: Annotated[tuple[Annotated[PrincipalKind, word(PrincipalKind)], ...] | None, BeforeValidator(_listed)] = None
     source: Globs | None = None
     name: Globs | None = None
     groups: Globs | None = None
     assurance: (
         Annotated[
-            tuple[Annotated[Assurance | Literal["any"], _word([*Assurance, "any"])], ...], BeforeValidator(_listed)
+            tuple[Annotated[Assurance | Literal["any"], word([*Assurance, "any"])], ...], BeforeValidator(_listed)
         ]
         | None
     ) = None
@@ -135,7 +135,7 @@ class Approval(_Entry):
     expires: Duration = 4 * 3600.0
     uses: Count = 1
     max_rows: Count | None = None
-    streams: Annotated[Literal["allow", "refuse"], _word(["allow", "refuse"])] = "refuse"
+    streams: Annotated[Literal["allow", "refuse"], word(["allow", "refuse"])] = "refuse"
     allow_requester: Annotated[bool, Field(strict=True)] = False
 
 
@@ -147,10 +147,10 @@ class Rule(_Entry):
     id: Id
     match: Match
     when: Text | None = None
-    verdict: Annotated[Verdict, _word(Verdict)]
+    verdict: Annotated[Verdict, word(Verdict)]
     reason: Annotated[Text, Field(max_length=500)] | None = None
     approval: Approval | None = None
-    record: Annotated[RecordingLevel, _word(RecordingLevel)] | None = None
+    record: Annotated[RecordingLevel, word(RecordingLevel)] | None = None
     limits: Limits | None = None
 
 
@@ -159,10 +159,10 @@ class Mask(_Entry):
     targets: Globs
     columns: Columns | None = None
     detect: Globs | None = None
-    kind: Annotated[MaskKind, _word(MaskKind), BeforeValidator(_null)] = Field(alias="with")
+    kind: Annotated[MaskKind, word(MaskKind), BeforeValidator(null)] = Field(alias="with")
     principals: Principals | None = None
-    predicates: Annotated[Literal["allow", "refuse"], _word(["allow", "refuse"])] = "refuse"
-    flows: Annotated[Literal["allow", "refuse"], _word(["allow", "refuse"])] = "refuse"
+    predicates: Annotated[Literal["allow", "refuse"], word(["allow", "refuse"])] = "refuse"
+    flows: Annotated[Literal["allow", "refuse"], word(["allow", "refuse"])] = "refuse"
 
 
 def keys(model: type[BaseModel]) -> tuple[str, ...]:
