@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sqlalchemy import delete, insert, or_, select
+from sqlalchemy import delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from taskgate.errors import ClientFault
@@ -33,10 +33,15 @@ class PersonAliases:
     async def link(self, alias: str, person: str, by: str) -> None:
         """From now on `alias` is `person`; an earlier link of the alias is replaced."""
         name, owner = canonical(alias), canonical(person)
-        if not name or not owner or name == owner:
-            raise ClientFault("A link needs two different names.")
         async with self._database.transaction() as connection:
+            # One step from any name to its person, however links are chained: a look-up never follows a chain.
+            above = select(person_aliases.c.person).where(person_aliases.c.alias == owner)
+            owner = (await connection.execute(above)).scalar_one_or_none() or owner
+            if not name or not owner or name == owner:
+                raise ClientFault("A link needs two different names that are not linked the other way round.")
             await connection.execute(delete(person_aliases).where(person_aliases.c.alias == name))
+            below = update(person_aliases).where(person_aliases.c.person == name)
+            await connection.execute(below.values(person=owner))
             await connection.execute(
                 insert(person_aliases).values(alias=name, person=owner, linked_at=database_time(), linked_by=by)
             )
