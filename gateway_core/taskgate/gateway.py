@@ -237,7 +237,8 @@ class Gateway:
             self.database, self.signals, self.api_keys, ParameterSeal(self._keys.sealing), outbox
         )
         self._spawn("approvals", self.approvals.run())
-        self._spawn("notifiers", outbox.run())
+        if notifiers:
+            self._spawn("notifiers", outbox.run())
         return self.approvals
 
     def _services(self, approvals: Approvals) -> Services:
