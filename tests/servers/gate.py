@@ -173,7 +173,7 @@ class ScriptedSession:
 
 
 class ScriptedGate:
-    """Implements `Gate` for one target and one credential, `USER` with `PASSWORD`. Attributes may change at any time."""
+    """Implements `Gate` for one target and one credential, `USER` with `PASSWORD`. Attributes may change any time."""
 
     def __init__(self, target: Target, secret: str) -> None:
         self.target = target

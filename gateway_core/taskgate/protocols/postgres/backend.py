@@ -100,7 +100,7 @@ def parameter_status(name: str, value: str) -> bytes:
 def decode_backend_key(data: bytes, start: int, stop: int) -> tuple[int, bytes]:
     """Process id and secret. The secret has 4 bytes in protocol 3.0, up to 256 from 3.2 on."""
     reader = _reader(data, start, stop, "BackendKeyData")
-    process, secret = reader.int32(), reader.bytes(reader.left)
+    process, secret = reader.int32(), reader.take(reader.left)
     if not 4 <= len(secret) <= 256:
         raise TargetFault("malformed BackendKeyData message: a secret of impossible length")
     return process, secret
@@ -173,7 +173,7 @@ def decode_data_row(data: bytes, start: int, stop: int) -> tuple[bytes | None, .
         size = reader.int32()
         if size < -1:
             raise TargetFault("malformed DataRow message: a negative cell length")
-        cells.append(None if size == -1 else reader.bytes(size))
+        cells.append(None if size == -1 else reader.take(size))
     reader.finish()
     return tuple(cells)
 
@@ -189,7 +189,7 @@ def decode_row_description(data: bytes, start: int, stop: int) -> tuple[Field, .
     fields = []
     for _ in range(reader.count(19)):
         name = reader.cstring()
-        fields.append(Field(name, *_FIELD.unpack(reader.bytes(18))))
+        fields.append(Field(name, *_FIELD.unpack(reader.take(18))))
     reader.finish()
     if any(field.format not in (0, 1) for field in fields):
         raise TargetFault("malformed RowDescription message: an unknown format code")

@@ -103,7 +103,7 @@ class Reader:
     def left(self) -> int:
         return self._end - self._offset
 
-    def bytes(self, size: int) -> bytes:
+    def take(self, size: int) -> bytes:
         offset = self._offset
         if size < 0 or size > self._end - offset:
             raise self._malformed("a field reaches beyond the message")
@@ -111,18 +111,18 @@ class Reader:
         return self._data[offset : offset + size]
 
     def byte(self) -> int:
-        return self.bytes(1)[0]
+        return self.take(1)[0]
 
     def int16(self) -> int:
-        value: int = INT16.unpack(self.bytes(2))[0]
+        value: int = INT16.unpack(self.take(2))[0]
         return value
 
     def int32(self) -> int:
-        value: int = INT32.unpack(self.bytes(4))[0]
+        value: int = INT32.unpack(self.take(4))[0]
         return value
 
     def uint32(self) -> int:
-        value: int = UINT32.unpack(self.bytes(4))[0]
+        value: int = UINT32.unpack(self.take(4))[0]
         return value
 
     def cstring(self) -> bytes:

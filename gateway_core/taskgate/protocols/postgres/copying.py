@@ -39,7 +39,7 @@ class Copies:
         start: int,
         stop: int,
     ) -> int:
-        """CopyInResponse, CopyOutResponse, CopyData and CopyDone of the target. Raises TargetFault for anything else."""
+        """CopyInResponse, CopyOutResponse, CopyData and CopyDone of the target. TargetFault for anything else."""
         if kind == 0x47:
             backend.decode_copy_response(data, start, stop)
             self.feeding = entry

@@ -71,7 +71,7 @@ class Bind:
             size = reader.int32()
             if size < -1:
                 raise ClientFault("malformed Bind message: a negative parameter length")
-            parameters.append(None if size == -1 else reader.bytes(size))
+            parameters.append(None if size == -1 else reader.take(size))
         result_formats = _formats(reader)
         reader.finish()
         if len(parameter_formats) not in (0, 1, len(parameters)):
@@ -114,7 +114,7 @@ class Named:
     @classmethod
     def decode(cls, data: bytes, start: int, stop: int) -> Named:
         reader = _reader(data, start, stop, "Describe" if data[start] == 0x44 else "Close")
-        kind, name = reader.bytes(1), reader.cstring()
+        kind, name = reader.take(1), reader.cstring()
         reader.finish()
         if kind not in (b"S", b"P"):
             raise ClientFault(f"malformed message: no such kind of object: {kind!r}")

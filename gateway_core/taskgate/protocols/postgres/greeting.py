@@ -114,8 +114,8 @@ class Greeting:
         data = await self._password_message()
         reader = Reader(data, 5, len(data), ClientFault, "SASLInitialResponse")
         mechanism = reader.cstring().decode("ascii", "replace")
-        size = INT32.unpack(reader.bytes(4))[0]
-        response = reader.bytes(size)
+        size = INT32.unpack(reader.take(4))[0]
+        response = reader.take(size)
         reader.finish()
         return mechanism, response
 

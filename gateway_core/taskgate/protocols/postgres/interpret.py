@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from taskgate.masking.plan import MaskPlan
     from taskgate.protocols.postgres.relay import Relay
 
+_NOTHING = Permit(rules=(), masks=())  # of a portal that has not been judged yet
 Handler = Callable[[bytes, int, int], None]
 
 
@@ -69,7 +70,7 @@ class Interpreter:
             0x48: self._ignore,
             0x53: self._ignore,
         }
-        self.handlers = self._normal
+        self.handlers: Mapping[int, Handler] = self._normal
 
     # --- simple protocol ---
 
@@ -157,15 +158,17 @@ class Interpreter:
             self._relay.send(data[start:stop], DescribedStatement(prepared, _only(permit)))
             return
         portal = self._portal(message.name)
+        if portal.prepared is None:
+            portal.permit = self._permit(portal.statement.preparing)
         portal.described = True
         self._relay.send(data[start:stop], DescribedPortal(portal, _only(portal.permit)))
 
     def _execute(self, data: bytes, start: int, stop: int) -> None:
         message = frontend.Execute.decode(data, start, stop)
         relay = self._relay
-        portal = self._portal(message.portal)
         self.settling.settle()
-        if portal.statement.volatile:  # what EXECUTE or FETCH name may have changed since Bind
+        portal = self._portal(message.portal)
+        if portal.statement.volatile and portal.prepared is not None:  # what EXECUTE or FETCH name may have changed since Bind
             portal.statement = self._current(portal.prepared)
         statement = portal.statement
         # A portal that goes on was judged, perhaps by a human, when it began.
@@ -353,9 +356,15 @@ class Interpreter:
 
     def _portal(self, name: bytes) -> Portal:
         portal = self._relay.state.portals.get(name)
-        if portal is None:
-            raise refuse("34000", f'portal "{name.decode("utf-8", "replace")}" does not exist')
-        return portal
+        if portal is not None:
+            return portal
+        shown = name.decode("utf-8", "replace")
+        if not name or not self._relay.names.cursors(shown):
+            raise refuse("34000", f'portal "{shown}" does not exist')
+        # A cursor that SQL declared: to execute it is to fetch from it.
+        quoted = shown.replace('"', '""')
+        statement = self._analysed(f'FETCH ALL FROM "{quoted}"'.encode(), ())
+        return Portal(name, statement, _NOTHING, None)
 
 
 def _only(permit: Permit) -> MaskPlan | None:

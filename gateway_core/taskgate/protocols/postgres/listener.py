@@ -111,10 +111,10 @@ async def _first_byte(connection: socket.socket) -> bytes:
     loop = asyncio.get_running_loop()
     with contextlib.suppress(BlockingIOError):
         return connection.recv(1, socket.MSG_PEEK)
-    readable = loop.create_future()
-    loop.add_reader(connection.fileno(), lambda: readable.done() or readable.set_result(None))
+    readable = asyncio.Event()
+    loop.add_reader(connection.fileno(), readable.set)
     try:
-        await readable
+        await readable.wait()
     finally:
         loop.remove_reader(connection.fileno())
     return connection.recv(1, socket.MSG_PEEK)

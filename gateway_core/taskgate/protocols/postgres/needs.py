@@ -11,7 +11,7 @@ class Need(Enum):
     CATALOG = auto()  # read again, because this session changed it
 
 
-class Blocked(Exception):  # noqa: N818
+class Blocked(Exception):
     """This message cannot be interpreted before the need is met; nothing of it has been done yet."""
 
     def __init__(self, need: Need) -> None:

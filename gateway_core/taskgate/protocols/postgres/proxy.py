@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import structlog
 
@@ -31,7 +32,7 @@ PROTOCOL = "postgres"
 _POLL_PEER = 1.0
 
 
-class Ended(Exception):  # noqa: N818
+class Ended(Exception):
     """The session ends. `last_words`: what the client still gets."""
 
     def __init__(self, reason: str, last_words: bytes = b"", *, cancel: bool = False) -> None:
@@ -159,7 +160,8 @@ class GovernedConnection:
     async def _reach(self, wishes: Wishes) -> Opened:
         opening = asyncio.ensure_future(self._open(wishes))
         try:
-            await asyncio.wait({opening, self._over}, return_when=asyncio.FIRST_COMPLETED)
+            waiting: set[asyncio.Future[Any]] = {opening, self._over}
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             if not opening.done():
                 ended = self._over.result()
                 self._client.write(ended.last_words)
@@ -405,8 +407,8 @@ class GovernedConnection:
 _background: set[asyncio.Task[None]] = set()
 
 
-def _in_background(coroutine: object) -> None:
-    task = asyncio.ensure_future(coroutine)  # type: ignore[arg-type]
+def _in_background(coroutine: Coroutine[None, None, None]) -> None:
+    task = asyncio.get_running_loop().create_task(coroutine)
     _background.add(task)
     task.add_done_callback(_background.discard)
 
@@ -415,9 +417,11 @@ async def _close(peer: Peer, patience: float) -> None:
     """Hand over what is written, or not, within `patience` seconds."""
     if peer.transport is None or peer.closed:
         return
+    gone = asyncio.Event()
+    peer.lost = gone.set
     peer.close()
-    deadline = asyncio.get_running_loop().time() + patience
-    while not peer.closed and asyncio.get_running_loop().time() < deadline:
-        await asyncio.sleep(0.005)
-    if not peer.closed:
+    try:
+        async with asyncio.timeout(patience):
+            await gone.wait()
+    except TimeoutError:
         peer.abort()

@@ -23,7 +23,7 @@ def failing_bind() -> bytes:
 FAILING_QUERY = Query(b"taskgate_refused").encode()
 
 
-class Refused(Exception):  # noqa: N818
+class Refused(Exception):
     """This message is refused with this report; the session goes on."""
 
     def __init__(self, answer: Report) -> None:

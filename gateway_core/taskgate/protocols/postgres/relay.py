@@ -244,7 +244,7 @@ class Relay:
     # --- from the target ---
 
     def server_data(self, data: bytes) -> None:
-        """Raises TargetFault where the target breaks the protocol: the session ends, nothing more reaches the client."""
+        """Raises TargetFault where the target breaks the protocol: the session ends, the client gets none of it."""
         data, runs = self._from_server.take(data)
         if not runs:
             return

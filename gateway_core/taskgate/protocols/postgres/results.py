@@ -76,7 +76,10 @@ class DescribedPortal(Expected):
             raise unexpected(kind)
         if self.plan is None:
             return DROP_DONE if self._swallow else PASS_DONE
-        masker = self._portal.masker = ResultMasker(self.plan, backend.decode_row_description(data, start, stop))
+        fields = backend.decode_row_description(data, start, stop)
+        masker = self._portal.masker = ResultMasker(self.plan, fields)
+        if self._portal.prepared is None:
+            self._portal.asked = self._portal.formats = tuple(field.format for field in fields)
         if self._swallow:
             return DROP_DONE
         return relay.replace(backend.row_description(masker.described(self._portal.asked)), done=True)
@@ -130,7 +133,7 @@ class Executed(Expected):
     def _finish(self, tag: bytes, error: str | None = None) -> None:
         if self._rewriter is not None:
             self.execution.masked(self._rewriter.counts)
-        self.execution.finish(tag, error=error)
+        self.execution.finish(tag, changed=backend.rows_of(tag), error=error)
 
     def failed(self, relay: Relay, report: Report) -> Report | None:
         scrubbed = relay.scrubbed(report, self.plan)
@@ -147,7 +150,18 @@ class Executed(Expected):
 class Queried(Expected):
     """Everything that answers a simple Query: results in the order of its statements, then ReadyForQuery."""
 
-    __slots__ = ("_at", "_failed", "_masker", "_rewriter", "_statement", "_tag", "_tickets", "execution", "plans")
+    __slots__ = (
+        "_at",
+        "_changed",
+        "_failed",
+        "_masker",
+        "_rewriter",
+        "_statement",
+        "_tag",
+        "_tickets",
+        "execution",
+        "plans",
+    )
 
     marker = True
 
@@ -163,6 +177,7 @@ class Queried(Expected):
         self._masker: ResultMasker | None = None
         self._rewriter: RowRewriter | None = None
         self._tag = b""
+        self._changed = 0
 
     @property
     def plan(self) -> MaskPlan | None:  # type: ignore[override]
@@ -220,6 +235,7 @@ class Queried(Expected):
             relay.names.confirm(self._tickets[self._at])
         self._at += 1
         self._tag = tag
+        self._changed += backend.rows_of(tag)
         relay.completed(self._statement, tag)
 
     def _ready(self, relay: Relay, status: int) -> int:
@@ -227,7 +243,7 @@ class Queried(Expected):
         if self.execution is not None:
             if self._failed is None and self._at != len(self._statement.facts):
                 raise TargetFault("the target ran another number of statements than it was sent")
-            self.execution.finish(self._tag, error=self._failed)
+            self.execution.finish(self._tag, changed=self._changed, error=self._failed)
         relay.ready(status)
         return PASS_DONE
 

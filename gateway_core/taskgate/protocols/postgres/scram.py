@@ -142,7 +142,7 @@ class ServerExchange:
         return answer
 
     def final(self, client_final: bytes) -> bytes:
-        """The client-final-message → the server-final-message. Raises AuthenticationFault when the proof does not hold."""
+        """The client-final-message → the server-final-message. AuthenticationFault when the proof does not hold."""
         bare, separator, proof_text = client_final.rpartition(b",p=")
         attributes = bare.split(b",")
         proof = _decode(proof_text)

@@ -90,7 +90,7 @@ class ServerSettings:
             raise PinnedSettingMoved(
                 f"taskgate: the session ends because {name} is {value!r} on the target",
                 detail=f"Statements are judged as a server with {name}={pinned} reads them.",
-                hint=f"Do not change {name}; look for ALTER ROLE or ALTER DATABASE … SET, functions and DO blocks that do.",
+                hint=f"Do not change {name}; look for ALTER ROLE … SET, ALTER DATABASE … SET, functions that do.",
             )
 
 

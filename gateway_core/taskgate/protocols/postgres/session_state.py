@@ -44,7 +44,7 @@ class Portal:
     name: bytes
     statement: Statement
     permit: Permit
-    prepared: Prepared
+    prepared: Prepared | None  # None: a cursor that SQL declared
     parameters: tuple[Parameter, ...] = ()
     asked: tuple[int, ...] = ()
     formats: tuple[int, ...] = ()

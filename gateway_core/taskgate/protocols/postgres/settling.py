@@ -180,8 +180,8 @@ class Settling:
 
 
 class Question(Answer):
-    """ParseComplete and the like of the gateway's own question. `visible`: it stands inside a batch of the client's, who
-    has to learn that it failed."""
+    """ParseComplete and the like of the gateway's own question. `visible`: it stands inside a batch of the client's,
+    who has to learn that it failed."""
 
     __slots__ = ("_settling", "_visible")
 

@@ -19,8 +19,8 @@ GSSENC_REQUEST = 80877104
 CANCEL_REQUEST = 80877102
 PROTOCOL_3_0 = 3 << 16
 
-# Session settings a client may choose at startup through `options=-c name=value` or as a parameter of its own. Each only
-# changes how values are printed or how long things may take.
+# Session settings a client may choose at startup through `options=-c name=value` or as a parameter of its own. Each
+# only changes how values are printed or how long things may take.
 _SETTINGS = frozenset(
     {
         "datestyle", "timezone", "intervalstyle", "extra_float_digits", "bytea_output", "geqo", "jit", "search_path",
@@ -196,9 +196,7 @@ def _options(text: str) -> list[tuple[str, str]]:
     for item in rest:
         if item == "-c":
             setting = next(rest, "")
-        elif item.startswith("--"):
-            setting = item[2:]
-        elif item.startswith("-c"):
+        elif item.startswith(("--", "-c")):
             setting = item[2:]
         else:
             raise _refused("options", f"only `-c name=value` is carried, not {item!r}")

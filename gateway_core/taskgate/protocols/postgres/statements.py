@@ -30,7 +30,7 @@ class Analyze(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Surroundings:
-    """What besides the text decides what it means. Replaced as a whole; statements remember which one they belong to."""
+    """What besides the text decides what it means. Replaced as a whole; statements remember theirs."""
 
     environment: Environment
     search_path: tuple[str, ...]

@@ -107,7 +107,7 @@ class Opening:
             method = _REFUSED_METHODS.get(code, "no" if code == 0 else f"authentication method {code}")
             raise TargetFault(
                 f"target {self._target.name} asks for {method} authentication, the gateway offers SCRAM-SHA-256 only",
-                hint="Set the role's password with password_encryption=scram-sha-256 and use scram-sha-256 in pg_hba.conf.",
+                hint="Use scram-sha-256 in pg_hba.conf, and set the role's password with that password_encryption.",
             )
         mechanism, first = self._scram.first(backend.sasl_mechanisms(data, start, stop))
         self._step = self._continued
