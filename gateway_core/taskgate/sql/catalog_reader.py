@@ -21,8 +21,8 @@ _STATEMENT_TIMEOUT = 60.0
 
 
 class CatalogReader:
-    """The catalogue of one target. `secret` is the password of `target.catalog_user`, or of `target.user` where there is
-    none. The connection is opened when first needed and again after it broke. Raises TargetFault."""
+    """The catalogue of one target. `secret` is the password of `target.catalog_user`, or of `target.user` without one.
+    The connection is opened when first needed, and again after it broke. Raises TargetFault."""
 
     def __init__(self, target: Target, secret: str) -> None:
         self._target = target

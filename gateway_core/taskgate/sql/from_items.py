@@ -107,19 +107,34 @@ def _function(a: Analysis, fields: Node, scope: Scope) -> Item:
     for column in defined:
         a.type(column["typeName"])
     one = len(called) == 1 and called[0] in _ONE_COLUMN and not fields.get("is_rowsfrom")
-    arguments = fields["functions"][0]["List"]["items"][0].get("FuncCall", {}).get("args", ()) if one else ()
+    if one and called[0] == "unnest":
+        one = _plain_array(fields["functions"][0]["List"]["items"][0]["FuncCall"].get("args", []))
     columns: Columns = ()
     unknown = False
     if defined and not fields.get("is_rowsfrom"):
         columns = tuple((column["colname"], value) for column in defined)
-    elif one and (called[0] != "unnest" or (len(arguments) == 1 and "A_ArrayExpr" in arguments[0])):
-        columns = ((_ONE_COLUMN[called[0]] or name, value),)
+    elif one:
+        columns = (((_ONE_COLUMN[called[0]] or name), value),)
     else:
         unknown = True
     if fields.get("ordinality"):
         columns = (*columns, ("ordinality", NOTHING))
     shape = Shape.of(columns, open=unknown, taint=sources).renamed(strings(alias.get("colnames", ())))
     return Item(shape, [Range(name, shape)])
+
+
+_PLAIN_TYPES = frozenset({"text", "uuid", "bytea", "date", "timestamptz", "json", "jsonb", "inet", "oid", "regclass"})
+
+
+def _plain_array(arguments: list[Node]) -> bool:
+    """Whether `unnest` of these gives one column: an array of rows would give as many as a row has."""
+    if len(arguments) != 1:
+        return False
+    argument = arguments[0]
+    if "TypeCast" in argument:
+        parts = strings(argument["TypeCast"]["typeName"].get("names", ()))
+        return parts[:1] == ["pg_catalog"] or (len(parts) == 1 and parts[0] in _PLAIN_TYPES)
+    return all("A_Const" in element for element in argument.get("A_ArrayExpr", {}).get("elements", ({},)))
 
 
 def _computed(a: Analysis, fields: Node, scope: Scope, names: list[str]) -> Item:
