@@ -115,20 +115,20 @@ def timeline(records: Iterable[Moment]) -> Iterator[TimelineEvent]:
     waiting = _Waiting()
     for record in records:
         started = started or record.at
-        content = record.content
+        kind, content = RecordKind(record.kind), record.content
         subject = (content or {}).get("action")
         subject = subject if isinstance(subject, int) else -1
-        if record.kind is RecordKind.RESULT and subject in waiting.unfinished:
+        if kind is RecordKind.RESULT and subject in waiting.unfinished:
             begun = waiting.events[subject]
             waiting.events[subject] = replace(begun, ending=_ending(begun, record, content or {}))
             waiting.unfinished.discard(subject)
-        elif record.kind is RecordKind.ROWS and subject in waiting.events:
+        elif kind is RecordKind.ROWS and subject in waiting.events:
             event = waiting.events[subject]
             waiting.events[subject] = replace(event, recorded_rows=event.recorded_rows + 1)
         else:
             offset = (record.at - started).total_seconds()
-            waiting.events[record.seq] = TimelineEvent(record.seq, RecordKind(record.kind), record.at, offset, content)
-            if record.kind is RecordKind.ACTION and content is not None:
+            waiting.events[record.seq] = TimelineEvent(record.seq, kind, record.at, offset, content)
+            if kind is RecordKind.ACTION and content is not None:
                 waiting.unfinished.add(record.seq)
         yield from waiting.ready()
     waiting.unfinished.clear()

@@ -194,6 +194,7 @@ class Upkeep:
             call = partial(erase_content, recorder.storage, recorder.data_dir / "journal", session_id)
             await asyncio.get_running_loop().run_in_executor(self._compiler, call)
         self._erased.append(session_id)
+        await self.checkpoint()
 
     # --- what dead processes left ------------------------------------------------------------------------------
 

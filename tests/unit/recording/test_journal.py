@@ -20,17 +20,17 @@ class Owner:
         self.places[seq] = (segment, offset)
 
 
-@pytest.fixture()
+@pytest.fixture
 def disk() -> FaultyDisk:
     return FaultyDisk()
 
 
-@pytest.fixture()
+@pytest.fixture
 def journal(tmp_path: Path, disk: FaultyDisk) -> Journal:
     return Journal(tmp_path, "gwp_1", disk=disk, segment_bytes=400)
 
 
-@pytest.fixture()
+@pytest.fixture
 def owner() -> Owner:
     return Owner()
 

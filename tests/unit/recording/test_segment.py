@@ -9,12 +9,12 @@ from taskgate.recording.segment import Segment
 from tests.unit.recording.faulty_disk import FaultyDisk
 
 
-@pytest.fixture()
+@pytest.fixture
 def disk() -> FaultyDisk:
     return FaultyDisk()
 
 
-@pytest.fixture()
+@pytest.fixture
 def segment(tmp_path: Path, disk: FaultyDisk) -> Segment:
     return Segment(1, tmp_path / "1.seg", disk)
 

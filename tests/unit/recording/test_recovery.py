@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from taskgate.recording.checkpoints import Checkpoint, read_checkpoints
+from taskgate.recording.recorder import Recorder
+from taskgate.recording.verify import verify
+from tests.unit.recording.faulty_disk import FaultyDisk
+from tests.unit.recording.samples import opened, session, statement
+
+
+def die(recorder: Recorder) -> None:
+    """What the kernel does for a process that is killed: files closed, locks given back, nothing else."""
+    recorder.journal.close()
+
+
+async def restart(data_dir: Path) -> list[Checkpoint]:
+    recorder = Recorder(data_dir)
+    await recorder.start()
+    found = [Checkpoint.parse(line) for line in read_checkpoints(recorder.checkpoints.path)]
+    await recorder.stop()
+    return found
+
+
+async def test_living_sessions_of_the_dead_are_closed_and_signed_for(tmp_path: Path) -> None:
+    dead = Recorder(tmp_path, segment_bytes=3000)
+    for number in range(3):
+        recording = opened(dead, f"ses_{number}")
+        for _ in range(number * 5):
+            statement(recording)
+            dead.write()
+    session(dead, "ses_done")
+    dead.write()
+    die(dead)
+    last = (await restart(tmp_path))[-1]
+    assert {head.session: head.state for head in last.body.sessions} == dict.fromkeys(
+        ["ses_0", "ses_1", "ses_2", "ses_done"], "closed"
+    )
+    assert [(one.process, one.sessions, one.lost_bytes) for one in last.body.recovered] == [(dead.process_id, 4, 0)]
+    result = verify(tmp_path)
+    assert result.ok, result.first
+    assert all(one.sealed for one in result.sessions)
+    records = list(dead.recordings.read("ses_2"))
+    assert records[-1].content == {"reason": "gateway died", "lost_bytes": 0}
+    assert len(records) == 1 + 20 + 1
+    assert list(dead.recordings.read("ses_done"))[-1].content == {"reason": "client disconnected", "lost_bytes": 0}
+    assert list((tmp_path / "journal").iterdir()) == []
+
+
+async def test_a_torn_tail_is_cut_and_told(tmp_path: Path) -> None:
+    dead = Recorder(tmp_path)
+    recording = opened(dead)
+    statement(recording)
+    dead.write()
+    die(dead)
+    (path,) = dead.journal.folder.glob("*.seg")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-30])
+    last = (await restart(tmp_path))[-1]
+    assert last.body.recovered[0].lost_bytes > 0
+    records = list(dead.recordings.read("ses_1"))
+    assert [str(one.kind) for one in records] == ["session_opened", "action", "session_closed"]
+    assert records[-1].content == {"reason": "gateway died", "lost_bytes": last.body.recovered[0].lost_bytes}
+    assert verify(tmp_path).ok
+
+
+async def test_the_living_are_left_alone(tmp_path: Path) -> None:
+    living = Recorder(tmp_path)
+    opened(living)
+    living.write()
+    assert await restart(tmp_path) == []
+    assert living.journal.folder.exists()
+    await living.stop()
+    assert verify(tmp_path).ok
+
+
+async def test_dying_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recovery that dies after compiling, before signing; then once more after signing, before removing."""
+    dead = Recorder(tmp_path)
+    statement(opened(dead))
+    dead.write()
+    die(dead)
+
+    second = Recorder(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(second.checkpoints, "append", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            await second.start()
+    die(second)
+    assert list(dead.recordings.read("ses_1"))[-1].content is not None
+
+    third = Recorder(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("taskgate.recording.recovery.discard", lambda folder: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            await third.start()
+    die(third)
+
+    await restart(tmp_path)
+    result = verify(tmp_path)
+    assert result.ok, result.first
+    assert [(one.session, one.records) for one in result.sessions] == [("ses_1", 4)]
+    journals = [path.name for path in (tmp_path / "journal").iterdir()]
+    assert dead.process_id not in journals
+
+
+async def test_a_draft_and_what_came_after_it(tmp_path: Path) -> None:
+    dead = Recorder(tmp_path, segment_bytes=4000)
+    recording = opened(dead)
+    for number in range(10):
+        statement(recording, f"select {number}")
+        await dead.sync()
+    await dead._upkeep._run(recording, recording.job(finish=False))
+    dead._upkeep._remove_unpinned()
+    for number in range(10, 15):
+        statement(recording, f"select {number}")
+        dead.write()
+    dead._upkeep._compiler.shutdown()
+    die(dead)
+    await restart(tmp_path)
+    texts = [one.content["text"] for one in dead.recordings.read("ses_1") if one.kind == "action" and one.content]
+    assert texts == [f"select {number}" for number in range(15)]
+    assert verify(tmp_path).ok
+
+
+async def test_a_draft_whose_journal_holds_nothing_more(tmp_path: Path) -> None:
+    dead = Recorder(tmp_path)
+    recording = opened(dead)
+    statement(recording)
+    await dead.sync()
+    await dead._upkeep._run(recording, recording.job(finish=False))
+    dead._upkeep._compiler.shutdown()
+    die(dead)
+    for path in dead.journal.folder.glob("*.seg"):
+        path.unlink()
+    await restart(tmp_path)
+    assert list(dead.recordings.read("ses_1"))[-1].content == {"reason": "gateway died", "lost_bytes": 0}
+    assert verify(tmp_path).ok
+
+
+async def test_what_was_written_twice_after_a_failed_fsync_counts_once(tmp_path: Path) -> None:
+    disk = FaultyDisk()
+    dead = Recorder(tmp_path, disk=disk)
+    recording = opened(dead)
+    statement(recording)
+    disk.sync_error = 5
+    with pytest.raises(Exception, match="synced"):
+        await dead.sync()
+    disk.sync_error = None
+    await dead.sync()
+    statement(recording)
+    dead.write()
+    die(dead)
+    assert len(list(dead.journal.folder.glob("*.seg"))) == 2
+    await restart(tmp_path)
+    assert [one.seq for one in dead.recordings.read("ses_1")] == list(range(6))
+    assert verify(tmp_path).ok
+
+
+async def test_a_damaged_copy_is_made_good_by_the_second(tmp_path: Path) -> None:
+    disk = FaultyDisk()
+    dead = Recorder(tmp_path, disk=disk)
+    recording = opened(dead)
+    for _ in range(3):
+        statement(recording)
+    disk.sync_error = 5
+    with pytest.raises(Exception, match="synced"):
+        await dead.sync()
+    disk.sync_error = None
+    await dead.sync()
+    die(dead)
+    first = min(dead.journal.folder.glob("*.seg"))
+    data = bytearray(first.read_bytes())
+    data[len(data) // 2] ^= 0xFF  # the page that the failed fsync dropped
+    first.write_bytes(data)
+    await restart(tmp_path)
+    assert [one.seq for one in dead.recordings.read("ses_1")] == list(range(8))
+    assert verify(tmp_path).ok
+
+
+async def test_damage_with_no_second_copy_is_not_hidden(tmp_path: Path) -> None:
+    dead = Recorder(tmp_path)
+    recording = opened(dead)
+    for _ in range(3):
+        statement(recording)
+    dead.write()
+    die(dead)
+    (path,) = dead.journal.folder.glob("*.seg")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+    await restart(tmp_path)
+    result = verify(tmp_path)
+    assert result.first is not None
+    assert "missing" in result.first.message
+
+
+async def test_another_recording_key_keeps_the_journal(tmp_path: Path) -> None:
+    dead = Recorder(tmp_path)
+    statement(opened(dead))
+    dead.write()
+    die(dead)
+    (tmp_path / "keys" / "recording.key").write_bytes(os.urandom(32))
+    assert (await restart(tmp_path))[-1].body.sessions == ()
+    assert dead.journal.folder.exists()  # for whoever finds the right key
+
+
+async def test_an_empty_folder_is_removed_when_it_is_old(tmp_path: Path) -> None:
+    dead = Recorder(tmp_path)
+    die(dead)
+    await restart(tmp_path)
+    assert dead.journal.folder.exists()  # somebody may just be starting
+    old = time.time() - 3600
+    os.utime(dead.journal.folder, (old, old))
+    await restart(tmp_path)
+    assert not dead.journal.folder.exists()

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from taskgate.errors import GatewayFault
+from taskgate.recording.storage import LocalFolder, safe_id
+
+WHEN = datetime(2026, 3, 9, tzinfo=UTC)
+
+
+def test_a_recording_is_there_once_it_is_stored(tmp_path: Path) -> None:
+    storage = LocalFolder(tmp_path)
+    storage.draft("ses_1").write_bytes(b"one")
+    assert storage.open("ses_1") is None
+    assert list(storage.drafts()) == ["ses_1"]
+    storage.store("ses_1", WHEN)
+    file = storage.open("ses_1")
+    assert file is not None
+    with file:
+        assert file.read() == b"one"
+    assert (tmp_path / "2026" / "03" / "ses_1.tgr").exists()
+    assert list(storage.drafts()) == []
+    assert list(storage.sessions()) == ["ses_1"]
+
+
+def test_replace(tmp_path: Path) -> None:
+    storage = LocalFolder(tmp_path)
+    (tmp_path / "new").write_bytes(b"two")
+    with pytest.raises(GatewayFault):
+        storage.replace("ses_1", tmp_path / "new")
+    storage.draft("ses_1").write_bytes(b"one")
+    storage.store("ses_1", WHEN)
+    storage.replace("ses_1", tmp_path / "new")
+    assert (tmp_path / "2026" / "03" / "ses_1.tgr").read_bytes() == b"two"
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "", ".", "*", "a\n", "ä", "x" * 129])
+def test_ids_that_could_leave_the_folder(tmp_path: Path, name: str) -> None:
+    with pytest.raises(GatewayFault):
+        safe_id(name)
+    with pytest.raises(GatewayFault):
+        LocalFolder(tmp_path).open(name)

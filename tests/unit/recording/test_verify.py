@@ -1,0 +1,305 @@
+"""What a forger might do to evidence, and what verification says of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from taskgate.errors import ClientFault, GatewayFault
+from taskgate.recording.checkpoints import CheckpointLog
+from taskgate.recording.export import export
+from taskgate.recording.findings import ExitCode, Verification
+from taskgate.recording.keys import PublicKey, SigningKey
+from taskgate.recording.recorder import Recorder
+from taskgate.recording.records import RecordKind
+from taskgate.recording.verify import verify
+from tests.unit.recording.samples import action, opened, session, statement
+
+SESSIONS = ["ses_a", "ses_b"]
+
+
+@pytest.fixture
+async def data_dir(tmp_path: Path) -> Path:
+    recorder = Recorder(tmp_path / "data")
+    recorder.policy_text("policy-1", {"policy.yaml": "version: 1\n"})
+    for name in [*SESSIONS, "ses_c"]:
+        session(recorder, name)
+        await recorder.settle()
+    await recorder.stop()
+    return recorder.data_dir
+
+
+@pytest.fixture
+def key(data_dir: Path) -> PublicKey:
+    return PublicKey.parse((data_dir / "keys" / "checkpoint.pub").read_bytes())
+
+
+@pytest.fixture
+def folder(data_dir: Path, tmp_path: Path) -> Path:
+    export(data_dir, tmp_path / "bundle", SESSIONS)
+    return tmp_path / "bundle"
+
+
+def bad(path: Path, key: PublicKey) -> Verification:
+    result = verify(path, public_keys=[key])
+    assert not result.ok
+    assert result.exit_code == ExitCode.BAD
+    return result
+
+
+def first(path: Path, key: PublicKey) -> tuple[str | None, int | None, str]:
+    problem = bad(path, key).first
+    assert problem is not None
+    return problem.session, problem.seq, problem.message
+
+
+def edit(path: Path, change: Callable[[list[bytes]], list[bytes]]) -> None:
+    path.write_bytes(b"".join(change(path.read_bytes().splitlines(keepends=True))))
+
+
+# --- what is sound -----------------------------------------------------------------------------------------------
+
+
+def test_a_bundle_as_exported(folder: Path, key: PublicKey) -> None:
+    result = verify(folder, public_keys=[key])
+    assert result.ok, result.first
+    assert result.exit_code == ExitCode.VERIFIED
+    assert [(one.session, one.records, one.sealed) for one in result.sessions] == [
+        ("ses_a", 9, True),
+        ("ses_b", 9, True),
+    ]
+    assert (result.checkpoints, result.absent) == (3, 1)
+    assert json.loads((folder / "policies" / "policy-1.json").read_bytes())["sources"] == {
+        "policy.yaml": "version: 1\n"
+    }
+
+
+def test_as_a_zip(data_dir: Path, tmp_path: Path, key: PublicKey) -> None:
+    export(data_dir, tmp_path / "bundle.zip", None)
+    result = verify(tmp_path / "bundle.zip", public_keys=[key])
+    assert result.exit_code == ExitCode.VERIFIED
+    assert [one.session for one in result.sessions] == ["ses_a", "ses_b", "ses_c"]
+    assert (tmp_path / "bundle.zip").stat().st_mode & 0o777 == 0o600
+
+
+def test_headers_only(data_dir: Path, tmp_path: Path, key: PublicKey) -> None:
+    export(data_dir, tmp_path / "b", SESSIONS, contents=False)
+    assert b"select" not in (tmp_path / "b" / "sessions" / "ses_a.jsonl").read_bytes()
+    assert verify(tmp_path / "b", public_keys=[key]).exit_code == ExitCode.VERIFIED
+
+
+def test_the_data_folder_itself(data_dir: Path, key: PublicKey) -> None:
+    assert verify(data_dir, public_keys=[key]).exit_code == ExitCode.VERIFIED
+    assert [one.session for one in verify(data_dir, sessions=["ses_b"]).sessions] == ["ses_b"]
+
+
+def test_without_a_key_from_elsewhere_it_is_not_trusted(folder: Path) -> None:
+    result = verify(folder)
+    assert result.ok
+    assert result.exit_code == ExitCode.UNTRUSTED
+
+
+async def test_a_living_session(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "data")
+    recording = opened(recorder)
+    statement(recording)
+    await recorder.checkpoint()
+    open_action = recording.append(RecordKind.ACTION, action())
+    recorder.write()
+    export(recorder.data_dir, tmp_path / "b.zip", ["ses_1"])
+    for place in (tmp_path / "b.zip", recorder.data_dir):
+        result = verify(place, public_keys=[recorder.signing_key.public])
+        assert result.ok, result.first
+        (finding,) = result.sessions
+        assert (finding.closed, finding.records, finding.signed, finding.unfinished) == (False, 4, 3, (open_action,))
+        assert not finding.sealed
+    await recorder.stop()
+
+
+async def test_erased_content(data_dir: Path, tmp_path: Path, key: PublicKey) -> None:
+    recorder = Recorder(data_dir)
+    await recorder.erase("ses_a")
+    await recorder.stop()
+    export(data_dir, tmp_path / "b", SESSIONS)
+    for place in (tmp_path / "b", data_dir):
+        result = verify(place, public_keys=[key])
+        assert result.ok, result.first
+        assert result.sessions[0].erased
+        assert result.sessions[0].contents == 0
+
+
+# --- what a forger does ------------------------------------------------------------------------------------------
+
+
+def test_a_changed_text(folder: Path, key: PublicKey) -> None:
+    path = folder / "sessions" / "ses_b.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"select 1", b"select 7"))
+    assert first(folder, key) == ("ses_b", 3, "content differs from what the header commits to")
+
+
+def test_a_changed_header(folder: Path, key: PublicKey) -> None:
+    path = folder / "sessions" / "ses_a.jsonl"
+    edit(path, lambda lines: [*lines[:4], lines[4].replace(b'"policy-1"', b'"policy-2"'), *lines[5:]])
+    assert first(folder, key)[:2] == ("ses_a", 5)
+
+
+def test_a_deleted_middle(folder: Path, key: PublicKey) -> None:
+    edit(folder / "sessions" / "ses_a.jsonl", lambda lines: lines[:3] + lines[4:])
+    assert first(folder, key) == ("ses_a", 3, "a record is missing: found number 4")
+
+
+def test_a_truncated_tail(folder: Path, key: PublicKey) -> None:
+    edit(folder / "sessions" / "ses_a.jsonl", lambda lines: lines[:-2])
+    assert first(folder, key) == ("ses_a", 7, "is missing: checkpoint 1 signed for records up to 8")
+
+
+def test_reordered(folder: Path, key: PublicKey) -> None:
+    edit(folder / "sessions" / "ses_a.jsonl", lambda lines: [*lines[:3], lines[4], lines[3], *lines[5:]])
+    assert first(folder, key)[:2] == ("ses_a", 3)
+
+
+def test_a_replaced_file(folder: Path, key: PublicKey) -> None:
+    shutil.copy(folder / "sessions" / "ses_b.jsonl", folder / "sessions" / "ses_a.jsonl")
+    assert first(folder, key) == ("ses_a", 0, "belongs to another session (ses_b)")
+
+
+def test_a_session_left_out(folder: Path, key: PublicKey) -> None:
+    (folder / "sessions" / "ses_a.jsonl").unlink()
+    assert first(folder, key)[:2] == ("ses_a", 0)
+
+
+def test_a_session_left_out_of_a_whole_export(data_dir: Path, tmp_path: Path, key: PublicKey) -> None:
+    export(data_dir, tmp_path / "b", None)
+    (tmp_path / "b" / "sessions" / "ses_c.jsonl").unlink()
+    assert first(tmp_path / "b", key)[:2] == ("ses_c", 0)
+
+
+def test_a_session_that_was_asked_for(folder: Path, key: PublicKey) -> None:
+    assert verify(folder, public_keys=[key], sessions=["ses_a"]).ok
+    result = verify(folder, public_keys=[key], sessions=["ses_c"])
+    assert result.first is not None
+    assert result.first.session == "ses_c"
+
+
+def test_a_session_left_out_of_the_data_folder(data_dir: Path, key: PublicKey) -> None:
+    next((data_dir / "recordings").glob("*/*/ses_b.tgr")).unlink()
+    assert first(data_dir, key) == ("ses_b", 0, "is missing as a whole")
+
+
+def test_an_invented_session(folder: Path, key: PublicKey, tmp_path: Path) -> None:
+    """Well-formed in itself, by somebody who knows the format but has no key."""
+    recorder = Recorder(tmp_path / "forger")
+    session(recorder, "ses_z")
+    recorder.write()
+    lines = [b'{"header":' + one.header.raw + b"}\n" for one in recorder.recordings.read("ses_z")]
+    (folder / "sessions" / "ses_z.jsonl").write_bytes(b"".join(lines))
+    assert first(folder, key)[0] == "ses_z"
+
+
+def test_a_missing_checkpoint(folder: Path, key: PublicKey) -> None:
+    edit(folder / "checkpoints.jsonl", lambda lines: [lines[0], *lines[2:]])
+    problems = bad(folder, key).problems
+    assert problems[0].place == "checkpoint 2"
+    assert "missing" in problems[0].message
+
+
+def test_the_last_checkpoint_cut_off(folder: Path, key: PublicKey) -> None:
+    edit(folder / "checkpoints.jsonl", lambda lines: lines[:-1])
+    assert any("3 were exported, 2 are here" in str(problem) for problem in bad(folder, key).problems)
+
+
+def test_a_rewritten_history(data_dir: Path, tmp_path: Path, key: PublicKey) -> None:
+    """The machine's owner removes a session and signs everything anew with the true key: only the sink outside knows."""
+    outside = tmp_path / "outside.jsonl"
+    shutil.copy(data_dir / "checkpoints" / "checkpoints.jsonl", outside)
+    kept = [json.loads(line)["body"] for line in outside.read_bytes().splitlines()]
+    (data_dir / "checkpoints" / "checkpoints.jsonl").unlink()
+    next((data_dir / "recordings").glob("*/*/ses_b.tgr")).unlink()
+    log = CheckpointLog(data_dir, "gwp_x", SigningKey.at(data_dir / "keys" / "checkpoint.key"))
+    from taskgate.recording.checkpoints import SessionHead
+
+    for body in kept:
+        log.append([SessionHead(**head) for head in body["sessions"] if head["session"] != "ses_b"])
+    assert verify(data_dir, public_keys=[key]).ok
+    result = verify(data_dir, public_keys=[key], outside=outside)
+    assert result.first is not None
+    assert result.first.place == "checkpoint 1"
+
+
+def test_newer_checkpoints_outside_are_only_noted(folder: Path, data_dir: Path, key: PublicKey) -> None:
+    outside = data_dir / "checkpoints" / "checkpoints.jsonl"
+    log = CheckpointLog(data_dir, "gwp_x", SigningKey.at(data_dir / "keys" / "checkpoint.key"))
+    log.append([], erased=["ses_q"])
+    result = verify(folder, public_keys=[key], outside=outside)
+    assert result.ok
+    assert "1 newer checkpoints are known outside." in result.notes
+
+
+def test_the_wrong_key(folder: Path, tmp_path: Path) -> None:
+    other = SigningKey.at(tmp_path / "other.key").public
+    result = bad(folder, other)
+    assert any("signed by another key" in problem.message for problem in result.problems)
+
+
+def test_everything_signed_by_the_forger(folder: Path, tmp_path: Path, key: PublicKey) -> None:
+    """A bundle of a gateway of their own is consistent, and not trusted; with the true key it is bad."""
+    forged = tmp_path / "forged"
+    shutil.copytree(folder, forged)
+    (forged / "public_key.pem").write_bytes(SigningKey.at(tmp_path / "mine.key").public.pem)
+    assert not verify(forged).ok
+    assert not verify(forged, public_keys=[key]).ok
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "manifest.sig", "checkpoints.jsonl", "public_key.pem"])
+def test_a_missing_file(folder: Path, key: PublicKey, name: str) -> None:
+    (folder / name).unlink()
+    if name == "manifest.json":
+        with pytest.raises(GatewayFault, match="not an exported bundle"):
+            verify(folder, public_keys=[key])
+    else:
+        bad(folder, key)
+
+
+def test_a_file_that_does_not_belong(folder: Path, key: PublicKey) -> None:
+    (folder / "README").write_text("trust me")
+    problem = bad(folder, key).first
+    assert problem is not None
+    assert (problem.place, problem.message) == ("README", "does not belong here")
+
+
+def test_a_link_out_of_the_bundle(folder: Path, key: PublicKey, tmp_path: Path) -> None:
+    path = folder / "sessions" / "ses_a.jsonl"
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+    bad(folder, key)
+
+
+def test_content_taken_out_of_a_line(folder: Path, data_dir: Path, key: PublicKey) -> None:
+    def without(lines: list[bytes]) -> list[bytes]:
+        header = lines[1].split(b',"salt"')[0] + b"}\n"
+        return [lines[0], header, *lines[2:]]
+
+    edit(folder / "sessions" / "ses_a.jsonl", without)
+    assert first(folder, key) == ("ses_a", 1, "its content is missing, and no checkpoint says that it was erased")
+
+
+def test_not_evidence_at_all(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("hello")
+    for path in (tmp_path, tmp_path / "x", tmp_path / "absent"):
+        with pytest.raises(GatewayFault):
+            verify(path)
+
+
+def test_an_export_replaces_nothing_and_leaves_nothing_half_done(data_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    with pytest.raises(ClientFault, match="exists already"):
+        export(data_dir, tmp_path / "there", SESSIONS)
+    with pytest.raises(GatewayFault, match="no session ses_x"):
+        export(data_dir, tmp_path / "new" / "b.zip", ["ses_x"])
+    assert list((tmp_path / "new").iterdir()) == []
+    with pytest.raises(GatewayFault, match="no signing key"):
+        export(tmp_path / "nowhere", tmp_path / "b", None)
