@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import asyncio
+import shutil
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -9,13 +12,30 @@ import pytest
 from fastapi import FastAPI
 
 from taskgate.api.app import create_app
+from taskgate.store.database import Database
 from tests.unit.api.control_plane import Plane
 
 ClientFor = Callable[[str | None], httpx.AsyncClient]
 
 
+@pytest.fixture(scope="session")
+def migrated_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated, empty store to copy: migrating takes longer than most of these tests."""
+    path = tmp_path_factory.mktemp("store") / "store.sqlite"
+
+    async def migrate() -> None:
+        database = Database(f"sqlite:///{path}")
+        await database.migrate()
+        await database.close()
+
+    with ThreadPoolExecutor(1) as threads:  # a thread has no running loop
+        threads.submit(asyncio.run, migrate()).result()
+    return path
+
+
 @pytest.fixture
-async def plane(tmp_path: Path) -> AsyncIterator[Plane]:
+async def plane(tmp_path: Path, migrated_store: Path) -> AsyncIterator[Plane]:
+    shutil.copy(migrated_store, tmp_path)
     plane = await Plane.create(tmp_path)
     yield plane
     await plane.database.close()

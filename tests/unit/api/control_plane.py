@@ -166,8 +166,8 @@ class Plane:
 
     @classmethod
     async def create(cls, directory: Path) -> Plane:
+        """In `directory`, where a migrated `store.sqlite` lies."""
         database = Database(f"sqlite:///{directory / 'store.sqlite'}")
-        await database.migrate()
         signals = Signals(database)
         process = GatewayProcess(database, version="0")
         await process.register()

@@ -168,9 +168,8 @@ async def test_a_long_poll_ends_with_its_time(airflow: httpx.AsyncClient, plane:
 
 async def test_with_too_many_waiting_the_next_is_answered_at_once() -> None:
     polls = LongPolls(1)
-    async with polls.place() as first:
-        async with polls.place() as second:
-            assert (first, second) == (True, False)
+    async with polls.place() as first, polls.place() as second:
+        assert (first, second) == (True, False)
     async with polls.place() as third:
         assert third is True
 

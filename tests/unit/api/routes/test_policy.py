@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from taskgate.errors import PolicyError
+from taskgate.identity.scopes import Scope
+from tests.unit.api.conftest import ClientFor
+from tests.unit.api.control_plane import POLICY, Plane
+
+
+@pytest.fixture
+async def author(client_for: ClientFor, plane: Plane) -> httpx.AsyncClient:
+    return client_for(await plane.key("author", Scope.POLICY_READ, Scope.POLICY_EXPLAIN, user=True))
+
+
+async def explained(client: httpx.AsyncClient, text: str, **changes: Any) -> dict[str, Any]:
+    principal = {"source": "prod", "dag_id": "etl", "task_id": "clean"} | changes
+    body = {"target": "orders-db", "text": text, "principal": principal}
+    response = await client.post("/v1/policy/explain", json=body)
+    assert response.status_code == 200, response.text
+    answer: dict[str, Any] = response.json()
+    return answer
+
+
+async def test_the_policy_in_force_and_its_text(author: httpx.AsyncClient, plane: Plane) -> None:
+    status = (await author.get("/v1/policy")).json()
+    assert status["version"] == plane.policy.current.version
+    assert status["problem"] is None
+    sources = (await author.get("/v1/policy/sources")).json()["sources"]
+    assert POLICY in [source["text"] for source in sources]
+
+
+async def test_a_policy_that_does_not_load_shows(author: httpx.AsyncClient, plane: Plane) -> None:
+    plane.policy.error = PolicyError("policy.yaml:3: no such effect")
+    assert (await author.get("/v1/policy")).json()["problem"] == "policy.yaml:3: no such effect"
+
+
+async def test_why_it_is_allowed(author: httpx.AsyncClient) -> None:
+    answer = await explained(author, "SELECT id FROM orders")
+    assert (answer["verdict"], answer["pairs"]) == ("allow", ["sql.select public.orders"])
+    assert [match["rule"] for match in answer["matches"]] == ["etl-reads"]
+    assert answer["masks"] == ["mails"]
+
+
+async def test_why_it_is_denied(author: httpx.AsyncClient) -> None:
+    answer = await explained(author, "DROP TABLE orders")
+    assert (answer["verdict"], answer["reason"]) == ("deny", "Schema changes go through migrations.")
+    uncovered = await explained(author, "UPDATE orders SET note = 'x'")
+    assert uncovered["verdict"] == "deny"
+    assert "sql.update public.orders" in uncovered["uncovered"]
+
+
+async def test_who_would_be_asked(author: httpx.AsyncClient) -> None:
+    answer = await explained(author, "DELETE FROM orders")
+    assert answer["verdict"] == "approve"
+    assert (answer["terms"]["approvers"], answer["terms"]["max_rows"]) == (["group:dba"], 500)
+
+
+async def test_what_masking_cannot_hide_is_denied_although_a_rule_allows_it(author: httpx.AsyncClient) -> None:
+    assert (await explained(author, "SELECT email FROM customers"))["verdict"] == "allow"
+    answer = await explained(author, "SELECT id FROM customers WHERE email = 'a@b.example'")
+    assert answer["verdict"] == "deny"
+    assert "customers.email" in answer["reason"]
+
+
+async def test_assurance_counts(author: httpx.AsyncClient) -> None:
+    assert (await explained(author, "SELECT id FROM orders", assurance="asserted"))["verdict"] == "deny"
+
+
+async def test_text_that_is_no_sql_and_targets_there_are_none_of(author: httpx.AsyncClient) -> None:
+    principal = {"source": "prod"}
+    wrong = await author.post(
+        "/v1/policy/explain", json={"target": "orders-db", "text": "SELEC", "principal": principal}
+    )
+    assert wrong.status_code == 422
+    none = await author.post("/v1/policy/explain", json={"target": "none", "text": "SELECT 1", "principal": principal})
+    assert (none.status_code, none.json()["code"]) == (422, "unknown_target")
+    away = await author.post(
+        "/v1/policy/explain", json={"target": "billing-db", "text": "SELECT 1", "principal": principal}
+    )
+    assert (away.status_code, away.json()["code"]) == (503, "target_unavailable")
