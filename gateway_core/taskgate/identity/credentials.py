@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, insert, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, insert, select, update
 
 from taskgate.domain import Credential, Principal
 from taskgate.errors import ClientFault
@@ -37,6 +37,11 @@ class CredentialFilter:
 
 def credential_is_live() -> ColumnElement[bool]:
     return credentials.c.revoked_at.is_(None) & (credentials.c.expires_at > database_time())
+
+
+# Built once: a connection's set-up waits for it.
+_ANY = select(credentials).where(credentials.c.id == bindparam("credential_id"))
+_LIVE = _ANY.where(credential_is_live())
 
 
 class Credentials:
@@ -78,18 +83,18 @@ class Credentials:
 
     async def find(self, credential_id: str) -> Credential | None:
         """The live credential with this id: None when unknown, expired or revoked. One round trip."""
-        row = await self._row(credential_id, credential_is_live())
+        row = await self._row(credential_id, _LIVE)
         return _credential(row) if row else None
 
     async def get(self, credential_id: str) -> Credential | None:
         """Whatever its state."""
-        row = await self._row(credential_id)
+        row = await self._row(credential_id, _ANY)
         return _credential(row) if row else None
 
     async def verify_bearer(self, token: str) -> Credential | None:
         """The live credential that `tg_….<secret>` proves; None otherwise, without saying why."""
         parts = split_token(token)
-        row = await self._row(parts[0], credential_is_live()) if parts else None
+        row = await self._row(parts[0], _LIVE) if parts else None
         if parts is None or row is None or not matches(parts[1], row.bearer_hash):
             return None
         return _credential(row)
@@ -120,12 +125,11 @@ class Credentials:
         async with self._database.statement() as connection:
             return await page(connection, query, credentials.c.id, IdPrefix.CREDENTIAL, _credential, cursor, limit)
 
-    async def _row(self, credential_id: str, *conditions: ColumnElement[bool]) -> Any:
+    async def _row(self, credential_id: str, query: Select[Any]) -> Any:
         if not is_id(IdPrefix.CREDENTIAL, credential_id):
             return None
-        query = select(credentials).where(credentials.c.id == credential_id, *conditions)
         async with self._database.statement() as connection:
-            return (await connection.execute(query)).one_or_none()
+            return (await connection.execute(query, {"credential_id": credential_id})).one_or_none()
 
     async def _revoke(self, which: ColumnElement[bool], by: str, reason: str) -> int:
         change = (
