@@ -13,7 +13,7 @@ from typing import Any
 
 from taskgate.sql import functions, queries, set_statement
 from taskgate.sql.analysis import Analysis, string, strings
-from taskgate.sql.scope import NO_SOURCES, NOTHING, SYSTEM_COLUMNS, Scope, Sources, Value, united
+from taskgate.sql.scope import NO_SOURCES, NOTHING, SYSTEM_COLUMNS, Scope, Sources, Value, computed, united
 
 Node = dict[str, Any]
 
@@ -24,7 +24,7 @@ def value(a: Analysis, node: Node, scope: Scope) -> Value:
         special = _SPECIAL.get(kind)
         if special is not None:
             return special(a, fields, scope)
-        return Value(_inside(a, fields, scope), bare=False)
+        return computed(_inside(a, fields, scope))
     return NOTHING
 
 
@@ -82,7 +82,7 @@ def _column(a: Analysis, fields: Node, scope: Scope) -> Value:
     if known is not None:
         return referred(a, known)
     if owner.shape.open:
-        return referred(a, Value(owner.shape.taint, bare=False))
+        return referred(a, computed(owner.shape.taint))
     if owner.stored and name in SYSTEM_COLUMNS:
         return NOTHING
     a.call((name,))  # `t.f` is `f(t)` where t has no column f
@@ -113,7 +113,7 @@ def _unresolved(a: Analysis, name: str, scope: Scope) -> Value:
 def _row(a: Analysis, sources: Sources) -> Value:
     a.read |= sources
     a.used(sources)
-    return Value(sources, bare=False)
+    return computed(sources)
 
 
 def referred(a: Analysis, found: Value) -> Value:
@@ -146,7 +146,7 @@ def _function(a: Analysis, fields: Node, scope: Scope) -> Value:
     for entry in ("agg_filter", "agg_order", "over"):
         if entry in fields:
             sources |= _inside(a, fields[entry], scope) if entry != "agg_filter" else used(a, fields[entry], scope)
-    return Value(sources, bare=False)
+    return computed(sources)
 
 
 def _counted(a: Analysis, argument: Node, scope: Scope) -> Value:
@@ -165,7 +165,7 @@ def _sublink(a: Analysis, fields: Node, scope: Scope) -> Value:
     if kind == "EXPR_SUBLINK":
         if result.open:
             a.used(result.taint)
-            return Value(result.taint, bare=False)
+            return computed(result.taint)
         if result.columns:
             a.first_column_names[id(fields)] = result.columns[0][0]
         return united(found for _, found in result.columns)
@@ -174,13 +174,13 @@ def _sublink(a: Analysis, fields: Node, scope: Scope) -> Value:
     if "testexpr" in fields:
         a.call(strings(fields["operName"]), "operator") if "operName" in fields else a.implied_operator("=")
         sources |= used(a, fields["testexpr"], scope)
-    return Value(sources, bare=False)
+    return computed(sources)
 
 
 def _subquery(a: Analysis, fields: Node, scope: Scope) -> Value:
     result = queries.query(a, {"SelectStmt": fields}, scope)
     a.used(result.taint)
-    return Value(result.taint, bare=False)
+    return computed(result.taint)
 
 
 _IMPLIED = {
@@ -204,19 +204,19 @@ def _operator(a: Analysis, fields: Node, scope: Scope) -> Value:
         sources |= used(a, fields.get("rexpr"), scope)
         left = fields.get("lexpr")
         if left is None or "A_Expr" not in left:
-            return Value(sources | used(a, left, scope), bare=False)
+            return computed(sources | used(a, left, scope))
         fields = left["A_Expr"]
 
 
 def _case(a: Analysis, fields: Node, scope: Scope) -> Value:
     if "arg" in fields:
         a.implied_operator("=")
-    return Value(_inside(a, fields, scope), bare=False)
+    return computed(_inside(a, fields, scope))
 
 
 def _cast(a: Analysis, fields: Node, scope: Scope) -> Value:
     a.type(fields["typeName"])
-    return Value(used(a, fields.get("arg"), scope), bare=False)
+    return computed(used(a, fields.get("arg"), scope))
 
 
 def _coalesce(a: Analysis, fields: Node, scope: Scope) -> Value:
@@ -226,7 +226,7 @@ def _coalesce(a: Analysis, fields: Node, scope: Scope) -> Value:
 def _sort(a: Analysis, fields: Node, scope: Scope) -> Value:
     if "useOp" in fields:
         a.operator(fields["useOp"])
-    return Value(used(a, fields.get("node"), scope), bare=False)
+    return computed(used(a, fields.get("node"), scope))
 
 
 def _nothing(a: Analysis, fields: Node, scope: Scope) -> Value:

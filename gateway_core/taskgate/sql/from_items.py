@@ -6,7 +6,7 @@ from typing import Any
 
 from taskgate.sql import expressions, queries
 from taskgate.sql.analysis import Analysis, string, strings
-from taskgate.sql.scope import NOTHING, Columns, Item, Range, Scope, Shape, Sources, Value, united
+from taskgate.sql.scope import NOTHING, Columns, Item, Range, Scope, Shape, Sources, Value, computed, united
 
 Node = dict[str, Any]
 
@@ -100,7 +100,7 @@ def _function(a: Analysis, fields: Node, scope: Scope) -> Item:
         for definition in definitions:
             for column in definition.get("List", {}).get("items", ()):
                 a.type(column["ColumnDef"]["typeName"])
-    value = Value(sources, bare=not sources)
+    value = computed(sources)
     alias = fields.get("alias") or {}
     name = alias.get("aliasname") or (called[0] if called else "")
     defined = [column["ColumnDef"] for column in fields.get("coldeflist", ())]
@@ -142,7 +142,7 @@ def _computed(a: Analysis, fields: Node, scope: Scope, names: list[str]) -> Item
     alias = fields.get("alias")
     rest = {key: entry for key, entry in fields.items() if key not in ("alias", "lateral")}
     sources = expressions.used(a, {"Computed": rest}, scope)
-    return _named(alias, Shape.of(tuple((name, Value(sources, bare=not sources)) for name in names)))
+    return _named(alias, Shape.of(tuple((name, computed(sources)) for name in names)))
 
 
 def _json_columns(nodes: list[Node]) -> list[str]:
@@ -189,7 +189,7 @@ def _joined(a: Analysis, left: Shape, right: Shape, using: list[str]) -> Shape:
     """JOIN USING and NATURAL show the merged columns first; merging compares them."""
     merged: list[tuple[str, Value]] = []
     for name in using:
-        sides = [shape.by_name.get(name) or Value(shape.taint, bare=False) for shape in (left, right)]
+        sides = [shape.by_name.get(name) or computed(shape.taint) for shape in (left, right)]
         both = united(expressions.referred(a, side) for side in sides)
         a.used(both.sources)
         merged.append((name, both))

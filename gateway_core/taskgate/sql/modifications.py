@@ -8,7 +8,7 @@ from typing import Any
 from taskgate.sql import expressions, from_items, queries, search_path, with_clause
 from taskgate.sql.analysis import Analysis
 from taskgate.sql.names import DefinitionsChanged, RelationCreated, SessionRelation
-from taskgate.sql.scope import NO_SOURCES, Columns, Item, Range, Scope, Shape, Sources, Value
+from taskgate.sql.scope import NO_SOURCES, Columns, Item, Range, Scope, Shape, Sources, Value, computed
 
 Node = dict[str, Any]
 
@@ -66,7 +66,7 @@ def _insert(a: Analysis, fields: Node, outer: Scope | None) -> Shape:
             known = position < len(targets) and not incoming.open and not written.range.shape.open
             written.flow(targets[position] if known else None, value)
         if incoming.open:
-            written.flow(None, Value(incoming.taint, bare=False))
+            written.flow(None, computed(incoming.taint))
     if "onConflictClause" in fields:
         _on_conflict(a, fields["onConflictClause"], written, incoming.taint, scope)
     with_clause.finish(tables)
@@ -160,7 +160,7 @@ def _assigned(a: Analysis, nodes: Iterable[Node], written: _Written, scope: Scop
         expression = fields.get("val", {})
         if "MultiAssignRef" in expression:  # (a, b) = (SELECT …) or ROW(…): each may get any of it
             value = expressions.value(a, expression["MultiAssignRef"]["source"], scope)
-            written.flow(fields["name"], Value(value.sources, bare=False))
+            written.flow(fields["name"], computed(value.sources))
         else:
             written.flow(fields["name"], expressions.value(a, expression, scope))
 

@@ -7,7 +7,7 @@ from typing import Any
 from taskgate.sql import expressions, from_items, modifications, with_clause
 from taskgate.sql.analysis import Analysis, string, strings
 from taskgate.sql.column_names import column_name
-from taskgate.sql.scope import NOTHING, Columns, Scope, Shape, Sources, Value, united
+from taskgate.sql.scope import NOTHING, Columns, Scope, Shape, Sources, Value, computed, united
 
 Node = dict[str, Any]
 
@@ -92,7 +92,7 @@ def targets(a: Analysis, nodes: list[Node], scope: Scope) -> Shape:
         if _composite_star(expression):
             whole = False
             a.used(value.sources)
-            value = Value(value.sources, bare=False)
+            value = computed(value.sources)
         columns.append((fields.get("name") or column_name(expression, a.first_column_names), value))
     return Shape.of(tuple(columns), open=not whole, taint=taint)
 
@@ -232,7 +232,7 @@ def _set_operation(a: Analysis, fields: Node, scope: Scope) -> Shape:
         a.implied_operator("=")
     first = shapes[0]
     if any(shape.open or len(shape.columns) != len(first.columns) for shape in shapes):
-        columns: Columns = tuple((name, Value(taint, bare=False)) for name, _ in first.columns)
+        columns: Columns = tuple((name, computed(taint)) for name, _ in first.columns)
         return Shape.of(columns, open=True, taint=taint)
     return Shape.of(
         tuple(

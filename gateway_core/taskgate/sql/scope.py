@@ -28,6 +28,13 @@ class Value(NamedTuple):
 
 
 NOTHING = Value()
+
+
+def computed(sources: Sources) -> Value:
+    """The result of an expression over `sources`."""
+    return Value(sources, bare=not sources)
+
+
 Columns = tuple[tuple[str, Value], ...]
 
 
@@ -65,7 +72,7 @@ class Shape:
         if not names:
             return self
         if self.open:
-            return Shape.of(tuple((name, Value(self.taint, bare=False)) for name in names), open=True, taint=self.taint)
+            return Shape.of(tuple((name, computed(self.taint)) for name in names), open=True, taint=self.taint)
         kept = [(names[i] if i < len(names) else name, value) for i, (name, value) in enumerate(self.columns)]
         return Shape.of(tuple(kept), taint=self.taint)
 
@@ -124,7 +131,7 @@ class Scope:
             if known:
                 candidates += known
                 break
-            candidates += [Value(item.shape.taint, bare=False) for item in scope.items if item.shape.open]
+            candidates += [computed(item.shape.taint) for item in scope.items if item.shape.open]
         return united(candidates) if candidates else None
 
     def range(self, name: str, schema: str | None = None) -> Range | None:

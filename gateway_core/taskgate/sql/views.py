@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from taskgate.domain import Pair
 from taskgate.errors import TaskgateError
-from taskgate.sql.scope import Columns, Shape, Sources, Value
+from taskgate.sql.scope import Columns, Shape, Sources, Value, computed
 
 if TYPE_CHECKING:
     from taskgate.sql.catalog import Catalog, Relation
@@ -95,13 +95,13 @@ class ViewLineage:
             analysis, result = analyze_view(relation.definition or "", self._catalog)
         except TaskgateError as error:
             everything = frozenset(self._catalog.column_names)
-            columns = tuple((name, Value(value.sources | everything, bare=False)) for name, value in own)
+            columns = tuple((name, computed(value.sources | everything)) for name, value in own)
             return ViewFacts(columns, everything, (), (f"its definition cannot be analysed ({error})",))
         read = frozenset(analysis.read | result.taint)
         calls = tuple(pair for pair in analysis.pairs if pair.effect == "sql.call")
         notes = tuple(analysis.notes) if not analysis.complete else ()
         if result.open or len(result.columns) != len(own):
-            columns = tuple((name, Value(value.sources | read, bare=False)) for name, value in own)
+            columns = tuple((name, computed(value.sources | read)) for name, value in own)
             return ViewFacts(columns, read, calls, (*notes, "its columns are not fully known"))
         columns = tuple(
             (name, Value(value.sources | made.sources, made.bare))

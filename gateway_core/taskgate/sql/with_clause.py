@@ -9,7 +9,7 @@ from typing import Any
 
 from taskgate.sql import queries
 from taskgate.sql.analysis import Analysis, string, strings
-from taskgate.sql.scope import Scope, Shape, Value
+from taskgate.sql.scope import Scope, Shape, computed
 
 Node = dict[str, Any]
 
@@ -52,7 +52,7 @@ class CommonTable:
         a = self._a
         everything = frozenset(a.read)
         a.used(everything)
-        columns = tuple((name, Value(everything, bare=False)) for name, _ in (self._shape or Shape()).columns)
+        columns = tuple((name, computed(everything)) for name, _ in (self._shape or Shape()).columns)
         self._shape = Shape.of(columns, open=True, taint=everything)
 
     def _first_arm(self) -> Shape | None:
@@ -78,7 +78,7 @@ class CommonTable:
                     *(shape.by_name[name].sources for name in strings(fields.get(listed, ())) if name in shape.by_name)
                 )
                 self._a.used(sources)
-                added += [(fields[name], Value(sources, bare=False)) for name in names if name in fields]
+                added += [(fields[name], computed(sources)) for name in names if name in fields]
         if not added:
             return shape
         return Shape.of((*shape.columns, *added), open=shape.open, taint=shape.taint)

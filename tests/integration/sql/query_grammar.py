@@ -17,9 +17,18 @@ create table people_b partition of people default;
 create table staff (id text, ssn text);
 create table managers (bonus text) inherits (staff);
 create view v_plain as select id as uid, ssn as tax from users;
-create view v_computed as select u.id, upper(u.ssn) || '!' as shout, o.note from users u join orders o on o.user_id = u.id;
+create view v_computed as
+  select u.id, upper(u.ssn) || '!' as shout, o.note from users u join orders o on o.user_id = u.id;
 create view v_deep as select uid, coalesce(tax, '-') as tax from v_plain where uid is not null;
 create materialized view m_plain as select id, ssn from users with no data;
+alter table users set (autovacuum_enabled = off);
+alter table orders set (autovacuum_enabled = off);
+alter table notes set (autovacuum_enabled = off);
+alter table people_a set (autovacuum_enabled = off);
+alter table people_b set (autovacuum_enabled = off);
+alter table staff set (autovacuum_enabled = off);
+alter table managers set (autovacuum_enabled = off);
+alter materialized view m_plain set (autovacuum_enabled = off);
 """
 
 SECRET = frozenset({"public.users.ssn", "public.people.ssn", "public.staff.ssn"})
@@ -246,7 +255,8 @@ class Grammar:
     def grouped(self, text: str, sources: list[Source]) -> tuple[str, list[str]]:
         key = self.column(sources)
         aggregate = self.pick([
-            "count({})::text", "max({})", "min({})", "string_agg({}, ',')", "array_agg({})::text", "count(distinct {})::text",
+            "count({})::text", "max({})", "min({})", "string_agg({}, ',')", "array_agg({})::text",
+            "count(distinct {})::text",
             "count(*) filter (where {} > 'k')::text", "json_agg({})::text", "bool_or({} > 'k')::text",
         ])  # fmt: skip
         first, second = self.fresh("c"), self.fresh("c")
