@@ -14,6 +14,7 @@ As a folder, or as one zip file (stored_zip.py).
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -34,6 +35,9 @@ PUBLIC_KEY = "public_key.pem"
 SESSIONS = "sessions/"
 POLICIES = "policies/"
 MAX_LINE = 1 << 30
+
+# All that reading a damaged zip file may raise.
+UNREADABLE = (OSError, ValueError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,10 @@ class ZipBundle:
         return sorted(self._archive.namelist())
 
     def open(self, name: str) -> IO[bytes]:
-        return self._archive.open(name)
+        info = self._archive.getinfo(name)
+        if info.compress_type != zipfile.ZIP_STORED:  # nothing may become larger than the file itself
+            raise zipfile.BadZipFile(f"{name} is compressed")
+        return self._archive.open(info)
 
     def strange(self) -> str | None:
         return None if is_canonical(self._path, self._archive) else "the zip file is not as it was exported"
@@ -125,7 +132,7 @@ def open_bundle(path: Path) -> Bundle:
         return FolderBundle(path)
     try:
         bundle = ZipBundle(path)
-    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise GatewayFault(f"taskgate: {path} is not an exported bundle: {error}") from None
     if MANIFEST not in bundle.names():
         bundle.close()

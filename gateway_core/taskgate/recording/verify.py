@@ -7,7 +7,6 @@ for a bundle its manifest and container, so that no byte is beyond doubt. The fi
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from hashlib import sha256
@@ -23,6 +22,7 @@ from taskgate.recording.bundle import (
     PUBLIC_KEY,
     SESSIONS,
     SIGNATURE,
+    UNREADABLE,
     Bundle,
     Manifest,
     from_line,
@@ -86,7 +86,7 @@ def check_session(
         _check_end(chain, signed, covered)
     except ChainError as error:
         problem = Problem(error.message, session_id, error.seq)
-    except (GatewayFault, ValueError, OSError, zipfile.BadZipFile) as error:
+    except (GatewayFault, *UNREADABLE) as error:
         problem = Problem(f"cannot be read: {error}", session_id, chain.next_seq)
     complete = chain.contents == chain.next_seq
     return SessionFinding(
@@ -175,7 +175,7 @@ def _verify_data(
 def _own_key(read: Callable[[], bytes]) -> list[PublicKey]:
     try:
         return [PublicKey.parse(read())]
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+    except (KeyError, *UNREADABLE):
         return []
 
 
@@ -208,7 +208,7 @@ def _verify_bundle(
     try:
         with bundle.open(CHECKPOINTS) as file:
             history = SignedHistory.of((line.removesuffix(b"\n") for line in read_lines(file)), trusted_keys)
-    except (KeyError, ValueError, zipfile.BadZipFile):
+    except (KeyError, *UNREADABLE):
         history = SignedHistory(problem=Problem("is missing or cannot be read", place=CHECKPOINTS))
     named = {one.session for one in manifest.sessions} if manifest else set()
     found = {name.removeprefix(SESSIONS).removesuffix(".jsonl") for name in bundle.names() if name.startswith(SESSIONS)}
@@ -247,7 +247,7 @@ def _manifest(bundle: Bundle, keys: Sequence[PublicKey]) -> tuple[Manifest | Non
         fields = orjson.loads(signed)
         manifest = Manifest.parse(raw)
         form = orjson.dumps({"key": fields["key"], "signature": fields["signature"]})
-    except (KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+    except (KeyError, TypeError, *UNREADABLE) as error:
         return None, [Problem(f"cannot be read: {error}", place=MANIFEST)]
     if form != signed or not any(key.id == fields["key"] and key.verifies(raw, fields["signature"]) for key in keys):
         return None, [Problem("its signature is wrong, or by another key", place=MANIFEST)]
@@ -260,14 +260,14 @@ def _manifest(bundle: Bundle, keys: Sequence[PublicKey]) -> tuple[Manifest | Non
                 actual = sha256()
                 while chunk := file.read(1 << 20):
                     actual.update(chunk)
-        except (KeyError, zipfile.BadZipFile):
+        except (KeyError, *UNREADABLE):
             problems.append(Problem("is missing or cannot be read", place=name))
             continue
         if actual.hexdigest() != digest:
             problems.append(Problem("differs from what the manifest lists", place=name))
     try:
         strange = bundle.strange()
-    except zipfile.BadZipFile as error:
+    except UNREADABLE as error:
         strange = str(error)
     if strange:
         problems.append(Problem(strange))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from taskgate.domain import Assurance, Attempt, Parameter, Principal, PrincipalKind, TaskKey
 from taskgate.errors import RuleMatch
+from taskgate.recording.header import SessionHeader
 from taskgate.recording.recorder import Recorder
 from taskgate.recording.records import Event, RecordedAction, RecordKind, Result, SessionOpened
 from taskgate.recording.records import RecordedParameter as P
-from taskgate.recording.session_recording import SessionHeader, SessionRecording
+from taskgate.recording.session_recording import SessionRecording
 
 PRINCIPAL = Principal(
     kind=PrincipalKind.TASK,

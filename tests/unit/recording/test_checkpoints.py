@@ -9,7 +9,6 @@ import orjson
 import pytest
 
 from taskgate.errors import JournalFault
-from taskgate.recording import checkpoints as module
 from taskgate.recording.checkpoints import Checkpoint, CheckpointLog, Recovered, SessionHead, read_checkpoints
 from taskgate.recording.keys import SigningKey
 
@@ -84,7 +83,7 @@ def test_a_failed_write_is_taken_back(log: CheckpointLog, monkeypatch: pytest.Mo
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return real(descriptor, data[:50])
 
-    monkeypatch.setattr(module.os, "write", full)
+    monkeypatch.setattr(os, "write", full)
     with pytest.raises(JournalFault, match="No space"):
         log.append([HEAD])
     assert log.path.read_bytes() == before

@@ -106,7 +106,7 @@ def test_the_buffer_has_a_bound(tmp_path: Path, disk: FaultyDisk) -> None:
     recorder = Recorder(tmp_path, disk=disk, buffer_bytes=10_000)
     disk.write_error = errno.ENOSPC
     recording = opened(recorder)
-    for _ in range(20):
+    for _ in range(5):
         recording.append("action", action())
         with pytest.raises(JournalFault, match="No space"):
             recorder.write()

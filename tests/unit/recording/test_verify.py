@@ -213,7 +213,7 @@ def test_the_last_checkpoint_cut_off(folder: Path, key: PublicKey) -> None:
 
 
 def test_a_rewritten_history(data_dir: Path, tmp_path: Path, key: PublicKey) -> None:
-    """The machine's owner removes a session and signs everything anew with the true key: only the sink outside knows."""
+    """The machine's owner removes a session and signs everything anew with the true key: only outside it shows."""
     outside = tmp_path / "outside.jsonl"
     shutil.copy(data_dir / "checkpoints" / "checkpoints.jsonl", outside)
     kept = [json.loads(line)["body"] for line in outside.read_bytes().splitlines()]
