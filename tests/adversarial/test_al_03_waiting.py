@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -105,6 +108,46 @@ async def test_al_03_real_store_outage_is_a_store_fault_and_heals(
             assert await gateway.approvals.use_grant("d" * 64, task().owner_key) is not None
         await own.close()
     finally:
+        server.stop()
+
+
+async def test_al_03_store_that_hangs_is_out_of_reach_in_bounded_time(
+    tmp_path_factory: pytest.TempPathFactory, postgres18: PostgresServer
+) -> None:
+    """Every process of the store's server is frozen: connections stay open, nothing answers, nothing is granted."""
+    server = PostgresServer(postgres18.bin, tmp_path_factory.mktemp("frozen"))
+    for parent in server.directory.parents:
+        if parent.name.startswith("pytest-"):
+            parent.chmod(0o711)
+    server.start()
+    frozen: list[int] = []
+    try:
+        own = Database(server.dsn(), timeout=0.5)
+        await own.migrate()
+        gateway = Gateway(own)
+        alice = await gateway.person("alice")
+        approval = await gateway.approvals.request(draft())
+        await gateway.approvals.decide(approval.id, alice.id, True)
+        async with gateway.running():
+            assert server.process
+            parent_id = server.process.pid
+            children = Path(f"/proc/{parent_id}/task/{parent_id}/children").read_text().split()
+            frozen = [parent_id, *map(int, children)]
+            for process in frozen:
+                os.kill(process, signal.SIGSTOP)
+            started = time.monotonic()
+            with pytest.raises(StoreFault):
+                await gateway.approvals.use_grant("d" * 64, task().owner_key)
+            assert time.monotonic() - started < 2
+            await asyncio.sleep(1.2)
+            assert not gateway.signals.in_contact
+            while frozen:
+                os.kill(frozen.pop(), signal.SIGCONT)
+            assert await gateway.approvals.use_grant("d" * 64, task().owner_key) is not None
+        await own.close()
+    finally:
+        for process in frozen:
+            os.kill(process, signal.SIGCONT)
         server.stop()
 
 

@@ -34,12 +34,16 @@ class ApprovalDraft:
 
 def draft_to_row(draft: ApprovalDraft, approval_id: str, parties: Collection[str], sealed: bytes) -> dict[str, Any]:
     """A pending approval's columns."""
+    task = draft.principal.task
     return {
         "id": approval_id,
         "digest": draft.digest,
         "owner_key": draft.principal.owner_key,
         "state": ApprovalState.PENDING.value,
         "principal": principal_to_json(draft.principal),
+        "dag_id": task.dag_id if task else None,
+        "run_id": task.run_id if task else None,
+        "task_id": task.task_id if task else None,
         "target": draft.target,
         "session_id": draft.session_id,
         "text": draft.text,

@@ -49,9 +49,13 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ApprovalFilter:
-    """What `search` returns; every given field must match."""
+    """What `search` returns; every given field must match, of `states` any one."""
 
     state: ApprovalState | None = None
+    states: tuple[ApprovalState, ...] = ()
+    dag_id: str | None = None
+    run_id: str | None = None
+    task_id: str | None = None
     target: str | None = None
     owner_key: str | None = None
     session_id: str | None = None
@@ -225,6 +229,9 @@ class Approvals:
         query = select(approvals)
         for column, wanted in (
             (approvals.c.state, filters.state.value if filters.state else None),
+            (approvals.c.dag_id, filters.dag_id),
+            (approvals.c.run_id, filters.run_id),
+            (approvals.c.task_id, filters.task_id),
             (approvals.c.target, filters.target),
             (approvals.c.owner_key, filters.owner_key),
             (approvals.c.session_id, filters.session_id),
@@ -232,6 +239,8 @@ class Approvals:
         ):
             if wanted is not None:
                 query = query.where(column == wanted)
+        if filters.states:
+            query = query.where(approvals.c.state.in_([state.value for state in filters.states]))
         async with self._database.statement() as connection:
             return await page(connection, query, approvals.c.id, IdPrefix.APPROVAL, approval_from_row, cursor, limit)
 

@@ -31,10 +31,11 @@ _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "p
 class Database:
     """`url`: `sqlite:///path/to/file` or `postgresql://user:password@host:port/database` (`sslmode` is understood).
 
-    `timeout` in seconds bounds connecting, waiting for a free connection and every single statement.
+    `timeout` in seconds bounds connecting, waiting for a free connection and every single statement: a store that hangs
+    is found out of reach after at most twice that.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 10, timeout: float = 5.0) -> None:
+    def __init__(self, url: str, *, pool_size: int = 10, timeout: float = 3.0) -> None:
         self._url = _async_url(url)
         self._timeout = timeout
         self._engine = self._create_engine(pool_size)

@@ -97,6 +97,9 @@ approvals = Table(
     Column("owner_key", Text, nullable=False),
     Column("state", String(16), nullable=False),
     Column("principal", JSON, nullable=False),
+    Column("dag_id", Text),
+    Column("run_id", Text),
+    Column("task_id", Text),
     Column("target", Text, nullable=False, index=True),
     Column("session_id", Text, nullable=False, index=True),
     Column("text", Text, nullable=False),
@@ -130,6 +133,7 @@ approvals = Table(
     ),
     Index("ix_approvals_owner_key_digest", "owner_key", "digest"),
     Index("ix_approvals_state_expires_at", "state", "expires_at"),
+    Index("ix_approvals_task", "dag_id", "run_id", "task_id"),
 )
 
 # One row a decision given. Today the first vote decides; a quorum counts rows.

@@ -36,6 +36,9 @@ def upgrade() -> None:
         sa.Column("owner_key", sa.Text(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("principal", sa.JSON(), nullable=False),
+        sa.Column("dag_id", sa.Text(), nullable=True),
+        sa.Column("run_id", sa.Text(), nullable=True),
+        sa.Column("task_id", sa.Text(), nullable=True),
         sa.Column("target", sa.Text(), nullable=False),
         sa.Column("session_id", sa.Text(), nullable=False),
         sa.Column("text", sa.Text(), nullable=False),
@@ -62,6 +65,7 @@ def upgrade() -> None:
     op.create_index("ix_approvals_session_id", "approvals", ["session_id"], unique=False)
     op.create_index("ix_approvals_state_expires_at", "approvals", ["state", "expires_at"], unique=False)
     op.create_index("ix_approvals_target", "approvals", ["target"], unique=False)
+    op.create_index("ix_approvals_task", "approvals", ["dag_id", "run_id", "task_id"], unique=False)
     op.create_index(
         "uq_approvals_pending",
         "approvals",
@@ -292,6 +296,7 @@ def downgrade() -> None:
         sqlite_where=sa.text("state = 'pending'"),
         postgresql_where=sa.text("state = 'pending'"),
     )
+    op.drop_index("ix_approvals_task", table_name="approvals")
     op.drop_index("ix_approvals_target", table_name="approvals")
     op.drop_index("ix_approvals_state_expires_at", table_name="approvals")
     op.drop_index("ix_approvals_session_id", table_name="approvals")
