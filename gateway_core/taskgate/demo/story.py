@@ -92,13 +92,15 @@ class Story:
 
     def _task(self, task_id: str, state: str, value: object) -> None:
         self._say("Task", f"[bold]{task_id}[/]: {state}")
-        if isinstance(value, list) and value and isinstance(value[0], list | tuple):
+        if isinstance(value, list) and value:
             rows = Table("id", "name", "email", "card", "ssn", "city", title="what the task saw", title_justify="left")
             for row in value[:_MOST_ROWS]:
-                rows.add_row(*(Text(str(cell)) for cell in row))
+                cells = row["__data__"] if isinstance(row, dict) else row  # as Airflow serialises a tuple
+                rows.add_row(*(Text(str(cell)) for cell in cells))
             self._console.print(rows)
         with self._stage.client("rae") as rae:
-            for session in rae.sessions(SessionFilter(dag_id=DAG_ID, task_id=task_id)):
+            sessions = list(rae.sessions(SessionFilter(dag_id=DAG_ID, task_id=task_id)))
+            for session in reversed(sessions):
                 for record in rae.records(session.id):
                     if record.kind == "refused" and record.content:
                         self._console.print(Text(f"  refused: {record.content['reason']}"))
@@ -132,10 +134,10 @@ def introduce(console: Console, stage: Stage) -> None:
     """What is running, before the DAG starts."""
     console.print(
         Panel.fit(
-            f"PostgreSQL 18 with generated customers and orders   127.0.0.1:{stage.postgres.port}\n"
-            f"the gateway, target {TARGET}                       127.0.0.1:{stage.gateway.postgres_port}\n"
-            f"the control API                                   {stage.gateway.url}\n"
-            f"the dashboard                                     {stage.dashboard_url}",
+            f"{'PostgreSQL 18 with generated customers and orders':<52}127.0.0.1:{stage.postgres.port}\n"
+            f"{f'the gateway, target {TARGET}':<52}127.0.0.1:{stage.gateway.postgres_port}\n"
+            f"{'the control API':<52}{stage.gateway.url}\n"
+            f"{'the dashboard':<52}{stage.dashboard_url}",
             title="Taskgate demo",
             title_align="left",
         ),
