@@ -94,10 +94,10 @@ class Database:
         if found == wanted:
             return
         if found is None:
-            raise StoreFault("The store is empty.", hint="Run the store's migrations first.")
+            raise StoreFault("The store is empty.", hint="Run `taskgate db migrate` first.")
         raise StoreFault(
             f"The store's schema is {found}, this version needs {wanted}.",
-            hint="Run the store's migrations, or run the version of the gateway that matches the store.",
+            hint="Run `taskgate db migrate`, or the version of the gateway that matches the store.",
         )
 
     async def close(self) -> None:
