@@ -157,7 +157,7 @@ def _render(event: TimelineEvent) -> Text:
             line.append("opened ", "bold").append(escaped(f"{who} ({content.get('assurance')})"))
             line.append(escaped(f" → {content.get('target')} from {content.get('client_address')}"))
             if content.get("task"):
-                line.append(escaped(f"\n{_INDENT}task {content['task']}, try {content.get('try_number')}"))
+                line.append(f"\n{_INDENT}").append(escaped(f"task {content['task']}, try {content.get('try_number')}"))
         case RecordKind.SESSION_CLOSED:
             line.append("closed ", "bold").append(escaped(str(content.get("reason"))))
             if content.get("lost_bytes"):
