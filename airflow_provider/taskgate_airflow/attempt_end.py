@@ -8,9 +8,6 @@ from typing import Any
 import structlog
 from pluggy import HookimplMarker
 
-from taskgate_airflow.compat import secrets_backends
-from taskgate_airflow.secrets import TaskgateSecretsBackend
-
 hookimpl = HookimplMarker("airflow")
 log = structlog.get_logger(__name__)
 
@@ -18,7 +15,11 @@ log = structlog.get_logger(__name__)
 @hookimpl
 def before_stopping(component: Any) -> None:
     """Called by every component of Airflow; only a task's process has something to revoke."""
+    # Imported here: Airflow loads plugins in the middle of its own imports, and whatever fails there fails every DAG.
     try:
+        from taskgate_airflow.compat import secrets_backends
+        from taskgate_airflow.secrets import TaskgateSecretsBackend
+
         for backend in secrets_backends():
             if isinstance(backend, TaskgateSecretsBackend):
                 backend.revoke_issued("the task attempt is over")

@@ -27,9 +27,15 @@ def main() -> None:
     chosen.run()
 
 
+def _start() -> None:
+    st.switch_page(str(_VIEWS / "approvals.py"), query_params=st.query_params.to_dict())
+
+
 def _pages() -> list[Page]:
     return [
-        st.Page(_VIEWS / "approvals.py", title="Approvals", icon=":material/gavel:", default=True),
+        # A default page has no path of its own, and links to approvals name one.
+        st.Page(_start, title="Taskgate", default=True, visibility="hidden"),
+        st.Page(_VIEWS / "approvals.py", title="Approvals", icon=":material/gavel:"),
         st.Page(_VIEWS / "sessions.py", title="Sessions", icon=":material/list_alt:"),
         st.Page(_VIEWS / "timeline.py", title="Timeline", icon=":material/timeline:"),
         st.Page(_VIEWS / "verification.py", title="Verification", icon=":material/verified:"),

@@ -109,7 +109,7 @@ def test_the_key_is_nowhere_but_in_memory(page: Page, key: str, log: Path) -> No
 def test_a_link_to_a_request_survives_signing_in(browser: Browser, url: str, api: ControlApi, key: str) -> None:
     approval = next(one["id"] for one in api.approvals.values() if one["text"] == GOVERNED)
     opened = new_page(browser)
-    sign_in(opened, f"{url}/?id={approval}", key)
+    sign_in(opened, f"{url}/approvals?id={approval}", key)
     expect(opened.locator(".tg-code").first).to_have_text(GOVERNED)
 
 

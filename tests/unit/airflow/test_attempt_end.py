@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from taskgate_airflow import attempt_end
+from taskgate_airflow import attempt_end, compat
 from taskgate_airflow.plugin import TaskgatePlugin
 from taskgate_airflow.secrets import TaskgateSecretsBackend
 from tests.e2e.control_api_stand_in import ControlApiServer
@@ -19,7 +19,7 @@ def test_what_the_task_was_issued_is_revoked(
 ) -> None:
     backend = TaskgateSecretsBackend(**backend_kwargs)
     login = backend.get_connection("orders_db").login
-    monkeypatch.setattr(attempt_end, "secrets_backends", lambda: [object(), backend])
+    monkeypatch.setattr(compat, "secrets_backends", lambda: [object(), backend])
     attempt_end.before_stopping(component=None)
     attempt_end.before_stopping(component=None)
     assert control_api.api.revoked == [login]
@@ -34,13 +34,13 @@ def test_a_gateway_that_is_away_fails_no_task(
     backend = TaskgateSecretsBackend(**backend_kwargs)
     backend.get_connection("orders_db")
     control_api.api.broken = [403]
-    monkeypatch.setattr(attempt_end, "secrets_backends", lambda: [backend])
+    monkeypatch.setattr(compat, "secrets_backends", lambda: [backend])
     attempt_end.before_stopping(component=None)
     assert control_api.api.revoked == []
 
 
 def test_a_bug_of_ours_fails_no_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempt_end, "secrets_backends", lambda: 1 / 0)
+    monkeypatch.setattr(compat, "secrets_backends", lambda: 1 / 0)
     attempt_end.before_stopping(component=None)
 
 
