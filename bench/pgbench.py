@@ -54,6 +54,6 @@ def report(stand: Stand, rounds: int, seconds: int, modes: tuple[str, ...] = MOD
                 added = (1 / figure.median - 1 / figures["direct"].median) * clients * 1e6
                 of_direct, of_relay = ratio(figures, way, "direct"), ratio(figures, way, "C relay")
                 print(
-                    f"  {way:<10} {figure.median:>8.0f} tps   {of_direct:.2f} of direct   {of_relay:.2f} of the C relay   "
-                    f"{figure.extra_median('cpu_us'):>5.1f} µs CPU each   {added:>6.1f} µs added"
+                    f"  {way:<10} {figure.median:>8.0f} tps   {of_direct:.2f} of direct   {of_relay:.2f} of the C relay"
+                    f"   {figure.extra_median('cpu_us'):>5.1f} µs CPU each   {added:>6.1f} µs added"
                 )

@@ -9,6 +9,7 @@ import secrets
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +56,20 @@ rules:
 class Stage:
     """`with Stage(directory) as stage:` starts all of it; leaving stops all of it, and only that."""
 
-    def __init__(self, directory: Path, *, dashboard: bool = True) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        dashboard: bool = True,
+        policies: Sequence[str] = (),
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`policies` are more policy files' texts, `settings` more settings of the gateway."""
         self.directory = directory
         self.keys: dict[str, str] = {}
         self._with_dashboard = dashboard
+        self._policies = (_PEOPLE_POLICY, *policies)
+        self._settings = dict(settings or {})
         self._dashboard: subprocess.Popen[bytes] | None = None
         self._passwords = {role: secrets.token_urlsafe(18) for role in (data.APP_ROLE, data.CATALOG_ROLE)}
         self.dashboard_port = free_port()
@@ -149,9 +160,11 @@ class Stage:
 
     def _start_gateway(self) -> None:
         policy = (example_folder() / "policy.yaml").read_text()
-        people = self.directory / "people.yaml"
-        people.write_text(_PEOPLE_POLICY)
-        settings: dict[str, Any] = {"policy": ["policy.yaml", str(people)]}
+        settings: dict[str, Any] = {"policy": ["policy.yaml"], **self._settings}
+        for number, text in enumerate(self._policies):
+            more = self.directory / f"policy-{number}.yaml"
+            more.write_text(text)
+            settings["policy"] = [*settings["policy"], str(more)]
         if self._with_dashboard:
             settings["dashboard_url"] = self.dashboard_url
         self.gateway = LocalGateway(

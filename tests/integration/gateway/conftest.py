@@ -1,0 +1,54 @@
+"""The whole gateway as a real process in front of a real PostgreSQL with the demo's data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from taskgate.client import Client
+from taskgate.demo.stage import Stage
+
+# What the tests need beside the demo's policy: short waits, a row bound, an exemption, a rule for asserted tasks.
+POLICY = """\
+version: 1
+rules:
+  - id: tests-inserts
+    match: {targets: [orders-db], principals: {kind: user}, effects: [sql.insert], objects: [public.notes]}
+    verdict: allow
+  - id: tests-short-hold
+    match: {targets: [orders-db], principals: {kind: user}, effects: [sql.update], objects: [public.customers]}
+    verdict: approve
+    approval: {from: ["group:dba"], hold: 2s, expires: 1h}
+  - id: tests-bounded
+    match:
+      targets: [orders-db]
+      principals: {kind: task, source: demo-airflow, assurance: asserted}
+      effects: [sql.update]
+      objects: [public.orders]
+    verdict: approve
+    approval: {from: ["group:dba"], hold: 10s, expires: 1h, max_rows: 3}
+"""
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    directory = tmp_path_factory.mktemp("stage")
+    if os.geteuid() == 0:
+        directory.parent.chmod(0o711)
+        directory.parent.parent.chmod(0o711)
+    with Stage(directory, dashboard=False, policies=[POLICY]) as running:
+        yield running
+
+
+@pytest.fixture
+def dana(stage: Stage) -> Iterator[Client]:
+    with stage.client("dana") as client:
+        yield client
+
+
+@pytest.fixture
+def airflow(stage: Stage) -> Iterator[Client]:
+    with stage.client("airflow") as client:
+        yield client
