@@ -51,13 +51,18 @@ class Checked:
     problems: list[ConditionProblem] = field(default_factory=list)
 
 
+def _a(kind: Type) -> str:
+    """`a string`, `an int`."""
+    return f"{'an' if kind.name[0] in 'aeiou' else 'a'} {kind}"
+
+
 def check(node: Node) -> Checked:
     """Check a whole condition. Every problem is in the result; nothing is raised."""
     found = Checked()
     checker = _Checker(found)
     found.type = checker.visit(node, {}, 0)
     if found.type.name != "bool" and not found.problems:
-        found.problems.append(ConditionProblem(f"a condition is true or false, this is a {found.type}", 0))
+        found.problems.append(ConditionProblem(f"a condition is true or false, this is {_a(found.type)}", 0))
     return found
 
 
@@ -125,7 +130,7 @@ class _Checker:
             return operand.of or DYN
         if operand.name == "dyn":
             return DYN
-        return self.problem(node.at, f'a {operand} has no field "{node.field}"')
+        return self.problem(node.at, f'{_a(operand)} has no field "{node.field}"')
 
     def _call(self, node: Call, variables: dict[str, Type], depth: int) -> Type:
         name = node.function
@@ -148,7 +153,7 @@ class _Checker:
         assert node.target is not None
         operand = self.visit(node.target, variables, depth)
         if operand.name not in ("list", "map", "dyn"):
-            return self.problem(node.at, f"{node.function}() goes over a list, not a {operand}")
+            return self.problem(node.at, f"{node.function}() goes over a list, not {_a(operand)}")
         if depth:
             return self.problem(node.at, f"{node.function}() may not stand inside another one: its cost has no bound")
         if len(node.arguments) != 2 or not isinstance(node.arguments[0], Name):
@@ -161,7 +166,7 @@ class _Checker:
         if node.function == "map":
             return Type("list", body)
         if body.name not in ("bool", "dyn"):
-            self.problem(node.arguments[1].start, f"{node.function}() needs true or false, not a {body}")
+            self.problem(node.arguments[1].start, f"{node.function}() needs true or false, not {_a(body)}")
         return Type("list", element) if node.function == "filter" else BOOL
 
     def _operator(self, node: Call, types: list[Type]) -> Type:
@@ -169,26 +174,26 @@ class _Checker:
             case "_&&_" | "_||_" | "!_":
                 for part, kind in zip(node.arguments, types, strict=True):
                     if kind.name not in ("bool", "dyn"):
-                        self.problem(part.start, f"{node.function.strip('_')} needs true or false, not a {kind}")
+                        self.problem(part.start, f"{node.function.strip('_')} needs true or false, not {_a(kind)}")
                 return BOOL
             case "_?_:_":
                 if types[0].name not in ("bool", "dyn"):
-                    self.problem(node.arguments[0].start, f"? needs true or false, not a {types[0]}")
+                    self.problem(node.arguments[0].start, f"? needs true or false, not {_a(types[0])}")
                 if not _fits(types[1], types[2]):
-                    return self.problem(node.at, f"? gives a {types[1]} or a {types[2]}: both have to be the same")
+                    return self.problem(node.at, f"? gives {_a(types[1])} or {_a(types[2])}: both have to be the same")
                 return types[1] if types[1] == types[2] else DYN
             case "_==_" | "_!=_":
                 return self._equality(node, types[0], types[1])
             case "_<_" | "_<=_" | "_>_" | "_>=_":
                 kinds = {types[0].name, types[1].name} - {"dyn"}
                 if not kinds <= set(_ORDERED) or (len(kinds) > 1 and not kinds <= set(_NUMBERS)):
-                    self.problem(node.at, f"a {types[0]} and a {types[1]} cannot be put in order")
+                    self.problem(node.at, f"{_a(types[0])} and {_a(types[1])} cannot be put in order")
                 return BOOL
             case "_in_":
                 return self._membership(node, types[0], types[1])
             case "-_":
                 if types[0].name not in (*_NUMBERS, "dyn"):
-                    return self.problem(node.at, f"- needs a number, not a {types[0]}")
+                    return self.problem(node.at, f"- needs a number, not {_a(types[0])}")
                 return types[0]
             case "_[_]":
                 return self._index(node, types[0], types[1])
@@ -196,7 +201,7 @@ class _Checker:
 
     def _equality(self, node: Call, left: Type, right: Type) -> Type:
         if not _fits(left, right):
-            self.problem(node.at, f"a {left} never equals a {right}")
+            self.problem(node.at, f"{_a(left)} never equals {_a(right)}")
         for kind, other in ((left, node.arguments[1]), (right, node.arguments[0])):
             self._word(kind, other)
         return BOOL
@@ -208,9 +213,9 @@ class _Checker:
 
     def _membership(self, node: Call, left: Type, right: Type) -> Type:
         if right.name not in ("list", "map", "dyn"):
-            self.problem(node.at, f"in needs a list, not a {right}")
+            self.problem(node.at, f"in needs a list, not {_a(right)}")
         elif right.of is not None and not _fits(left, STRING if right.name == "map" else right.of):
-            self.problem(node.at, f"a {left} is never in a {right}")
+            self.problem(node.at, f"{_a(left)} is never in {_a(right)}")
         if isinstance(node.arguments[1], ListOf):
             for item in node.arguments[1].items:
                 self._word(left, item)
@@ -219,9 +224,9 @@ class _Checker:
     def _index(self, node: Call, operand: Type, index: Type) -> Type:
         wanted = {"list": "int", "map": "string"}.get(operand.name)
         if wanted is None and operand.name != "dyn":
-            return self.problem(node.at, f"a {operand} has no elements")
+            return self.problem(node.at, f"{_a(operand)} has no elements")
         if wanted is not None and index.name not in (wanted, "dyn"):
-            return self.problem(node.at, f"a {operand} is indexed by {wanted}, not by {index}")
+            return self.problem(node.at, f"{_a(operand)} is indexed by {wanted}, not by {index}")
         return operand.of or DYN
 
     def _arithmetic(self, node: Call, left: Type, right: Type) -> Type:
@@ -232,7 +237,7 @@ class _Checker:
         for one, two, result in _ARITHMETIC[node.function]:
             if (left.name, right.name) == (one.name, two.name):
                 return result
-        return self.problem(node.at, f"{node.function.strip('_')} is not defined for a {left} and a {right}")
+        return self.problem(node.at, f"{node.function.strip('_')} is not defined for {_a(left)} and {_a(right)}")
 
     def _function(self, node: Call, variables: dict[str, Type], depth: int) -> Type:
         table = FUNCTIONS if node.target is None else METHODS

@@ -42,8 +42,9 @@ class Evaluation:
 _TRUE = Evaluation(Outcome.TRUE)
 _FALSE = Evaluation(Outcome.FALSE)
 
+_INDEX = "an index is out of bounds"
 _FAILURES: tuple[tuple[type[Exception], str], ...] = (
-    (IndexError, "an index is out of bounds"),
+    (IndexError, _INDEX),
     (ZeroDivisionError, "division by zero"),
     (OverflowError, "a number is too large"),
     (TypeError, "the types do not fit"),
@@ -154,7 +155,7 @@ def _compile(source: str) -> tuple[Condition | None, list[ConditionProblem]]:
     if {path.partition(".")[0] for path in checked.uses} != variables & ROOTS.keys():
         return None, [ConditionProblem("is read differently by the evaluator: put it more simply", 0)]
     evaluation = condition.evaluate(cel.Context(SAMPLE))
-    if evaluation.why in ("it cannot be evaluated", "the types do not fit", "it is neither true nor false"):
+    if evaluation.outcome is Outcome.FAILED and evaluation.why != _INDEX:  # a list's length is nothing to rely on here
         return None, [ConditionProblem(f"fails on a record of every fact: {evaluation.why}", 0)]
     return condition, []
 
