@@ -239,3 +239,17 @@ def loopback_target(
     port: int, *, user: str = "postgres", database: str = "postgres", name: str = "orders-db"
 ) -> Target:
     return Target(name, "postgres", "127.0.0.1", port, database, user, "test:", tls=TlsMode.DISABLE)
+
+
+def read_catalog(target: Target, secret: str) -> Catalog:
+    """The real catalogue, read as the gateway reads it."""
+    from taskgate.sql.catalog_reader import CatalogReader
+
+    async def read() -> Catalog:
+        reader = CatalogReader(target, secret)
+        try:
+            return await reader.read()
+        finally:
+            await reader.close()
+
+    return asyncio.run(read())

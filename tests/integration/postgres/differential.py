@@ -17,7 +17,9 @@ def observed(step: Callable[[], Any]) -> Any:
     except psycopg.Error as error:
         diagnosis = error.diag
         return type(error).__name__, [
-            getattr(diagnosis, name) for name in dir(diagnosis) if not name.startswith(("_", "source_")) and name != "encoding"
+            getattr(diagnosis, name)
+            for name in dir(diagnosis)
+            if not name.startswith(("_", "source_")) and name != "encoding"
         ]
     except psycopg2.Error as error:
         return type(error).__name__, error.pgcode, str(error)

@@ -38,7 +38,10 @@ def _execute(query: str, parameters: Any = None, **options: Any) -> Callable[[ps
         cursor = connection.execute(query, parameters, **options)
         results = []
         while True:
-            described = [(c.name, c.type_code, c.table_oid if hasattr(c, "table_oid") else None) for c in cursor.description or ()]
+            described = [
+                (c.name, c.type_code, c.table_oid if hasattr(c, "table_oid") else None)
+                for c in cursor.description or ()
+            ]
             rows = cursor.fetchall() if cursor.description else None
             results.append((described, rows, cursor.statusmessage, cursor.rowcount))
             if not cursor.nextset():

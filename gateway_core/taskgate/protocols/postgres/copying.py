@@ -7,16 +7,31 @@ statement that will copy until the target says what it does, and Syncs inside th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from taskgate.errors import MaskingFault, TargetFault
+from taskgate.domain import Facts
+from taskgate.errors import TargetFault
 from taskgate.protocols.postgres import backend
+from taskgate.protocols.postgres.codec import message, split
 from taskgate.protocols.postgres.expectations import PASS, Execution, Expected, unexpected
 
 if TYPE_CHECKING:
     from taskgate.masking.plan import MaskPlan
     from taskgate.protocols.postgres.copy import CopyMasker
+    from taskgate.protocols.postgres.copy_out import CopyOut
     from taskgate.protocols.postgres.relay import Relay
+
+
+class Copying(Protocol):
+    """What a statement that may copy tells about itself: an `Executed` or a `Queried`."""
+
+    @property
+    def execution(self) -> Execution | None: ...
+    @property
+    def plan(self) -> MaskPlan | None: ...
+    @property
+    def present(self) -> tuple[Facts, CopyOut | None] | None:
+        """The statement whose turn it is."""
 
 
 class Copies:
@@ -27,57 +42,49 @@ class Copies:
         self.feeding: Expected | None = None
         self._giving: Expected | None = None
         self._masker: CopyMasker | None = None
-        self._ended = False
+        self._execution: Execution | None = None
 
-    def accept(
-        self,
-        entry: Expected,
-        execution: Execution,
-        plan: MaskPlan | None,
-        kind: int,
-        data: bytes,
-        start: int,
-        stop: int,
-    ) -> int:
-        """CopyInResponse, CopyOutResponse, CopyData and CopyDone of the target. TargetFault for anything else."""
+    def started(self, entry: Expected, copying: Copying, kind: int, data: bytes, start: int, stop: int) -> int:
+        """CopyInResponse, CopyOutResponse or CopyDone. Raises TargetFault for anything else."""
+        if kind == 0x63 and self._giving is entry and stop - start == 5:
+            if self._masker is not None:
+                self._masker.finish()
+            return PASS
+        if self._giving is not None or self.feeding is not None or kind not in (0x47, 0x48):
+            raise unexpected(kind)
+        overall, formats = backend.decode_copy_response(data, start, stop)
         if kind == 0x47:
-            backend.decode_copy_response(data, start, stop)
             self.feeding = entry
             self._relay.copy_in_started(entry)
             return PASS
-        if kind == 0x48 and self._giving is None:
-            overall, _ = backend.decode_copy_response(data, start, stop)
-            self._giving, self._ended = entry, False
-            if plan is not None and plan.active:
-                from taskgate.protocols.postgres.copy import CopyMasker
-
-                if overall == 1:
-                    raise MaskingFault("a masked column cannot be copied in binary")
-                self._masker = CopyMasker(plan)
-            return PASS
-        if self._giving is not entry:
-            raise unexpected(kind)
-        if kind == 0x64 and not self._ended:
-            return self._data(execution, data, start, stop)
-        if kind == 0x63 and not self._ended:
-            return self._done(execution, stop - start)
-        raise unexpected(kind)
-
-    def _data(self, execution: Execution, data: bytes, start: int, stop: int) -> int:
-        if self._masker is None:
-            execution.sent(data[start:stop], 1)
-            return PASS
-        raise TargetFault("masked COPY is not wired yet")
-
-    def _done(self, execution: Execution, size: int) -> int:
-        if size != 5:
-            raise TargetFault("malformed CopyDone message")
-        self._ended = True
+        self._giving, self._execution = entry, copying.execution
+        present, plan = copying.present, copying.plan
+        if plan is not None:
+            if present is None or present[1] is None or (present[1].layout is None) != (overall == 1):
+                raise TargetFault("the target copies in another format than the statement asked for")
+            masker = present[1].masker(plan, present[0], len(formats))
+            self._masker = None if masker.identity else masker
         return PASS
+
+    def rows(self, entry: Expected, data: bytes, start: int, stop: int, count: int) -> bytes | None:
+        """`count` whole CopyData messages: what to send in their place, None for themselves."""
+        execution = self._execution
+        if self._giving is not entry or execution is None:
+            raise unexpected(0x64)
+        if self._masker is None:
+            execution.sent(data[start:stop], 0)
+            return None
+        feed = self._masker.feed
+        masked = b"".join([feed(data[begin + 5 : end]) for begin, end in split(data, (0x64, start, stop, 2))])
+        frame = message(b"d", masked) if masked else b""
+        execution.sent(frame, 0)
+        return frame
 
     def completed(self) -> None:
         """CommandComplete: no COPY is going on any more."""
-        self.feeding = self._giving = self._masker = None
+        if self._masker is not None and self._execution is not None:
+            self._execution.masked(self._masker.counts)
+        self.feeding = self._giving = self._masker = self._execution = None
 
     def failed(self, entry: Expected) -> None:
         """The statement that copied has failed."""

@@ -45,6 +45,10 @@ class Expected:
         """`count` whole DataRow messages: what to send in their place, None for themselves."""
         raise unexpected(0x44)
 
+    def copied(self, relay: Relay, data: bytes, start: int, stop: int, count: int) -> bytes | None:
+        """The same for CopyData."""
+        raise unexpected(0x64)
+
     def failed(self, relay: Relay, report: Report) -> Report | None:
         """The target answered with an error: the report for the client, scrubbed, or None where it is swallowed."""
         return relay.scrubbed(report, self.plan)

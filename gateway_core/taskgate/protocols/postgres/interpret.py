@@ -22,6 +22,7 @@ from taskgate.protocols.postgres.frontend import FLUSH, SYNC
 from taskgate.protocols.postgres.needs import Blocked, Need
 from taskgate.protocols.postgres.refusals import refuse
 from taskgate.protocols.postgres.results import DescribedPortal, DescribedStatement, Executed, Queried
+from taskgate.protocols.postgres.row_bound import Bounded, bound_of
 from taskgate.protocols.postgres.rows import ResultMasker
 from taskgate.protocols.postgres.session_state import Portal, Prepared
 from taskgate.protocols.postgres.settling import Settling
@@ -82,12 +83,37 @@ class Interpreter:
             relay.press()
             return
         permit = self._permit(statement.action)
+        bound = bound_of(statement, permit.row_bound)
         execution, tickets = self._begin(statement, permit, ())
         self._forget_unnamed()
+        if bound is not None:
+            self._query_bounded(statement, permit, execution, tickets, bound)
+            return
         entry = Queried(statement, permit.masks, execution, tickets)
         relay.send(data[start:stop], entry)
         if statement.copies_in:
             relay.wait_for(entry)
+
+    def _query_bounded(
+        self, statement: Statement, permit: Permit, execution: Execution, tickets: tuple[int, ...], bound: int
+    ) -> None:
+        """The same by Parse, Bind, Describe and Execute, whose transaction stays open until the rows are counted."""
+        relay = self._relay
+        text = statement.action.text
+        plan = _only(permit)
+        prepared = Prepared(b"", text, (), statement)
+        portal = Portal(b"", statement, permit, prepared)
+        entry = Bounded(portal, plan, execution, tickets, bound=bound, simple=True)
+        parts = (
+            frontend.Parse(b"", text.encode()).encode(),
+            frontend.Bind(b"", b"").encode(),
+            frontend.describe(b"P", b""),
+            frontend.Execute(b"").encode(),
+            FLUSH,
+        )
+        described = DescribedPortal(portal, plan, bare=True)
+        relay.send(b"".join(parts), Answer(0x31, swallow=True), Answer(0x32, swallow=True), described, entry)
+        relay.wait_for(entry)
 
     def _forget_unnamed(self) -> None:
         """A Query drops the unnamed statement and the unnamed portal."""
@@ -168,7 +194,7 @@ class Interpreter:
         relay = self._relay
         self.settling.settle()
         portal = self._portal(message.portal)
-        if portal.statement.volatile and portal.prepared is not None:  # what EXECUTE or FETCH name may have changed since Bind
+        if portal.statement.volatile and portal.prepared is not None:  # what EXECUTE or FETCH name may have changed
             portal.statement = self._current(portal.prepared)
         statement = portal.statement
         # A portal that goes on was judged, perhaps by a human, when it began.
@@ -183,10 +209,16 @@ class Interpreter:
             portal.described = True
             entry = DescribedPortal(portal, plan, swallow=True)
             relay.send(frontend.describe(b"P", portal.name), entry)
+        bound = None if portal.suspended else bound_of(statement, permit.row_bound)
+        if bound is not None and message.max_rows:
+            raise refuse("0A000", "taskgate: a row bound and a row limit cannot be had together")
         execution, tickets = self._begin(statement, permit, portal.parameters)
-        executed = Executed(portal, plan, execution, tickets)
+        if bound is not None:
+            executed: Executed = Bounded(portal, plan, execution, tickets, bound=bound, simple=False)
+        else:
+            executed = Executed(portal, plan, execution, tickets)
         relay.send(data[start:stop], executed)
-        if statement.copies_in:
+        if statement.copies_in or bound is not None:
             relay.send(FLUSH)
             relay.wait_for(executed)
 
@@ -280,6 +312,9 @@ class Interpreter:
             relay.send(refusals.failing_bind(), Refusal(report))
             self.handlers = self._skipping
 
+    def await_commands(self) -> None:
+        self.handlers = self._normal
+
     def skip_until_sync(self) -> None:
         """The target skips, and so does the client's message that perhaps waits for a judgement."""
         self.handlers = self._skipping
@@ -340,6 +375,8 @@ class Interpreter:
     ) -> tuple[Execution, tuple[int, ...]]:
         """The action's record, and everything that changes because it is about to be sent."""
         relay = self._relay
+        if statement.copies_out and permit.masked:
+            _insist_on_masks(statement, permit)
         sequence = self._session.begin(statement.action, permit, parameters)
         relay.begun(durable=permit.durable)
         relay.transaction.sent(begins=statement.begins)
@@ -377,6 +414,21 @@ def _parameters(message: frontend.Bind, types: tuple[int, ...]) -> tuple[Paramet
         Parameter(types[i] if i < len(types) else 0, message.parameter_format(i), value)
         for i, value in enumerate(message.parameters)
     )
+
+
+def _insist_on_masks(statement: Statement, permit: Permit) -> None:
+    """A COPY TO whose rows have to be masked comes in a format that can be."""
+    try:
+        formats = statement.copy_outs
+    except ClientFault as fault:
+        raise refusals.Refused(refusals.answer_for(fault)) from None
+    for facts, plan, copy_out in zip(statement.facts, permit.masks, formats, strict=True):
+        if copy_out is not None and plan.active and not copy_out.can_be_masked(plan, facts):
+            raise refuse(
+                "42501",
+                "taskgate: binary COPY is refused where values are masked",
+                hint="Use the text or CSV format.",
+            )
 
 
 def _changed() -> refusals.Refused:

@@ -30,7 +30,7 @@ from taskgate.protocols.postgres.statements import Analyst, Statement
 from taskgate.sql.names import SessionNames
 
 _REPORTS = frozenset(b"ENSA")  # may come at any time: error, notice, parameter status, notification
-_DATA_ROW = 0x44
+_DATA_ROW, _COPY_DATA = 0x44, 0x64
 
 
 class Relay:
@@ -252,10 +252,12 @@ class Relay:
         passed = 0  # what is behind this offset has not been handed on yet
         for run in runs:
             kind, begin, finish, count = run
-            if kind == _DATA_ROW:
+            if kind in (_DATA_ROW, _COPY_DATA):
                 if not queue:
                     raise unexpected(kind)
-                replaced = queue[0].rows(self, data, begin, finish, count)
+                entry = queue[0]
+                take = entry.rows if kind == _DATA_ROW else entry.copied
+                replaced = take(self, data, begin, finish, count)
                 if replaced is not None:
                     if passed < begin:
                         to_client.append(data[passed:begin])
@@ -351,8 +353,15 @@ class Relay:
 
     def completed(self, statement: Statement, tag: bytes) -> None:
         """A CommandComplete."""
-        self.copies.completed()
         self._interpreter.settling.completed(statement, tag)
+
+    def refused(self, report: Report) -> None:
+        """Something that was already done is refused after all."""
+        self._interpreter.refuse(0, report)
+
+    def await_commands(self) -> None:
+        """The client is not skipped over (any more): it sent a Query, which ends by itself."""
+        self._interpreter.await_commands()
 
     def copy_in_started(self, entry: Expected) -> None:
         if self.awaited is not entry:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from taskgate.domain import Facts
 from taskgate.errors import TargetFault
 from taskgate.protocols.postgres import backend
 from taskgate.protocols.postgres.backend import Report
@@ -22,6 +23,7 @@ from taskgate.protocols.postgres.rows import ResultMasker
 
 if TYPE_CHECKING:
     from taskgate.masking.plan import MaskPlan
+    from taskgate.protocols.postgres.copy_out import CopyOut
     from taskgate.protocols.postgres.relay import Relay
     from taskgate.protocols.postgres.rows import RowRewriter
     from taskgate.protocols.postgres.session_state import Portal, Prepared
@@ -122,9 +124,18 @@ class Executed(Expected):
             self.portal.suspended = True
             self._finish(b"")
             return PASS_DONE
-        return relay.copies.accept(self, self.execution, self.plan, kind, data, start, stop)
+        return relay.copies.started(self, self, kind, data, start, stop)
+
+    @property
+    def present(self) -> tuple[Facts, CopyOut | None] | None:
+        statement = self.portal.statement
+        return (statement.facts[0], statement.copy_outs[0]) if statement.facts else None
+
+    def copied(self, relay: Relay, data: bytes, start: int, stop: int, count: int) -> bytes | None:
+        return relay.copies.rows(self, data, start, stop, count)
 
     def completed(self, relay: Relay, tag: bytes) -> None:
+        relay.copies.completed()
         for ticket in self._tickets:
             relay.names.confirm(ticket)
         self._finish(tag)
@@ -211,7 +222,16 @@ class Queried(Expected):
         if kind == 0x43:
             self._completed(relay, backend.decode_command_complete(data, start, stop))
             return PASS
-        return relay.copies.accept(self, self.execution, self.plan, kind, data, start, stop)
+        return relay.copies.started(self, self, kind, data, start, stop)
+
+    @property
+    def present(self) -> tuple[Facts, CopyOut | None] | None:
+        if self._at >= len(self._statement.facts):
+            return None
+        return self._statement.facts[self._at], self._statement.copy_outs[self._at]
+
+    def copied(self, relay: Relay, data: bytes, start: int, stop: int, count: int) -> bytes | None:
+        return relay.copies.rows(self, data, start, stop, count)
 
     def _described(self, relay: Relay, data: bytes, start: int, stop: int) -> int:
         self._count_masked()
@@ -231,6 +251,7 @@ class Queried(Expected):
 
     def _completed(self, relay: Relay, tag: bytes) -> None:
         self._count_masked()
+        relay.copies.completed()
         if self._at < len(self._tickets):
             relay.names.confirm(self._tickets[self._at])
         self._at += 1

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from taskgate.domain import Action, Environment, Facts
+from taskgate.protocols.postgres.copy_out import CopyOut, copy_outs
 from taskgate.sql.settings import IDENTITY
 
 if TYPE_CHECKING:
@@ -51,7 +52,9 @@ class Statement:
     transaction_control: bool = field(init=False)
     begins: bool = field(init=False)
     copies_in: bool = field(init=False)
+    copies_out: bool = field(init=False)
     changes_catalog: bool = field(init=False)
+    _copy_outs: tuple[CopyOut | None, ...] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         action = self.action
@@ -76,8 +79,16 @@ class Statement:
         self.volatile = any(facts.session_objects for facts in self.facts)
         self.transaction_control = "sql.transaction" in effects
         self.begins = len(self.facts) == 1 and self.facts[0].tag in _BEGINS
+        self.copies_out = "sql.copy_out" in effects
         self.copies_in = "sql.copy_in" in effects
         self.changes_catalog = "sql.ddl" in effects or "sql.dcl" in effects or not action.complete
+
+    @property
+    def copy_outs(self) -> tuple[CopyOut | None, ...]:
+        """How each statement's COPY TO writes; None for statements that are none. Raises ClientFault."""
+        if self._copy_outs is None:
+            self._copy_outs = copy_outs(self.action.text) if self.copies_out else (None,) * len(self.facts)
+        return self._copy_outs
 
 
 class Analyst:
