@@ -22,6 +22,7 @@ from taskgate.store.principals import principal_from_json, principal_to_json
 from taskgate.store.processes import alive
 from taskgate.store.tables import credentials, processes, session_effects, sessions
 
+_LONGEST_OBJECT = 500
 PROCESS_DIED = "the gateway process died"
 
 
@@ -146,7 +147,7 @@ class SessionIndex:
             await connection.execute(
                 change.values(actions=counts.actions, refused=counts.refused, rows=counts.rows, masked=counts.masked)
             )
-            rows = sorted({(pair.effect, pair.object) for pair in pairs})
+            rows = sorted({(pair.effect, _indexable(pair.object)) for pair in pairs})
             if rows:
                 dialect = postgresql if self._database.shared else sqlite
                 await connection.execute(
@@ -192,6 +193,11 @@ class SessionIndex:
             return await page(connection, query, sessions.c.id, IdPrefix.SESSION, _indexed, cursor, limit)
 
 
+def _indexable(name: str) -> str:
+    """Names that do not resolve are kept as the client wrote them: an index takes neither any length nor NUL."""
+    return name.replace("\x00", "\ufffd")[:_LONGEST_OBJECT]
+
+
 def _filtered(query: Select[Any], filters: SessionFilter) -> Select[Any]:
     for column, wanted in (
         (sessions.c.task_source, filters.source),
@@ -211,7 +217,7 @@ def _filtered(query: Select[Any], filters: SessionFilter) -> Select[Any]:
         if filters.effect is not None:
             pair = pair.where(session_effects.c.effect == filters.effect)
         if filters.object is not None:
-            pair = pair.where(session_effects.c.object == filters.object)
+            pair = pair.where(session_effects.c.object == _indexable(filters.object))
         query = query.where(pair)
     if filters.opened_from is not None:
         query = query.where(sessions.c.opened_at >= literal(filters.opened_from, UtcTime()))

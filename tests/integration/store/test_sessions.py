@@ -69,6 +69,16 @@ async def test_progress_and_close(database: Database) -> None:
     assert await index.pairs(session_id) == (Pair("sql.delete", "public.orders"), Pair("sql.select", "public.orders"))
 
 
+async def test_names_of_any_length_and_kind_are_indexed(database: Database) -> None:
+    index = SessionIndex(database, "gwp_1")
+    session_id = await open_session(index, task())
+    names = ("é" * 100_000, "a\x00b", "'; --", "")
+    await index.progress(session_id, SessionCounts(4), [Pair("sql.select", name, resolved=False) for name in names])
+    assert len(await index.pairs(session_id)) == 4
+    for name in names:
+        assert [found.id for found in (await index.search(SessionFilter(object=name))).items] == [session_id]
+
+
 async def test_search_by_everything_it_is_indexed_by(database: Database) -> None:
     index = SessionIndex(database, "gwp_1")
     wanted = await open_session(index, task())
