@@ -14,12 +14,16 @@ _QUOTED: dict[str, bytes] = {str(kind): str(kind).encode() for kind in RecordKin
 class Chain:
     """Forges headers. Strictly in order: `next_seq` and `head` (hash of the last header) move on with every one."""
 
-    __slots__ = ("_prefix", "head", "next_seq")
+    __slots__ = ("_head", "_prefix", "next_seq")
 
     def __init__(self, header: SessionHeader, *, next_seq: int = 0, head: str = NO_PREVIOUS) -> None:
         self.next_seq = next_seq
-        self.head = head
+        self._head = head.encode()
         self._prefix = prefix_of(header)
+
+    @property
+    def head(self) -> str:
+        return self._head.decode()
 
     def forge(self, kind: RecordKind | str, time: int, plaintext: bytes, prefix: bytes | None = None) -> bytes:
         """The header's bytes for salt ‖ content. `prefix`: of the session header in force when it was appended."""
@@ -28,10 +32,10 @@ class Chain:
             self.next_seq,
             _QUOTED[kind],
             time,
-            self.head.encode(),
+            self._head,
             sha256(plaintext).hexdigest().encode(),
         )
-        self.head = sha256(header).hexdigest()
+        self._head = sha256(header).hexdigest().encode()
         self.next_seq += 1
         return header
 

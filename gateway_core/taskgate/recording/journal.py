@@ -39,11 +39,8 @@ class FrameOwner(Protocol):
         """A record's frame is on disk, there. `seq` is -1 for the frame that starts the session."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    owner: FrameOwner
-    seq: int
-    frame: bytes
+# A frame with its owner and its record's number. A tuple, since one is made for every record on an action's way.
+Entry = tuple[FrameOwner, int, bytes]
 
 
 @dataclass(slots=True)
@@ -113,7 +110,7 @@ class Journal:
 
     def add(self, entries: Sequence[Entry]) -> None:
         self._unwritten += entries
-        self.unsettled_bytes += sum(len(entry.frame) for entry in entries)
+        self.unsettled_bytes += sum([len(entry[2]) for entry in entries])
 
     def write(self, *, repair: bool = False) -> None:
         """Everything added so far is in the operating system when this returns. Raises JournalFault, and keeps it all.
@@ -125,7 +122,7 @@ class Journal:
         entries = self._unwritten
         try:
             segment, start = self._writable()
-            data = start + b"".join([entry.frame for entry in entries])
+            data = start + b"".join([entry[2] for entry in entries])
             offset = segment.append(data) + len(start)
         except OSError as error:
             self._write_fault = _fault("written", error)
@@ -169,9 +166,9 @@ class Journal:
         done, self._unsynced = self._unsynced[: job.batches], self._unsynced[job.batches :]
         for batch in done:
             offset = batch.offset
-            for entry in batch.entries:
-                entry.owner.durable(batch.segment, offset, entry.seq)
-                offset += len(entry.frame)
+            for owner, seq, piece in batch.entries:
+                owner.durable(batch.segment, offset, seq)
+                offset += len(piece)
             self.synced += len(batch.entries)
             self.unsettled_bytes -= batch.size
         for segment in job.segments:

@@ -17,7 +17,7 @@ SEGMENT_GLOB = "[0-9]*.seg"
 
 
 def record_payload(header: bytes, sealed: bytes) -> bytes:
-    return b"R" + len(header).to_bytes(2, "little") + header + sealed
+    return b"R%b%b%b" % (len(header).to_bytes(2, "little"), header, sealed)
 
 
 def split_record(payload: bytes) -> tuple[bytes, bytes]:

@@ -74,7 +74,7 @@ class Recorder:
         self.journal = Journal(data_dir / "journal", self.process_id, segment_bytes=segment_bytes, disk=disk)
         self.pins: Counter[Segment] = Counter()  # sessions that have records in a segment and nowhere else
         self.sessions: dict[str, SessionRecording] = {}
-        self._intake = Intake(buffer_bytes, lambda: self.journal.unsettled_bytes)
+        self._intake = Intake(buffer_bytes, self.journal)
         self._policies = PolicyTexts(data_dir)
         self._syncing: asyncio.Task[None] | None = None
         self._syncer = ThreadPoolExecutor(1, "taskgate-sync")
@@ -125,7 +125,7 @@ class Recorder:
             salts = os.urandom(SALT_BYTES * max(len(queue), 256))
         for recording, kind, time, content, prefix in queue:
             if kind is None:
-                entries.append(Entry(recording, -1, frame(b"S" + recording.key.describe())))
+                entries.append((recording, -1, frame(b"S" + recording.key.describe())))
                 continue
             chain = recording.chain
             seq = chain.next_seq
@@ -133,7 +133,7 @@ class Recorder:
             used += SALT_BYTES
             header = chain.forge(kind, time, plaintext, prefix)
             sealed = recording.key.seal_record(seq, plaintext)
-            entries.append(Entry(recording, seq, frame(record_payload(header, sealed))))
+            entries.append((recording, seq, frame(record_payload(header, sealed))))
         self._salts = salts[used:]
         intake.queued_bytes = 0
         self.journal.add(entries)

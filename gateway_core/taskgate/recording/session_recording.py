@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from time import time_ns
 
@@ -13,6 +13,7 @@ from taskgate.recording.chain import Chain, prefix_of
 from taskgate.recording.checkpoints import SessionHead
 from taskgate.recording.compiling import CompileJob
 from taskgate.recording.header import SessionHeader
+from taskgate.recording.journal import Journal
 from taskgate.recording.records import Content, RecordKind, SessionClosed, encode
 from taskgate.recording.segment import Segment
 from taskgate.recording.session_key import SessionKey
@@ -27,13 +28,13 @@ class Intake:
     """The recorder's buffer: what was appended and is not sealed yet. `limit` bounds the memory that records may take
     while the disk does not accept them."""
 
-    __slots__ = ("held_elsewhere", "limit", "queue", "queued_bytes")
+    __slots__ = ("journal", "limit", "queue", "queued_bytes")
 
-    def __init__(self, limit: int, held_elsewhere: Callable[[], int]) -> None:
+    def __init__(self, limit: int, journal: Journal) -> None:
         self.queue: list[Queued] = []
         self.queued_bytes = 0
         self.limit = limit
-        self.held_elsewhere = held_elsewhere
+        self.journal = journal
 
 
 class SessionRecording:
@@ -107,9 +108,10 @@ class SessionRecording:
             raise JournalFault(f"taskgate: there is no kind of record named {kind!r}")
         data = content if isinstance(content, bytes) else encode(content)
         intake = self._intake
-        if intake.queued_bytes + len(data) > intake.limit - intake.held_elsewhere():
+        queued = intake.queued_bytes + len(data)
+        if queued + intake.journal.unsettled_bytes > intake.limit:
             raise JournalFault("taskgate: too much waits for the disk; nothing more can be recorded now")
-        intake.queued_bytes += len(data)
+        intake.queued_bytes = queued
         intake.queue.append((self, kind, time_ns(), data, self._prefix))
         seq = self._next
         self._next = seq + 1

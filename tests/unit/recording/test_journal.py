@@ -7,7 +7,7 @@ import pytest
 
 from taskgate.errors import JournalFault
 from taskgate.recording.framing import FrameReader, frame
-from taskgate.recording.journal import Entry, Journal, discard
+from taskgate.recording.journal import Journal, discard
 from taskgate.recording.segment import Segment
 from tests.unit.recording.faulty_disk import FaultyDisk
 
@@ -36,7 +36,7 @@ def owner() -> Owner:
 
 
 def add(journal: Journal, owner: Owner, *numbers: int) -> None:
-    journal.add([Entry(owner, number, frame(b"R%03d" % number)) for number in numbers])
+    journal.add([(owner, number, frame(b"R%03d" % number)) for number in numbers])
 
 
 def sync(journal: Journal) -> None:
