@@ -1,7 +1,7 @@
 """What can be found in free text: a pattern for the gate and for the candidates, and what confirms a candidate.
 
-Patterns are RE2 over bytes (Latin-1, so that bytes above 0x7F are characters of no class named here). They never match
-NUL, which stands between cells, are linear like everything in RE2, and have no boundary of their own where a validator
+Patterns are RE2 over bytes (Latin-1, so that bytes above 0x7F are characters of no class named here), and mean the same
+to Python's `re`. They never match NUL, which stands between cells, and have no boundary of their own where a validator
 looks at the neighbours: `x4111111111111111` and `_4111111111111111` are found as well.
 
 Not found, by nature: values written out in words, base64, percent- or HTML-encoded, split over cells, or numbers
@@ -23,16 +23,20 @@ from taskgate.masking.validators import Span
 class Detector:
     """`pattern` finds candidates; `confirm` gives the value's span or None (without one every candidate counts).
 
-    `column_name`: too weak to be searched for; it masks whole columns whose name contains this."""
+    `literal`: bytes that every candidate contains, so that most values are passed over at once. `column_name`: too weak
+    to be searched for; it masks whole columns whose name contains this."""
 
     name: str
     pattern: bytes
     confirm: Callable[[bytes, int, int], Span | None] | None = None
+    literal: bytes = b""
     column_name: str | None = None
 
 
 _OCTET = rb"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _H16 = rb"[0-9A-Fa-f]{1,4}"
+_DOTTED = _OCTET + rb"(?:\." + _OCTET + rb"){3}"
+_GROUPS = _H16 + rb"(?::" + _H16 + rb"){0,6}"
 _COUNTRIES = "|".join(validators.IBAN_COUNTRIES).encode()
 
 _ALL = (
@@ -42,6 +46,7 @@ _ALL = (
         "email",
         rb"[A-Za-z0-9_\x80-\xff][A-Za-z0-9._%+'&#!*~\-\x80-\xff]*@(?:[A-Za-z0-9\x80-\xff][A-Za-z0-9\-\x80-\xff]*\.)+"
         rb"(?:[Xx][Nn]--[A-Za-z0-9\-]+|[A-Za-z\x80-\xff]{2,})",
+        literal=b"@",
     ),
     Detector("credit_card", rb"[2-6](?:[ \-]{0,3}[0-9]){11,18}", validators.credit_card),
     Detector("us_ssn", rb"[0-8][0-9]{2}[ \-][0-9]{2}[ \-][0-9]{4}", validators.us_ssn),
@@ -52,32 +57,26 @@ _ALL = (
         rb"|(?:1[ .\-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[ .\-])[2-9][0-9]{2}[ .\-][0-9]{4}",
         validators.phone,
     ),
-    Detector("ipv4", _OCTET + rb"(?:\." + _OCTET + rb"){3}", validators.ipv4),
+    Detector("ipv4", _DOTTED, validators.ipv4, literal=b"."),
     Detector(
         "ipv6",
-        rb"(?:" + _H16 + rb":){6}(?:" + _H16 + rb":" + _H16 + rb"|" + _OCTET + rb"(?:\." + _OCTET + rb"){3})"
-        rb"|(?:"
-        + _H16
-        + rb"(?::"
-        + _H16
-        + rb"){0,6})?::(?:"
-        + _H16
-        + rb"(?::"
-        + _H16
-        + rb"){0,6}(?:(?:\."
-        + _OCTET
-        + rb"){3})?)?",
+        rb"(?:" + _H16 + rb":){6}(?:" + _H16 + rb":" + _H16 + rb"|" + _DOTTED + rb")"
+        rb"|(?:" + _GROUPS + rb")?::(?:" + _GROUPS + rb"(?:\." + _OCTET + rb"){0,3})?",
         validators.ipv6,
+        literal=b":",
     ),
     Detector("mac", rb"[0-9A-Fa-f]{2}(?:[:\-][0-9A-Fa-f]{2}){5}|(?:[0-9A-Fa-f]{4}\.){2}[0-9A-Fa-f]{4}", validators.mac),
-    Detector("jwt", rb"eyJ[A-Za-z0-9_\-]{5,}\.[A-Za-z0-9_\-]+\.[A-Za-z0-9_\-]*", validators.jwt),
-    Detector("aws_access_key", rb"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}", validators.token),
-    Detector("private_key", rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----", validators.private_key),
-    Detector("github_token", rb"gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{22,}"),
+    Detector("jwt", rb"eyJ[A-Za-z0-9_\-]{5,}\.[A-Za-z0-9_\-]+\.[A-Za-z0-9_\-]*", validators.jwt, literal=b"eyJ"),
+    Detector("aws_access_key", rb"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}", validators.token, literal=b"A"),
+    Detector(
+        "private_key", rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----", validators.private_key, literal=b"-----BEGIN "
+    ),
+    Detector("github_token", rb"gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{22,}", literal=b"gh"),
     Detector(
         "url_credentials",
-        rb"[A-Za-z][A-Za-z0-9+.\-]*://[^\s\x00/?#@:]*:[^\s\x00@]+@",
+        rb"[A-Za-z][A-Za-z0-9+.\-]*://[^\t-\r \x00/?#@:]*:[^\t-\r \x00@]+@",
         validators.url_credentials,
+        literal=b"://",
     ),
     Detector(
         "nino",

@@ -76,7 +76,7 @@ class MaskPlan:
     @property
     def scanner(self) -> Scanner | None:
         """Finds what the detectors look for; None without detectors."""
-        return Scanner(self.detectors, self.hash_key) if self.detectors else None
+        return Scanner.of(self.detectors, self.hash_key) if self.detectors else None
 
     def column_rules(self, columns: Sequence[tuple[str, Origin | None]]) -> list[MaskRule | None]:
         """The mask of each column of a result: (name, origin), origin None where the column is none of a relation's.

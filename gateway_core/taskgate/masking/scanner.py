@@ -3,13 +3,15 @@
 The gate is one RE2 alternation of all patterns, run over many cells at once (`hits`); only cells that it hits are
 opened (`replace`). RE2 is linear and falls back to its slower engine when memory for the fast one runs out; its `Set`
 does not, it then reports no match at all: a set only ever narrows down which patterns to try, it never decides.
+In a cell too short for backtracking to matter Python's `re` runs the same patterns, since calling it costs a tenth.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
+from typing import NamedTuple, Protocol
 
 import re2
 
@@ -19,11 +21,18 @@ from taskgate.masking.maskers import PLACEHOLDER, mask, strictest
 from taskgate.speed import JSON, JSONB, TEXT, in_strings, views
 
 MOST_CANDIDATES = 10_000  # in one value; with more, the whole value is masked
+_SHORT = 128  # bytes
 _NUMBER = frozenset(b"0123456789+-.eE")
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Match(Protocol):
+    def span(self) -> tuple[int, int]: ...
+
+
+Search = Callable[[bytes, int], Match | None]
+
+
+class Finding(NamedTuple):
     """A value found: its span in the cell, its text as it was read, the mask it gets."""
 
     start: int
@@ -45,7 +54,10 @@ class Patterns:
         options.log_errors = False
         options.max_mem = 64 << 20
         self.detectors = detectors
-        self.each = tuple(re2.compile(detector.pattern, options) for detector in detectors)
+        self.each = tuple(re2.compile(detector.pattern, options).search for detector in detectors)
+        self.short = tuple(
+            (index, detector.literal, re.compile(detector.pattern).search) for index, detector in enumerate(detectors)
+        )
         options.never_capture = True
         self.gate = re2.compile(b"|".join(b"(?:" + detector.pattern + b")" for detector in detectors), options)
         self.set = re2.Set.SearchSet(options)
@@ -53,9 +65,16 @@ class Patterns:
             self.set.Add(detector.pattern)
         self.set.Compile()
 
-    def present(self, text: bytes) -> Iterator[int]:
-        """The patterns worth trying on a text that the gate has hit."""
-        return iter(self.set.Match(text) or range(len(self.each)))
+    def candidates(self, text: bytes) -> Iterator[tuple[int, Search, Match]]:
+        """The patterns that a text has candidates for: (number, how to search on, first candidate)."""
+        if len(text) <= _SHORT:
+            for index, literal, search in self.short:
+                if literal in text and (match := search(text, 0)) is not None:
+                    yield index, search, match
+        elif self.gate.search(text) is not None:
+            for index in self.set.Match(text) or range(len(self.each)):
+                if (match := self.each[index](text, 0)) is not None:
+                    yield index, self.each[index], match
 
 
 @lru_cache(maxsize=64)
@@ -77,6 +96,11 @@ class Scanner:
             (DETECTORS[name].column_name or "", rule) for name, rule in rules.items() if DETECTORS[name].column_name
         )
 
+    @classmethod
+    def of(cls, rules: Mapping[str, MaskRule], hash_key: bytes) -> Scanner:
+        """The same scanner for the same rules and key."""
+        return _scanner(tuple(rules.items()), hash_key)
+
     @property
     def searches(self) -> bool:
         """False where all detectors go by a column's name."""
@@ -92,13 +116,12 @@ class Scanner:
         found: list[int] = []
         if self._patterns is None:
             return found
-        search = self._patterns.gate.search
-        at = 0
-        while (match := search(joined, at)) is not None:
-            found.append(match.start())
-            at = joined.find(b"\0", match.end()) + 1
-            if not at:
-                break
+        end = 0
+        for match in self._patterns.gate.finditer(joined):
+            start, last = match.span()
+            if start >= end:
+                found.append(start)
+                end = joined.find(b"\0", last) + 1 or len(joined) + 1
         return found
 
     def replace(self, cell: bytes, kind: int = TEXT, *, carries: bool = True) -> tuple[bytes | None, list[MaskRule]]:
@@ -125,13 +148,9 @@ class Scanner:
         found: list[Finding] = []
         if self._patterns is None:
             return found
-        budget = MOST_CANDIDATES
         for view, places in views(cell, kind):
-            if self._patterns.gate.search(view) is None:
-                continue
-            for index in self._patterns.present(view):
-                for start, end in self._confirmed(index, view, budget):
-                    budget -= 1
+            for index, search, match in self._patterns.candidates(view):
+                for start, end in self._confirmed(index, search, view, match.span()):
                     first, last = (start, end) if places is None else (places[start], places[end])
                     found.append(Finding(first, last, view[start:end], self._rules[index]))
         return _apart(found) if len(found) > 1 else found
@@ -143,21 +162,20 @@ class Scanner:
             return text
         return (PLACEHOLDER if replaced is None else replaced).decode("utf-8", "replace")
 
-    def _confirmed(self, index: int, view: bytes, budget: int) -> Iterator[tuple[int, int]]:
+    def _confirmed(self, index: int, search: Search, view: bytes, span: tuple[int, int]) -> Iterator[tuple[int, int]]:
+        """The values behind the candidates of one pattern, from its first candidate on."""
         assert self._patterns is not None
         confirm = self._patterns.detectors[index].confirm
-        search = self._patterns.each[index].search
-        at = 0
-        while (match := search(view, at)) is not None:
-            budget -= 1
-            if budget < 0:
-                raise TooManyCandidates
-            span = match.span()
+        for _ in range(MOST_CANDIDATES):
             confirmed = span if confirm is None else confirm(view, *span)
             if confirmed is not None:
                 yield confirmed
             # A candidate that is none may hide the beginning of one that is.
-            at = span[0] + 1 if confirmed is None else max(confirmed[1], span[0] + 1)
+            match = search(view, span[0] + 1 if confirmed is None else max(confirmed[1], span[0] + 1))
+            if match is None:
+                return
+            span = match.span()
+        raise TooManyCandidates
 
     def _masked(self, finding: Finding) -> bytes:
         return mask(finding.rule.kind, finding.text, self._hash_key) or PLACEHOLDER
@@ -192,6 +210,11 @@ class Scanner:
             at = last
         pieces.append(document[at:])
         return b"".join(pieces)
+
+
+@lru_cache(maxsize=256)
+def _scanner(rules: tuple[tuple[str, MaskRule], ...], hash_key: bytes) -> Scanner:
+    return Scanner(dict(rules), hash_key)
 
 
 def _apart(findings: list[Finding]) -> list[Finding]:

@@ -54,22 +54,24 @@ _ISSUERS = (  # prefix range, lengths (ISO/IEC 7812 ranges in use)
     (6304, 6304, (12, 13, 14, 15, 16, 17, 18, 19)),
     (6759, 6763, (12, 13, 14, 15, 16, 17, 18, 19)),
 )
-_DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
+_BY_FIRST_DIGIT = {digit: tuple(issuer for issuer in _ISSUERS if str(issuer[0])[0] == digit) for digit in "0123456789"}
+_DOUBLED = bytes((digit * 2 if digit < 5 else digit * 2 - 9) for digit in range(10))
+_DOUBLED_DIGITS = bytes(48) + _DOUBLED + bytes(198)
+_ZERO = 48
 
 
 def luhn(digits: bytes) -> bool:
     """The check digit of ISO/IEC 7812 over ASCII digits."""
-    total = 0
-    for index, digit in enumerate(reversed(digits)):
-        total += _DOUBLED[digit - 48] if index % 2 else digit - 48
-    return total % 10 == 0
+    plain = digits[-1::-2]
+    return (sum(plain) - _ZERO * len(plain) + sum(digits[-2::-2].translate(_DOUBLED_DIGITS))) % 10 == 0
 
 
 def issued(digits: bytes) -> bool:
     """Some issuer gives out numbers with this beginning and of this length."""
-    return any(
-        low <= int(digits[: len(str(low))]) <= high and len(digits) in lengths for low, high, lengths in _ISSUERS
-    )
+    for low, high, lengths in _BY_FIRST_DIGIT[chr(digits[0])]:
+        if len(digits) in lengths and low <= int(digits[: len(str(low))]) <= high:
+            return True
+    return False
 
 
 def credit_card(text: bytes, start: int, end: int) -> Span | None:
@@ -82,6 +84,8 @@ def credit_card(text: bytes, start: int, end: int) -> Span | None:
         end += 1
     if end - start > 80:
         return None
+    if text[start:end].isdigit():
+        return (start, end) if end - start <= 19 and luhn(text[start:end]) and issued(text[start:end]) else None
     groups = re.split(rb"[ -]+", text[start:end])
     for count in range(len(groups), 0, -1):
         chosen = groups[:count]

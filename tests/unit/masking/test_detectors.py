@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import pytest
 import re2
+from hypothesis import given
+from hypothesis import strategies as st
 
 from taskgate.domain import MaskKind, MaskRule
 from taskgate.masking.detectors import DETECTORS, NAMES
 from taskgate.masking.scanner import Scanner
+from taskgate.speed import TEXT, views
 from tests.unit.masking.corpus import NEGATIVE, POSITIVE, samples
 
 ALL = Scanner({name: MaskRule(name, MaskKind.REDACT) for name in NAMES}, b"key")
@@ -153,3 +157,40 @@ def test_patterns_never_match_nul(name: str) -> None:
         for at in range(len(value) + 1):
             for match in pattern.finditer(value[:at] + b"\0" + value[at:]):
                 assert b"\0" not in match.group()
+
+
+fragments = st.lists(
+    st.one_of(
+        st.sampled_from(
+            ["bob@", "example.com", "@", ".", "-", " ", "4111", "1111 1111", "123-45-6789", "DE89", "fe80::1", "::",
+             ":", "aa:bb:cc:dd:ee:ff", "+49", "(212) 555-0123", "eyJhbGciOiJub25lIn0.e30.", "AKIA", "A" * 16, "ghp_",
+             "b" * 36, "://u:p@h", "-----BEGIN ", "PRIVATE KEY-----", "AB123456C", "10.1.2.3", "é", "\v", "\n", "_", "x"]
+        ),
+        st.text(max_size=4),
+    ),
+    max_size=10,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(name for name in NAMES if DETECTORS[name].column_name is None))
+@given(parts=fragments)
+def test_both_engines_find_the_same(name: str, parts: list[str]) -> None:
+    """Short cells are searched by Python's `re`, long ones and the gate by RE2."""
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1
+    detector = DETECTORS[name]
+    text = "".join(parts).encode()
+    for at in (0, len(text) // 2):
+        plain = re.compile(detector.pattern).search(text, at)
+        linear = re2.compile(detector.pattern, options).search(text, at)
+        assert (plain and plain.span()) == (linear and linear.span())
+        assert plain is None or detector.literal in plain.group()
+
+
+@given(parts=fragments, length=st.sampled_from([0, 130]))
+def test_whatever_is_replaced_was_hit_by_the_gate(parts: list[str], length: int) -> None:
+    cell = ("".join(parts).replace("\0", "") + "." * length).encode()
+    replaced, rules = ALL.replace(cell)
+    assert (replaced != cell) is bool(rules)
+    if rules:
+        assert any(ALL.hits(view) for view, _ in views(cell, TEXT))
