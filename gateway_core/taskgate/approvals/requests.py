@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, insert, select, update
+from sqlalchemy import ColumnElement, exists, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -39,8 +39,9 @@ from taskgate.store.clock import database_time
 from taskgate.store.database import Database
 from taskgate.store.ids import IdPrefix, new_id
 from taskgate.store.pages import Page, page
+from taskgate.store.sessions import PROCESS_DIED
 from taskgate.store.signals import SignalKind, Signals
-from taskgate.store.tables import approval_votes, approvals
+from taskgate.store.tables import approval_votes, approvals, sessions
 
 __all__ = ["ApprovalClosed", "ApprovalDraft", "ApprovalFilter", "ApprovalUnknown", "Approvals"]
 
@@ -208,13 +209,24 @@ class Approvals:
         self._wake()
         return len(expired)
 
+    async def release_abandoned(self) -> int:
+        """No connection waits any more where the process that had it died; the request itself stays for the retry."""
+        died = exists().where(sessions.c.id == approvals.c.session_id, sessions.c.closed_reason == PROCESS_DIED)
+        abandoned = _pending() & (approvals.c.holders > 0) & died
+        async with self._database.statement() as connection:
+            if (await connection.execute(select(approvals.c.id).where(abandoned).limit(1))).first() is None:
+                return 0
+        async with self._database.statement(writes=True) as connection:
+            return (await connection.execute(update(approvals).where(abandoned).values(holders=0))).rowcount
+
     async def run(self, interval: float = 1.0) -> None:
-        """`expire_due` every `interval` seconds until cancelled; an unreachable store is logged and tried again."""
+        """Both of these every `interval` seconds until cancelled; an unreachable store is logged and tried again."""
         while True:
             try:
                 await self.expire_due()
+                await self.release_abandoned()
             except StoreFault as fault:
-                log.warning("approvals.not_expired", reason=fault.detail)
+                log.warning("approvals.not_swept", reason=fault.detail)
             await asyncio.sleep(interval)
 
     async def get(self, approval_id: str) -> Approval | None:

@@ -13,6 +13,7 @@ from taskgate.domain import ApprovalState
 from taskgate.errors import ClientFault, PolicyRefusal
 from taskgate.store.database import Database
 from taskgate.store.ids import IdPrefix, is_id, new_id
+from taskgate.store.sessions import SessionIndex
 from taskgate.store.tables import approval_votes, grant_uses
 from taskgate.store.tables import approvals as approvals_table
 from taskgate.store.tables import signals as signals_table
@@ -245,6 +246,26 @@ async def test_request_of_one_who_comes_back_outlives_connections(gateway: Gatew
     await gateway.approvals.request(draft(held=False))
     left = await gateway.approvals.withdraw(approval.id, "client went away")
     assert (left.state, left.held) == (ApprovalState.PENDING, False)
+
+
+async def test_connection_of_a_dead_process_no_longer_counts_as_waiting(gateway: Gateway) -> None:
+    session_ids = [new_id(IdPrefix.SESSION) for _ in range(2)]
+    for process_id, session_id in zip(("gwp_dead", "gwp_living"), session_ids, strict=True):
+        await SessionIndex(gateway.database, process_id).opened(
+            session_id, task(), "orders-db", protocol="postgres", client_address="", policy_version="p1"
+        )
+    asked = [
+        await gateway.approvals.request(draft(f"{number:064d}", session_id=session_id, held=True))
+        for number, session_id in enumerate(session_ids)
+    ]
+    assert await SessionIndex(gateway.database, "gwp_living").close_abandoned() == 1
+    assert await gateway.approvals.release_abandoned() == 1
+    assert await gateway.approvals.release_abandoned() == 0
+    after = [await gateway.approvals.get(approval.id) for approval in asked]
+    assert [(found.state, found.held) for found in after if found] == [
+        (ApprovalState.PENDING, False),
+        (ApprovalState.PENDING, True),
+    ]
 
 
 async def test_withdrawing_after_the_decision_changes_nothing(gateway: Gateway) -> None:
