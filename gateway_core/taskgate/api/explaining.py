@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from taskgate.api import rendering
 from taskgate.client import models
-from taskgate.domain import Action, Attempt, Environment, Principal, PrincipalKind, Target, TaskKey, Verdict
+from taskgate.domain import Action, Attempt, Environment, MaskKind, Principal, PrincipalKind, Target, TaskKey, Verdict
 from taskgate.enforcement.decisions import DecisionScope
 from taskgate.errors import PolicyRefusal
 from taskgate.policy.decision import Context
+from taskgate.policy.explain import explain as explain_rules
 from taskgate.policy.policy_set import PolicySet
 from taskgate.sql.catalog import Catalog
 from taskgate.sql.postgres import analyze
@@ -53,7 +54,8 @@ def explain(
         executes=False,
     )
     context = Context(client_address=client_address)
-    decision = policy.decide(principal, target, action, context)
+    explanation = explain_rules(policy, principal, target, action, context)
+    decision = explanation.decision
     scope = DecisionScope(principal, target, policy, catalog, hash_key=bytes(32))
     verdict, reason = decision.verdict, decision.reason
     try:
@@ -69,9 +71,21 @@ def explain(
         pairs=[str(pair) for pair in action.pairs],
         notes=[note for statement in facts for note in statement.notes],
         matches=[models.RuleMatch(rule=m.rule, verdict=m.verdict, reason=m.reason) for m in decision.matches],
+        considered=[
+            models.RuleReport(
+                rule=rule.rule,
+                verdict=rule.verdict,
+                place=rule.place,
+                stage=rule.stage,
+                why=rule.why,
+                pairs=[str(pair) for pair in rule.pairs],
+                refuses=rule.refuses,
+            )
+            for rule in explanation.rules
+        ],
         uncovered=[str(pair) for pair in decision.uncovered],
         terms=rendering.terms(decision.terms) if decision.terms else None,
-        masks=sorted(mask.id for mask in policy.masks(principal, target).applied if not mask.exempts),
+        masks=sorted(mask.mask for mask in explanation.masks if mask.applies and mask.kind != MaskKind.NONE),
         undecided=decision.undecided,
         wants_impact=decision.wants_impact,
     )

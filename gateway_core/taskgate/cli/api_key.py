@@ -24,14 +24,33 @@ def _who() -> str:
 def create(
     name: Annotated[str, typer.Argument(help="Whose key: the person's or the service's name.")],
     config: Config = DEFAULT_CONFIG,
-    user: Annotated[bool, typer.Option("--user/--service", help="A person's own key, or one that a service's parts share.")] = False,
-    scope: Annotated[list[str] | None, typer.Option("--scope", help="What it may do; repeat. `taskgate api-key scopes` lists them.")] = None,
-    group: Annotated[list[str] | None, typer.Option("--group", help="A group of the person (`dba`), for approvals and policy; repeat.")] = None,
-    alias: Annotated[list[str] | None, typer.Option("--alias", help="Another name of the same person (an Airflow user name, an e-mail address), for four eyes; repeat.")] = None,
-    source: Annotated[list[str] | None, typer.Option("--source", help="Let a service key speak for tasks of this orchestrator only; repeat.")] = None,
-    ttl: Annotated[float | None, typer.Option(parser=seconds, metavar="DURATION", help="When it expires (`90d`); without it, never.")] = None,
+    user: Annotated[
+        bool, typer.Option("--user/--service", help="A person's own key, or one that a service's parts share.")
+    ] = False,
+    scope: Annotated[
+        list[str] | None, typer.Option("--scope", help="What it may do; repeat. `taskgate api-key scopes` lists them.")
+    ] = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option("--group", help="A group of the person (`dba`), for approvals and policy; repeat."),
+    ] = None,
+    alias: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--alias",
+            help="Another name of the same person (an Airflow user name, an e-mail address), for four eyes; repeat.",
+        ),
+    ] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option("--source", help="Let a service key speak for tasks of this orchestrator only; repeat."),
+    ] = None,
+    ttl: Annotated[
+        float | None,
+        typer.Option(parser=seconds, metavar="DURATION", help="When it expires (`90d`); without it, never."),
+    ] = None,
     as_json: AsJson = False,
-) -> None:  # fmt: skip
+) -> None:
     """Make a key and print it, this once."""
     from taskgate.api import rendering
     from taskgate.api.claims import SOURCE_PREFIX
@@ -49,8 +68,13 @@ def create(
         async with open_store(settings, migrate=True) as database:
             key, secret = await ApiKeys(database, Signals(database)).create(
                 PrincipalKind.USER if user else PrincipalKind.SERVICE,
-                name, scope or (), groups, created_by=_who(), aliases=alias or (), ttl=ttl,
-            )  # fmt: skip
+                name,
+                scope or (),
+                groups,
+                created_by=_who(),
+                aliases=alias or (),
+                ttl=ttl,
+            )
             return CreatedApiKey.model_validate({"key": rendering.api_key(key), "secret": secret})
 
     created = run(work)
@@ -59,7 +83,7 @@ def create(
         return
     typer.echo(created.secret.get_secret_value())
     remark(
-        f"{created.key.kind} key {created.key.id} for {name}. It is shown only now: keep it in a file nobody else reads."
+        f"{created.key.kind} key {created.key.id} for {name}, shown only now: keep it in a file that nobody else reads."
     )
 
 
@@ -80,7 +104,8 @@ def list_keys(
 
     async def work() -> list[ApiKey]:
         async with open_store(settings) as database:
-            keys, found, cursor = ApiKeys(database, Signals(database)), [], None
+            keys, cursor = ApiKeys(database, Signals(database)), None
+            found: list[ApiKey] = []
             while len(found) < limit:
                 page = await keys.list(live=not every, cursor=cursor, limit=min(500, limit))
                 found += [rendering.api_key(key) for key in page.items]
@@ -95,11 +120,21 @@ def list_keys(
     print_table(
         ("id", "kind", "name", "scopes", "groups", "created", "last used", "expires", "revoked"),
         [
-            (key.id, key.kind, key.name, key.scopes, key.groups, key.created_at, key.last_used_at, key.expires_at, key.revoked_at)
+            (
+                key.id,
+                key.kind,
+                key.name,
+                key.scopes,
+                key.groups,
+                key.created_at,
+                key.last_used_at,
+                key.expires_at,
+                key.revoked_at,
+            )
             for key in found
         ],
         empty="There are no keys. `taskgate api-key create` makes one.",
-    )  # fmt: skip
+    )
 
 
 @app.command()

@@ -27,7 +27,10 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask again.")]
 
 @app.command("list")
 def list_approvals(
-    state: Annotated[list[str] | None, typer.Option(help="pending, approved, denied, expired or withdrawn; repeat. Without it: pending.")] = None,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(help="pending, approved, denied, expired or withdrawn; repeat. Without it: pending."),
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="Whatever their state.")] = False,
     mine: Annotated[bool, typer.Option("--mine", help="Only those you may decide.")] = False,
     target: Annotated[str | None, typer.Option()] = None,
@@ -39,7 +42,7 @@ def list_approvals(
     url: Url = None,
     api_key: ApiKey = None,
     ca_file: CaFile = None,
-) -> None:  # fmt: skip
+) -> None:
     """List requests, newest first."""
     states = [] if every else state or ["pending"]
     with connect(url, api_key, ca_file) as gateway:
@@ -53,11 +56,19 @@ def list_approvals(
     print_table(
         ("id", "state", "asked", "expires", "who", "target", "what"),
         [
-            (item.id, item.state, item.requested_at, item.expires_at, item.principal.name, item.target, _short(item.text))
+            (
+                item.id,
+                item.state,
+                item.requested_at,
+                item.expires_at,
+                item.principal.name,
+                item.target,
+                _short(item.text),
+            )
             for item in found
         ],
         empty="Nothing waits for a human.",
-    )  # fmt: skip
+    )
 
 
 def _short(text: str) -> str:
@@ -68,12 +79,17 @@ def _short(text: str) -> str:
 @app.command()
 def show(
     approval_id: ApprovalId,
-    wait: Annotated[float | None, typer.Option(parser=seconds, metavar="DURATION", help="Wait so long for a decision; code 7 unless it is approved.")] = None,
+    wait: Annotated[
+        float | None,
+        typer.Option(
+            parser=seconds, metavar="DURATION", help="Wait so long for a decision; code 7 unless it is approved."
+        ),
+    ] = None,
     as_json: AsJson = False,
     url: Url = None,
     api_key: ApiKey = None,
     ca_file: CaFile = None,
-) -> None:  # fmt: skip
+) -> None:
     """Show one request: the exact text with everything invisible spelled out, its parameters (to those who may decide;
     that they were looked at is recorded), what it is expected to touch, and the rules that ask."""
     with connect(url, api_key, ca_file) as gateway:
@@ -105,8 +121,12 @@ def print_approval(approval: Approval, parameters: ApprovalParameters | None) ->
         [
             ("approval", approval.id),
             ("state", f"{approval.state}{', a connection waits for it' if approval.held else ''}"),
-            ("who", f"{principal.kind} {principal.name} of {principal.source} ({principal.assurance} by {principal.verified_by})"),
-            ("run", f"{principal.attempt.task.run_id}, try {principal.attempt.try_number}" if principal.attempt else None),
+            ("who", f"{principal.kind} {principal.name} of {principal.source}"),
+            ("assurance", f"{principal.assurance} by {principal.verified_by}"),
+            (
+                "run",
+                f"{principal.attempt.task.run_id}, try {principal.attempt.try_number}" if principal.attempt else None,
+            ),
             ("triggered by", principal.attributes.get("triggering_user")),
             ("target", approval.target),
             ("does", approval.pairs),
@@ -122,7 +142,7 @@ def print_approval(approval: Approval, parameters: ApprovalParameters | None) ->
             ("comment", approval.comment),
             ("session", approval.session_id),
         ]
-    )  # fmt: skip
+    )
     out = console()
     for remark_text in warnings(approval.text):
         out.print(f"\n! The text {remark_text}", style="bold red", markup=False)
@@ -155,6 +175,10 @@ def _print_parameters(approval: Approval, parameters: ApprovalParameters | None)
         out.print(f"  ${item.index} {escaped(item.type_name or item.type_oid)} = ", exact(shown), end="\n", sep="")
 
 
+def _on_terminal() -> bool:
+    return sys.stdin.isatty()
+
+
 @app.command()
 def approve(
     approval_id: ApprovalId,
@@ -169,7 +193,7 @@ def approve(
     with connect(url, api_key, ca_file) as gateway:
         if not yes:
             approval = gateway.approval(approval_id)
-            if not sys.stdin.isatty():
+            if not _on_terminal():
                 remark("error: not on a terminal: say --yes to approve without seeing it here")
                 raise typer.Exit(ExitCode.USAGE)
             print_approval(approval, _parameters(gateway, approval))

@@ -19,13 +19,22 @@ _TASK = "Task (service keys)"
 @app.command()
 def issue(
     target: Annotated[str, typer.Argument(help="The target's name; `taskgate target list` shows them.")],
-    ttl: Annotated[float | None, typer.Option(parser=seconds, metavar="DURATION", help="How long it lives (`15m`); without it as the gateway is set.")] = None,
-    dsn: Annotated[bool, typer.Option("--dsn", help='Print the DSN only: psql "$(taskgate credential issue orders-db --dsn)".')] = False,
+    ttl: Annotated[
+        float | None,
+        typer.Option(
+            parser=seconds, metavar="DURATION", help="How long it lives (`15m`); without it as the gateway is set."
+        ),
+    ] = None,
+    dsn: Annotated[
+        bool, typer.Option("--dsn", help='Print the DSN only: psql "$(taskgate credential issue orders-db --dsn)".')
+    ] = False,
     source: Annotated[str | None, typer.Option(help="Which orchestrator.", rich_help_panel=_TASK)] = None,
     dag_id: Annotated[str | None, typer.Option(rich_help_panel=_TASK)] = None,
     run_id: Annotated[str | None, typer.Option(rich_help_panel=_TASK)] = None,
     task_id: Annotated[str | None, typer.Option(rich_help_panel=_TASK)] = None,
-    attempt_id: Annotated[str | None, typer.Option(help="The orchestrator's id of this try.", rich_help_panel=_TASK)] = None,
+    attempt_id: Annotated[
+        str | None, typer.Option(help="The orchestrator's id of this try.", rich_help_panel=_TASK)
+    ] = None,
     map_index: Annotated[int, typer.Option(rich_help_panel=_TASK)] = -1,
     try_number: Annotated[int, typer.Option(rich_help_panel=_TASK)] = 1,
     attribute: Annotated[list[str] | None, typer.Option(help="`name=value`; repeat.", rich_help_panel=_TASK)] = None,
@@ -33,7 +42,7 @@ def issue(
     url: Url = None,
     api_key: ApiKey = None,
     ca_file: CaFile = None,
-) -> None:  # fmt: skip
+) -> None:
     """Issue a credential: for yourself, or with a service key for the task attempt you name. Shown this once."""
     from taskgate.client.models import TaskClaim
 
@@ -96,9 +105,12 @@ def list_credentials(
         return
     print_table(
         ("id", "target", "for", "issued", "expires", "revoked"),
-        [(item.id, item.target, item.principal.name, item.issued_at, item.expires_at, item.revoked_at) for item in found],
+        [
+            (item.id, item.target, item.principal.name, item.issued_at, item.expires_at, item.revoked_at)
+            for item in found
+        ],
         empty="There are none.",
-    )  # fmt: skip
+    )
 
 
 @app.command()

@@ -44,7 +44,13 @@ def as_data(value: Any) -> Any:
 
 def print_json(value: BaseModel | Sequence[BaseModel] | Any) -> None:
     # ASCII only: what others chose cannot play with the terminal here either.
-    sys.stdout.write(json.dumps(as_data(value), indent=2, ensure_ascii=True) + "\n")
+    sys.stdout.write(json.dumps(as_data(value), indent=2, ensure_ascii=True, default=_plain) + "\n")
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} is no JSON")
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:

@@ -1,4 +1,4 @@
-"""The root command. Its table says which file holds which command, so that `--help` and completion import none of them."""
+"""The root command. Its table says which file holds which command, so that `--help` imports none of them."""
 
 from __future__ import annotations
 

@@ -39,8 +39,8 @@ def list_targets(as_json: AsJson = False, url: Url = None, api_key: ApiKey = Non
     )
 
 
-@app.command()
-def test(
+@app.command("test")
+def try_targets(
     name: Annotated[list[str] | None, typer.Argument(help="Which; without any, all of the settings file.")] = None,
     config: Config = DEFAULT_CONFIG,
     as_json: AsJson = False,
@@ -68,10 +68,18 @@ def test(
         print_table(
             ("target", "usable", "server", "tls", "logged in as", "ms", "problem"),
             [
-                (result.target, "yes" if result.ok else "NO", result.server, result.tls, result.user, round(took * 1000), result.problem)
+                (
+                    result.target,
+                    "yes" if result.ok else "NO",
+                    result.server,
+                    result.tls,
+                    result.user,
+                    round(took * 1000),
+                    result.problem,
+                )
                 for result, took in found
             ],
             empty="The settings name no target.",
-        )  # fmt: skip
+        )
     if not all(result.ok for result, _ in found):
         raise typer.Exit(ExitCode.UNAVAILABLE)

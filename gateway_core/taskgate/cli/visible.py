@@ -35,7 +35,7 @@ def escaped(value: object, *, keep_lines: bool = False) -> str:
 
 
 def exact(text: str) -> Text:
-    """A statement for the person who decides: line feeds are line feeds, a tab is an arrow and a tab, whatever cannot
+    """A statement for the person who decides: line feeds are line feeds, a tab is an arrow and blanks, whatever cannot
     be seen stands in reverse video, and whatever is not ASCII is underlined."""
     from rich.text import Text
 
@@ -44,7 +44,7 @@ def exact(text: str) -> Text:
         if _plain(char) or char == "\n":
             shown.append(char)
         elif char == "\t":
-            shown.append("⇥\t", style="dim")
+            shown.append("⇥   ", style="dim")
         elif _shown(char):
             shown.append(char, style="underline yellow")
         else:

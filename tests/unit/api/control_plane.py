@@ -1,7 +1,6 @@
 """A control plane of the real services on a SQLite file, without the data path: what the API is tested against.
 
-Only `Live` and `Policy` stand in: the real registry of connections and the holder that watches files live in the gateway
-process. The policy itself is the real one.
+Only `Live` stands in: the real registry of connections lives in the gateway process.
 """
 
 from __future__ import annotations
@@ -28,13 +27,12 @@ from taskgate.domain import (
     TaskKey,
     TlsMode,
 )
-from taskgate.errors import PolicyError, TargetFault
+from taskgate.errors import TargetFault
 from taskgate.identity.api_keys import ApiKeys
 from taskgate.identity.credentials import Credentials
 from taskgate.identity.scopes import Scope
 from taskgate.metrics import Metrics
-from taskgate.policy.load import load
-from taskgate.policy.policy_set import PolicySet
+from taskgate.policy.holder import PolicyHolder
 from taskgate.recording.header import SessionHeader
 from taskgate.recording.recorder import Recorder
 from taskgate.recording.recordings import Recordings
@@ -121,14 +119,6 @@ def draft(digest: str = "d" * 64, principal: Principal | None = None, **changes:
     return replace(made, **changes)
 
 
-@dataclass
-class Policy:
-    """Stands in for the holder: a set that nobody reloads."""
-
-    current: PolicySet
-    error: PolicyError | None = None
-
-
 class Live:
     """Stands in for the gateway's registry of connections: lists what a test put in, remembers what was killed."""
 
@@ -154,7 +144,7 @@ class Plane:
     sessions: SessionIndex
     process: GatewayProcess
     approvals: Approvals
-    policy: Policy
+    policy: PolicyHolder
     data_dir: Path
     live: Live = field(default_factory=Live)
     metrics: Metrics = field(default_factory=Metrics)
@@ -176,7 +166,7 @@ class Plane:
         policy_file.write_text(POLICY)
         return cls(
             approvals=Approvals(database, signals, api_keys, ParameterSeal(ApprovalKeys.derive(bytes(32)).sealing)),
-            policy=Policy(load([policy_file], detectors=())),
+            policy=PolicyHolder([policy_file]),
             data_dir=directory / "data",
             database=database,
             signals=signals,

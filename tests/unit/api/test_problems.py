@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import httpx
 import pytest
 from fastapi import FastAPI
@@ -94,7 +96,7 @@ async def test_faults_by_whose_they_are(
     async def fail(*_: object, **__: object) -> None:
         raise fault
 
-    plane.credentials.get = fail  # type: ignore[method-assign,assignment]
+    plane.credentials.get = fail  # type: ignore[method-assign]
     assert_problem(await client.get("/v1/credentials/tg_x"), status, code)
 
 
@@ -102,7 +104,7 @@ async def test_what_nobody_foresaw_is_a_500_that_tells_nothing(client: httpx.Asy
     async def fail(*_: object, **__: object) -> None:
         raise RuntimeError("canary-value in a traceback")
 
-    plane.credentials.get = fail  # type: ignore[method-assign,assignment]
+    plane.credentials.get = fail  # type: ignore[method-assign]
     response = await client.get("/v1/credentials/tg_x")
     assert_problem(response, 500, "internal")
     assert "canary-value" not in response.text
@@ -116,7 +118,7 @@ async def test_a_body_that_says_it_is_too_large(client: httpx.AsyncClient) -> No
 async def test_a_body_that_turns_out_too_large(client: httpx.AsyncClient) -> None:
     sent = 0
 
-    async def endless() -> object:  # type: ignore[misc]
+    async def endless() -> AsyncIterator[bytes]:
         nonlocal sent
         for _ in range(100):
             sent += 65536
@@ -125,7 +127,7 @@ async def test_a_body_that_turns_out_too_large(client: httpx.AsyncClient) -> Non
     response = await client.post(
         "/v1/credentials",
         content=endless(),
-        headers={"Content-Type": "application/json"},  # type: ignore[arg-type]
+        headers={"Content-Type": "application/json"},
     )
     assert_problem(response, 413, "too_large")
     assert sent <= MAX_BODY + 2 * 65536

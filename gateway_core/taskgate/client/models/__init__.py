@@ -42,6 +42,7 @@ from taskgate.client.models.policy import (
     PolicySources,
     PolicyStatus,
     RuleMatch,
+    RuleReport,
 )
 from taskgate.client.models.principals import (
     ApiKey,
@@ -97,6 +98,7 @@ __all__ = [
     "Request",
     "Revoked",
     "RuleMatch",
+    "RuleReport",
     "Session",
     "Target",
     "TaskClaim",

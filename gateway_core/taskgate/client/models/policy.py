@@ -59,10 +59,24 @@ class RuleMatch(Answer):
     reason: str | None = None
 
 
+class RuleReport(Answer):
+    """What became of one rule: `stage` is `matched`, or what it failed at (`target`, `principal`, `effect`, `object`,
+    `condition`), and `why` says how. `refuses`: it did not plainly match and refuses all the same (fail closed)."""
+
+    rule: str
+    verdict: Verdict
+    place: str
+    stage: str
+    why: str = ""
+    pairs: list[str] = Field(default_factory=list)
+    refuses: bool = False
+
+
 class Explanation(Answer):
     """What policy says to one action, and why. `pairs` are the effects found; `uncovered` those no rule allows; `masks`
-    what would be masked for this principal. `undecided`: a condition looks at the bound parameters; `wants_impact`: at
-    how many rows the planner expects. Then `verdict` says what happens without either: deny."""
+    what would be masked for this principal, `considered` every rule there is. `undecided`: a condition looks at the
+    bound parameters; `wants_impact`: at how many rows the planner expects. Then `verdict` says what happens without
+    either: deny."""
 
     verdict: Verdict
     reason: str | None = None
@@ -71,6 +85,7 @@ class Explanation(Answer):
     pairs: list[str]
     notes: list[str] = Field(default_factory=list)
     matches: list[RuleMatch]
+    considered: list[RuleReport] = Field(default_factory=list)
     uncovered: list[str] = Field(default_factory=list)
     terms: ApprovalTerms | None = None
     masks: list[str] = Field(default_factory=list)

@@ -5,7 +5,6 @@ from typing import Any
 import httpx
 import pytest
 
-from taskgate.errors import PolicyError
 from taskgate.identity.scopes import Scope
 from tests.unit.api.conftest import ClientFor
 from tests.unit.api.control_plane import POLICY, Plane
@@ -34,8 +33,12 @@ async def test_the_policy_in_force_and_its_text(author: httpx.AsyncClient, plane
 
 
 async def test_a_policy_that_does_not_load_shows(author: httpx.AsyncClient, plane: Plane) -> None:
-    plane.policy.error = PolicyError("policy.yaml:3: no such effect")
-    assert (await author.get("/v1/policy")).json()["problem"] == "policy.yaml:3: no such effect"
+    in_force = plane.policy.current.version
+    (plane.data_dir.parent / "policy.yaml").write_text("version: 1\nrules: [{id: x, surprise: 1}]\n")
+    plane.policy.reload()
+    status = (await author.get("/v1/policy")).json()
+    assert "policy.yaml" in status["problem"]
+    assert status["version"] == in_force
 
 
 async def test_why_it_is_allowed(author: httpx.AsyncClient) -> None:
@@ -43,6 +46,8 @@ async def test_why_it_is_allowed(author: httpx.AsyncClient) -> None:
     assert (answer["verdict"], answer["pairs"]) == ("allow", ["sql.select public.orders"])
     assert [match["rule"] for match in answer["matches"]] == ["etl-reads"]
     assert answer["masks"] == ["mails"]
+    fates = {report["rule"]: report["stage"] for report in answer["considered"]}
+    assert (fates["etl-reads"], fates["no-ddl"]) == ("matched", "effect")
 
 
 async def test_why_it_is_denied(author: httpx.AsyncClient) -> None:

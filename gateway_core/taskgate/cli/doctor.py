@@ -1,0 +1,68 @@
+"""`taskgate doctor`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from taskgate.cli import checkup
+from taskgate.cli.exit_codes import ExitCode
+from taskgate.cli.local import DEFAULT_CONFIG, Config, load_settings, run
+from taskgate.cli.output import AsJson, print_json
+from taskgate.cli.visible import escaped
+from taskgate.errors import SettingsError
+
+if TYPE_CHECKING:
+    from taskgate.settings import Settings
+
+app = typer.Typer()
+
+_COLOURS = {checkup.Level.OK: "green", checkup.Level.WARN: "yellow", checkup.Level.FAIL: "red"}
+
+
+@app.command()
+def doctor(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+    """Check everything the gateway needs: settings, store, policy, targets, certificates, file modes, disk, journal.
+
+    Changes nothing but a small file it writes and removes to see how fast the disk is. Ends with code 1 where something
+    would keep the gateway from its work."""
+    try:
+        settings = load_settings(config)
+    except SettingsError as error:
+        found = [
+            checkup.Finding("settings", checkup.Level.FAIL, problem, "docs/operations.md lists every setting")
+            for problem in error.message.splitlines()
+        ]
+    else:
+        found = [checkup.Finding("settings", checkup.Level.OK, str(config)), *_all(settings)]
+    if as_json:
+        print_json([{"check": item.check, "level": item.level, "found": item.found, "do": item.do} for item in found])
+    else:
+        _print(found)
+    if any(item.level is checkup.Level.FAIL for item in found):
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _all(settings: Settings) -> list[checkup.Finding]:
+    async def remote() -> list[checkup.Finding]:
+        return [await checkup.store(settings), *await checkup.targets(settings)]
+
+    return [
+        *checkup.data_directory(settings),
+        *checkup.private_files(settings),
+        *checkup.certificates(settings),
+        *checkup.descriptors(settings),
+        *checkup.policy(settings),
+        *run(remote),
+        checkup.running(settings),
+    ]
+
+
+def _print(found: list[checkup.Finding]) -> None:
+    width = max(len(item.check) for item in found)
+    for item in found:
+        level = typer.style(f"{item.level:<4}", fg=_COLOURS[item.level], bold=item.level is checkup.Level.FAIL)
+        typer.echo(f"{level}  {item.check:<{width}}  {escaped(item.found)}")
+        if item.do:
+            typer.echo(f"{'':<4}  {'':<{width}}  → {escaped(item.do)}")

@@ -1,0 +1,163 @@
+"""The commands that speak to a gateway, against the real API on a socket."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from taskgate.cli import approvals as approvals_module
+from taskgate.cli.exit_codes import ExitCode
+from taskgate.identity.scopes import Scope
+from taskgate.store.ids import IdPrefix, new_id
+from tests.unit.api.control_plane import draft
+from tests.unit.cli.conftest import Cli, Running
+
+TASK = ["--source", "prod", "--dag-id", "etl", "--run-id", "r1", "--task-id", "clean", "--attempt-id", "ti-1"]
+
+
+@pytest.fixture
+def admin(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything but deciding, for the environment."""
+    monkeypatch.setenv("TASKGATE_URL", running.url)
+    monkeypatch.setenv("TASKGATE_API_KEY", running.do(running.plane.key("airflow", Scope.ADMIN)))
+
+
+@pytest.fixture
+def dana(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A DBA who decides."""
+    key = running.plane.key("dana", Scope.APPROVALS_READ, Scope.APPROVALS_DECIDE, user=True, groups=["dba"])
+    monkeypatch.setenv("TASKGATE_URL", running.url)
+    monkeypatch.setenv("TASKGATE_API_KEY", running.do(key))
+
+
+@pytest.mark.usefixtures("admin")
+def test_credentials_are_issued_listed_and_revoked(cli: Cli, running: Running) -> None:
+    issued = json.loads(
+        cli("credential", "issue", "orders-db", "--ttl", "5m", *TASK, "--attribute", "bundle=etl", "--json").stdout
+    )
+    assert issued["dsn"].startswith(f"postgresql://{issued['user']}:{issued['password']}@")
+    assert issued["principal"]["attributes"] == {"bundle": "etl"}
+    dsn = cli("credential", "issue", "orders-db", *TASK, "--dsn")
+    assert dsn.stdout.startswith("postgresql://tg_")
+    assert dsn.stdout.count("\n") == 1
+    listed = cli("credential", "list")
+    assert listed.stdout.count("\n") == 2
+    assert issued["password"] not in listed.output
+    assert cli("credential", "revoke", issued["id"], "--reason", "over").exit_code == 0
+    assert len(json.loads(cli("credential", "list", "--json").stdout)) == 1
+    assert len(json.loads(cli("credential", "list", "--all", "--json").stdout)) == 2
+
+
+@pytest.mark.usefixtures("admin")
+def test_half_a_task_is_no_task(cli: Cli) -> None:
+    result = cli("credential", "issue", "orders-db", "--dag-id", "etl")
+    assert result.exit_code == ExitCode.USAGE
+    assert "--run-id" in result.stderr
+
+
+@pytest.mark.usefixtures("admin")
+def test_targets(cli: Cli) -> None:
+    assert "orders-db\tpostgres\torders\tdb.internal:5432\tgateway.example:6432\n" in cli("target", "list").stdout
+
+
+@pytest.mark.usefixtures("dana")
+def test_approving_shows_the_exact_text_and_asks(cli: Cli, running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "DELETE FROM public.orders\n\tWHERE note = $1 -- \u202eharmless"
+    approval = running.do(running.plane.approvals.request(draft(text=text)))
+    shown = cli("approvals", "show", approval.id)
+    assert shown.exit_code == 0, shown.output
+    assert "DELETE FROM public.orders\n⇥   WHERE note = $1 -- ⟦U+202E⟧harmless" in shown.stdout
+    assert "characters that cannot be seen" in shown.stdout
+    assert "canary-parameter" in shown.stdout
+    assert "7 (sent as bytes 00000007)" in shown.stdout
+    assert "deletes-need-a-human" in shown.stdout
+    assert "user:taskgate:dana" in [view.viewer for view in running.do(running.plane.approvals.views(approval.id))]
+    blind = cli("approvals", "approve", approval.id)
+    assert blind.exit_code == ExitCode.USAGE  # not on a terminal, and no --yes
+    monkeypatch.setattr(approvals_module, "_on_terminal", lambda: True)
+    second_thoughts = cli("approvals", "approve", approval.id, input="n\n")
+    assert second_thoughts.exit_code != 0
+    assert running.do(running.plane.approvals.get(approval.id)).state == "pending"
+    agreed = cli("approvals", "approve", approval.id, "-m", "checked", input="y\n")
+    assert agreed.exit_code == 0, agreed.output
+    assert running.do(running.plane.approvals.get(approval.id)).state == "approved"
+    again = cli("approvals", "deny", approval.id)
+    assert again.exit_code == ExitCode.CONFLICT
+
+
+@pytest.mark.usefixtures("dana")
+def test_approve_with_yes_and_deny(cli: Cli, running: Running) -> None:
+    first = running.do(running.plane.approvals.request(draft("1" * 64)))
+    second = running.do(running.plane.approvals.request(draft("2" * 64)))
+    assert cli("approvals", "approve", first.id, "--yes").stdout == f"{first.id} approved\n"
+    assert cli("approvals", "deny", second.id, "--comment", "no").stdout == f"{second.id} denied\n"
+    assert cli("approvals", "list").stdout == ""
+    states = [item["state"] for item in json.loads(cli("approvals", "list", "--all", "--json").stdout)]
+    assert states == ["denied", "approved"]
+    waited = cli("approvals", "show", second.id, "--wait", "5s")
+    assert waited.exit_code == ExitCode.NOT_APPROVED
+    assert cli("approvals", "show", first.id, "--wait", "5s").exit_code == 0
+
+
+@pytest.mark.usefixtures("admin")
+def test_who_may_not_decide_sees_no_parameters(cli: Cli, running: Running) -> None:
+    approval = running.do(running.plane.approvals.request(draft()))
+    shown = cli("approvals", "show", approval.id)
+    assert shown.exit_code == 0
+    assert "canary-parameter" not in shown.output
+    assert "You may not decide this" in shown.stderr
+    assert running.do(running.plane.approvals.views(approval.id)) == ()
+    refused = cli("approvals", "deny", approval.id)
+    assert refused.exit_code == ExitCode.REFUSED
+
+
+@pytest.mark.usefixtures("admin")
+def test_sessions_are_found_shown_replayed_and_killed(cli: Cli, running: Running, tmp_path: Path) -> None:
+    session_id = new_id(IdPrefix.SESSION)
+    running.do(running.plane.recorded(session_id, ["SELECT 1", "SELECT '\x1b[2J'"]))
+    assert session_id in cli("sessions", "list", "--dag-id", "etl", "--state", "closed").stdout
+    assert cli("sessions", "list", "--dag-id", "other").stdout == ""
+    shown = cli("sessions", "show", session_id)
+    assert "SELECT 1" in shown.stdout
+    assert "\x1b[2J" not in shown.stdout
+    replayed = cli("sessions", "replay", session_id)
+    assert replayed.exit_code == 0, replayed.output
+    assert "SELECT 1" in replayed.stdout
+    assert "\x1b[2J" not in replayed.stdout
+    events = json.loads(cli("sessions", "replay", session_id, "--json").stdout)
+    assert [event["kind"] for event in events] == ["session_opened", "action", "action", "session_closed"]
+    offline = cli("sessions", "replay", session_id, "--bundle", str(running.plane.data_dir))
+    assert "SELECT 1" in offline.stdout
+    assert cli("sessions", "kill", session_id).exit_code == ExitCode.CONFLICT
+    live = new_id(IdPrefix.SESSION)
+    opened = running.plane.sessions.opened(
+        live, draft().principal, "orders-db", protocol="postgres", client_address="x", policy_version="p"
+    )
+    running.do(opened)
+    assert cli("sessions", "kill", live, "--reason", "runaway").exit_code == 0
+    assert running.plane.live.killed[0][2] == "runaway"
+    assert cli("sessions", "show", "ses_none").exit_code == ExitCode.NOT_FOUND
+
+
+def test_address_and_key_can_be_given_as_options(cli: Cli, running: Running) -> None:
+    secret = running.do(running.plane.key("reader", Scope.TARGETS_READ))
+    assert cli("target", "list", "--url", running.url, "--api-key", secret).exit_code == 0
+    wrong = cli("target", "list", "--url", running.url, "--api-key", "tgk_1.canary")
+    assert wrong.exit_code == ExitCode.REFUSED
+    assert "request:" in wrong.stderr
+    assert "canary" not in wrong.output
+    none = cli("target", "list", "--url", running.url)
+    assert none.exit_code == ExitCode.USAGE
+    assert "TASKGATE_API_KEY" in none.stderr
+    clear = cli("target", "list", "--url", "http://gateway.example", "--api-key", "k")
+    assert clear.exit_code == ExitCode.USAGE
+    assert "in clear" in clear.stderr
+
+
+def test_a_gateway_that_is_away(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("taskgate.client.sync.time.sleep", lambda _: None)
+    result = cli("target", "list", "--url", "http://127.0.0.1:1", "--api-key", "k")
+    assert result.exit_code == ExitCode.UNAVAILABLE
+    assert "cannot reach http://127.0.0.1:1" in result.stderr
