@@ -65,7 +65,7 @@ class LocalGateway:
             raise RuntimeError("the gateway is not running")
         return self.process.pid
 
-    def start(self, timeout: float = 30.0) -> LocalGateway:
+    def start(self, timeout: float = 60.0) -> LocalGateway:
         """Start and wait until it says that it is ready. Raises RuntimeError with the end of its log."""
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(  # noqa: S603

@@ -61,8 +61,10 @@ def debian_bin() -> Path:
     return _DEBIAN_BIN
 
 
-def _reachable(path: Path) -> bool:
-    return all(parent.stat().st_mode & 0o005 == 0o005 for parent in [path, *path.parents])
+def _reachable(path: Path, *, search_only: bool = False) -> bool:
+    """Whether everybody can get to `path`, and read it unless `search_only`."""
+    wanted = 0o001 if search_only else 0o005
+    return all(folder.stat().st_mode & wanted == wanted for folder in [path, *path.parents])
 
 
 @dataclass
@@ -92,6 +94,8 @@ class PostgresServer:
         self.directory.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0:
             self.directory.chmod(0o711)
+            if not _reachable(self.directory.parent, search_only=True):
+                raise ServerMissing(f"PostgreSQL runs as {_UNPRIVILEGED}, who cannot get into {self.directory.parent}.")
         if not self.data.exists():
             self._initdb()
         self.port = self.port or free_port()

@@ -59,18 +59,18 @@ class GovernedTarget:
     async def ready(self) -> Catalog:
         """The catalogue, read now if it is not there yet. Raises TargetFault."""
         if not self.fresh:
-            await self.refresh(force=self._catalog is None)
+            await self.refresh()
         return self.catalog
 
-    async def refresh(self, *, force: bool = False) -> None:
-        """Read the catalogue again if it changed (or `force`). Raises TargetFault, GatewayFault."""
+    async def refresh(self) -> None:
+        """Read the catalogue again if it changed. Raises TargetFault, GatewayFault."""
         async with self._reading:
             started = time.monotonic()
             if self._reader is None:
                 reference = self.target.catalog_secret or self.target.secret
                 self._reader = CatalogReader(self.target, (await self._secrets.fetch(reference)).reveal())
             try:
-                if self._catalog is None or force or await self._reader.changed():
+                if self._catalog is None or await self._reader.changed():
                     self._catalog = await self._reader.read()
                     log.info("catalog.read", target=self.target.name, version=self._catalog.version)
             except TargetFault:

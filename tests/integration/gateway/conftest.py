@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
 from taskgate.client import Client
 from taskgate.demo.stage import Stage
+from tests.servers.folders import server_folder
 
 # What the tests need beside the demo's policy: short waits, a row bound, an exemption, a rule for asserted tasks.
 POLICY = """\
@@ -33,12 +33,8 @@ rules:
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    directory = tmp_path_factory.mktemp("stage")
-    if os.geteuid() == 0:
-        directory.parent.chmod(0o711)
-        directory.parent.parent.chmod(0o711)
-    with Stage(directory, dashboard=False, policies=[POLICY]) as running:
+def stage() -> Iterator[Stage]:
+    with server_folder("stage") as directory, Stage(directory, dashboard=False, policies=[POLICY]) as running:
         yield running
 
 
