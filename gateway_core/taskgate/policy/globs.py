@@ -9,11 +9,33 @@ from functools import lru_cache
 Matcher = Callable[[str], bool]
 
 
-def _regex(pattern: str) -> re.Pattern[str]:
-    """Runs of `*` are folded into one, so that matching stays linear for the globs people write."""
-    folded = re.sub(r"\*+", "*", pattern)
-    parts = {"*": ".*", "?": "."}
-    return re.compile("".join(parts.get(char) or re.escape(char) for char in folded), re.DOTALL)
+def _found(part: str, name: str, start: int, end: int) -> int:
+    """Where `part` (in which `?` is any character) first stands in `name[start:end]`; -1 where it does not."""
+    if "?" not in part:
+        return name.find(part, start, end)
+    for at in range(start, end - len(part) + 1):
+        if all(wanted in ("?", name[at + offset]) for offset, wanted in enumerate(part)):
+            return at
+    return -1
+
+
+def _in_order(parts: list[str]) -> Matcher:
+    """Matches names that are these parts with anything in between. Each part is taken where it first stands, which
+    never has to be reconsidered: the cost is at most the length of the name times that of the glob."""
+    first, *middle, last = parts
+
+    def matches(name: str) -> bool:
+        start, end = len(first), len(name) - len(last)
+        if end < start or _found(first, name, 0, start) != 0 or _found(last, name, end, len(name)) != end:
+            return False
+        for part in middle:
+            at = _found(part, name, start, end)
+            if at < 0:
+                return False
+            start = at + len(part)
+        return True
+
+    return matches
 
 
 def is_literal(pattern: str) -> bool:
@@ -40,8 +62,10 @@ def matcher(pattern: str) -> Matcher:
         if tail:
             return lambda name: name.startswith(body)
         return lambda name: name.endswith(body)
-    fullmatch = _regex(pattern).fullmatch
-    return lambda name: fullmatch(name) is not None
+    parts = re.split(r"\*+", pattern)
+    if len(parts) == 1:
+        return lambda name: len(name) == len(pattern) and _found(pattern, name, 0, len(name)) == 0
+    return _in_order(parts)
 
 
 class GlobSet:

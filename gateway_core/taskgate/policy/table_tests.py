@@ -109,7 +109,7 @@ class Expectation(_Part):
 
 class Case(_Part):
     name: model.Text
-    principal: str | PrincipalSpec
+    principal: str | dict[str, Any]
     target: model.Text
     sql: model.Text | None = None
     pairs: list[str] | None = None
@@ -206,6 +206,7 @@ class _Table:
         self.catalog = (spec or CatalogSpec()).catalog()
         self.principals = self._parts("principals", PrincipalSpec)
         self.targets = self._parts("targets", TargetSpec)
+        self._inline: dict[int, Any] = {}
         tests = data.get("tests")
         if not isinstance(tests, list) or not tests:
             self._problem(("tests",), "tests: a list with at least one test")
@@ -232,14 +233,16 @@ class _Table:
             return None
         if (test.sql is None) == (test.pairs is None):
             reader.problem((), "needs sql or pairs, one of the two")
-        if isinstance(test.principal, str) and test.principal not in self.principals:
+        if not isinstance(test.principal, str):
+            self._inline[index] = self._part(("tests", index, "principal"), PrincipalSpec)
+        elif test.principal not in self.principals:
             message = f'there is no principal "{test.principal}"{did_you_mean(test.principal, self.principals)}'
             reader.problem(("principal",), message)
         return test
 
     def outcome(self, index: int, test: Case, policy: PolicySet) -> CaseResult:
         place = f"{self._document.path}:{self._document.line(('tests', index))}"
-        who = self.principals[test.principal] if isinstance(test.principal, str) else test.principal
+        who = self.principals[test.principal] if isinstance(test.principal, str) else self._inline[index]
         spec = self.targets.get(test.target) or TargetSpec()
         where = subjects.target(test.target, database=spec.database, labels=spec.labels)
         try:

@@ -49,7 +49,8 @@ def test_many_stars_stay_fast() -> None:
     start = time.perf_counter()
     assert not matcher("*a*a*a*a*b?")("a" * 200)
     assert not matcher("*" * 200 + "?b")("a" * 2000)
-    assert time.perf_counter() - start < 5
+    assert not matcher("*a?a" * 40 + "*b")("a" * 2000)
+    assert time.perf_counter() - start < 1
 
 
 def test_what_names_nothing_in_particular() -> None:
