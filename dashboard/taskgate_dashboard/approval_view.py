@@ -83,6 +83,8 @@ def _value(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, int | float):
         return f"{value:,}"
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return style.said(", ".join(value)) if value else "none"
     if isinstance(value, str):
         return style.code(value) if "\n" in value else style.said(value)
     return style.code(json.dumps(value, indent=2, ensure_ascii=False, default=str))

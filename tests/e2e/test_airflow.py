@@ -177,8 +177,8 @@ def test_no_secret_reaches_logs_xcom_or_the_metadata_database(
     files = [file for file in airflow.directory.rglob("*") if file.is_file() and file != key_file]
     assert any(file.suffix == ".db" for file in files)
     for file in files:
-        # At DEBUG, the supervisor that `dag.test()` runs in the same process logs the very values it is told to mask, of
-        # every connection there is. Everything else is looked at, at DEBUG.
+        # At DEBUG, the supervisor that `dag.test()` runs in the same process logs the very values it is told to mask,
+        # of every connection there is. Everything else is looked at, at DEBUG.
         content = b"\n".join(line for line in file.read_bytes().split(b"\n") if b"msg=MaskSecret(" not in line)
         for secret in [*secrets, running_shop.service_key, running_shop.dana]:
             assert secret.encode() not in content, file
