@@ -8,6 +8,7 @@ from taskgate.errors import JournalFault
 from taskgate.recording.header import NO_PREVIOUS, Record, SessionHeader
 from taskgate.recording.records import RecordKind, encode
 
+MAX_PREFIX = 8192  # a whole header's length has to fit into two bytes
 _QUOTED: dict[str, bytes] = {str(kind): str(kind).encode() for kind in RecordKind}
 
 
@@ -44,9 +45,12 @@ def prefix_of(header: SessionHeader) -> bytes:
     """What all headers of a session begin with, ready for the sequence number."""
     fields = {"session": header.session_id, "policy": header.policy_version, "target": header.target_digest}
     try:
-        return encode(fields)[:-1] + b',"seq":'
+        prefix = encode(fields)[:-1] + b',"seq":'
     except JournalFault:
-        raise JournalFault("taskgate: the session's header cannot be recorded") from None
+        prefix = b""
+    if not 0 < len(prefix) <= MAX_PREFIX:
+        raise JournalFault("taskgate: the session's header cannot be recorded")
+    return prefix
 
 
 class ChainError(Exception):

@@ -99,7 +99,10 @@ class Journal:
 
     @property
     def sealed(self) -> list[Segment]:
-        """Segments that nothing will be written to any more, oldest first."""
+        """Segments that nothing will be written to any more and that are not needed for it, oldest first. None while a
+        sync has failed: until one succeeds, they hold the only copy that a crash would leave of what is not durable."""
+        if self._sync_fault or self._write_fault:
+            return []
         return [segment for segment in self.segments if not segment.open]
 
     def remove(self, segment: Segment) -> None:
@@ -116,7 +119,7 @@ class Journal:
         """Everything added so far is in the operating system when this returns. Raises JournalFault, and keeps it all.
         With `repair` it also writes while the last sync has failed (to be followed by a sync)."""
         if self._sync_fault and not repair:
-            raise self._sync_fault
+            raise again(self._sync_fault)
         if not self._unwritten:
             return
         entries = self._unwritten
@@ -126,7 +129,7 @@ class Journal:
             offset = segment.append(data) + len(start)
         except OSError as error:
             self._write_fault = _fault("written", error)
-            raise self._write_fault from error
+            raise again(self._write_fault) from error
         self._write_fault = None
         self._unwritten = []
         self._unsynced.append(_Batch(segment, offset, entries, len(data) - len(start)))
@@ -162,7 +165,7 @@ class Journal:
         if job.failure is not None:
             self._distrust()
             self._sync_fault = _fault("synced to disk", job.failure)
-            raise self._sync_fault from job.failure
+            raise again(self._sync_fault) from job.failure
         done, self._unsynced = self._unsynced[: job.batches], self._unsynced[job.batches :]
         for batch in done:
             offset = batch.offset
@@ -207,6 +210,11 @@ def _fault(what: str, error: OSError) -> JournalFault:
         detail="Nothing is let through that cannot be recorded.",
         hint="Free space or repair the disk that holds data_dir; the gateway recovers by itself.",
     )
+
+
+def again(fault: JournalFault) -> JournalFault:
+    """The same to raise once more: one object raised for hours would gather every traceback."""
+    return JournalFault(fault.message, detail=fault.detail, hint=fault.hint)
 
 
 def lock(folder: Path, *, patience: float = 0.0) -> int | None:

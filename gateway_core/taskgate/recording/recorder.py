@@ -27,7 +27,7 @@ from taskgate.recording.checkpoints import CheckpointLog, CheckpointSink
 from taskgate.recording.disk import Disk
 from taskgate.recording.framing import frame
 from taskgate.recording.header import SALT_BYTES, SessionHeader
-from taskgate.recording.journal import SEGMENT_BYTES, Entry, Journal
+from taskgate.recording.journal import SEGMENT_BYTES, Entry, Journal, again
 from taskgate.recording.journal_reader import record_payload
 from taskgate.recording.keys import KeyWrapper, LocalKeyWrapper, SigningKey
 from taskgate.recording.policy_texts import PolicyTexts
@@ -91,6 +91,12 @@ class Recorder:
         return self.fault is None
 
     @property
+    def backlog(self) -> int:
+        """Bytes that wait for the disk. Who records in bulk awaits `sync` before this nears the buffer's bound, at
+        which `append` refuses."""
+        return self._intake.queued_bytes + self.journal.unsettled_bytes
+
+    @property
     def recordings(self) -> Recordings:
         return Recordings(self.data_dir, wrapper=self.wrapper, storage=self.storage)
 
@@ -100,7 +106,7 @@ class Recorder:
         """Begin a session's recording; its first record must be `session_opened`. Raises JournalFault while
         unhealthy."""
         if self.fault is not None:
-            raise self.fault
+            raise again(self.fault)
         if header.session_id in self.sessions:
             raise JournalFault(f"taskgate: session {header.session_id} is being recorded already")
         key = SessionKey.new(safe_id(header.session_id), self.process_id, self.wrapper)

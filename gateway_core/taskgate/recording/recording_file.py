@@ -146,11 +146,13 @@ def _last_header(block: bytes, before: Header | None) -> Header | None:
 
 
 class RecordingReader:
-    """Reads one recording, finished or not, in bounded memory. With `wrapper` None only the headers are read."""
+    """Reads one recording in bounded memory. With `wrapper` None only the headers are read. `finished`: it has to have
+    an end."""
 
-    def __init__(self, file: BinaryIO, wrapper: KeyWrapper | None) -> None:
+    def __init__(self, file: BinaryIO, wrapper: KeyWrapper | None, *, finished: bool = False) -> None:
         self._file = file
         self._wrapper = wrapper
+        self._finished = finished
         file.seek(0)
         if file.read(len(MAGIC)) != MAGIC:
             raise GatewayFault("taskgate: not a recording, or a damaged one")
@@ -184,6 +186,8 @@ class RecordingReader:
                 headers, ended = [], True
         if reader.torn and ended:
             raise GatewayFault("taskgate: the recording goes on after its end")
+        if self._finished and not ended:
+            raise GatewayFault("taskgate: the recording is cut short, or its last block is damaged")
 
 
 def erase(source: BinaryIO, target: BinaryIO, when: str) -> None:

@@ -44,7 +44,7 @@ class Recordings:
             finished = self._storage.open(session_id)
             if finished is not None:
                 with finished:
-                    yield from _after(count, RecordingReader(finished, self._wrapper))
+                    yield from _after(count, RecordingReader(finished, self._wrapper, finished=True))
                 return
             if attempt == 1:
                 for record in self._live(session_id):

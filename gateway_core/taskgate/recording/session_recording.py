@@ -81,8 +81,9 @@ class SessionRecording:
     def policy_version(self, version: str) -> None:
         """Another policy is in force: headers from the next record on name it."""
         if version != self._header.policy_version:
-            self._header = SessionHeader(self._header.session_id, version, self._header.target_digest)
-            self._prefix = prefix_of(self._header)
+            header = SessionHeader(self._header.session_id, version, self._header.target_digest)
+            self._prefix = prefix_of(header)
+            self._header = header
 
     @property
     def closed(self) -> bool:
@@ -104,6 +105,8 @@ class SessionRecording:
         that the buffer is full: then nothing has been appended."""
         if self._closed is not None:
             raise JournalFault(f"taskgate: the recording of session {self.id} is closed")
+        if (self._next == 0) != (kind == RecordKind.SESSION_OPENED):
+            raise JournalFault(f"taskgate: session {self.id}: a recording begins with session_opened, once")
         if kind not in _KINDS:
             raise JournalFault(f"taskgate: there is no kind of record named {kind!r}")
         data = content if isinstance(content, bytes) else encode(content)
@@ -118,8 +121,11 @@ class SessionRecording:
         return seq
 
     def close(self, reason: str) -> None:
-        """The session's last record. Idempotent; never refused, however full the buffer is."""
-        if self._closed is None:
+        """The session's last record. Idempotent; never refused, however full the buffer is. A session of which nothing
+        was recorded leaves no recording."""
+        if self._closed is None and self._next == 0:
+            self._closed = reason
+        elif self._closed is None:
             data = encode(SessionClosed(reason))
             self._intake.queued_bytes += len(data)
             self._intake.queue.append((self, RecordKind.SESSION_CLOSED, time_ns(), data, self._prefix))
@@ -129,6 +135,8 @@ class SessionRecording:
     # --- where the records are ---------------------------------------------------------------------------------
 
     def durable(self, segment: Segment, offset: int, seq: int) -> None:
+        if self.void:
+            return
         offsets = self._index.get(segment)
         if offsets is None:
             offsets = self._index[segment] = array("Q")
@@ -152,6 +160,17 @@ class SessionRecording:
             else:
                 del self._index[segment]
                 self._pins[segment] -= 1
+
+    @property
+    def void(self) -> bool:
+        """Closed before anything was recorded."""
+        return self._closed is not None and self._next == 0
+
+    def let_go(self) -> None:
+        """Of the segments: nothing in them is needed."""
+        for segment in self._index:
+            self._pins[segment] -= 1
+        self._index = {}
 
     def in_segment(self, segment: Segment) -> bool:
         return segment in self._index

@@ -28,6 +28,7 @@ log = structlog.get_logger("taskgate.recording")
 
 CLOSED_WITHIN = 1.0  # seconds until a closed session is signed for: closings share a checkpoint
 COMPILE_EVERY = 0.25
+SYNC_RETRY_AFTER = 0.5
 RETRY_AFTER = 1.0
 SEALED_KEPT = 4  # full segments that living sessions may hold; older ones are emptied into recording drafts
 
@@ -71,12 +72,16 @@ class Upkeep:
     # --- on disk within the interval ---------------------------------------------------------------------------
 
     async def _keep_synced(self) -> None:
-        recorder, was_healthy = self._recorder, True
+        recorder, was_healthy, pause = self._recorder, True, 0.0
         while True:
-            await asyncio.sleep(self._sync_interval / 2)
+            await asyncio.sleep(max(pause, self._sync_interval / 2))
+            pause = 0.0
             if recorder.dirty() or recorder.journal.fault is not None:
-                with contextlib.suppress(JournalFault):
+                try:
                     await recorder.sync()
+                except JournalFault:
+                    # After a failed fsync each try writes all that is not durable once more: not too often.
+                    pause = SYNC_RETRY_AFTER
             healthy = recorder.journal.fault is None
             if healthy != was_healthy:
                 was_healthy = healthy
@@ -102,6 +107,9 @@ class Upkeep:
         async with self._signing:
             recorder = self._recorder
             recorder.seal()
+            for void in [one for one in recorder.sessions.values() if one.void]:
+                del recorder.sessions[void.id]
+                void.let_go()
             heads = [(one, one.head()) for one in recorder.sessions.values() if one.sealed > one.signed]
             erased = self._erased[:]
             if not heads and not erased:

@@ -12,6 +12,7 @@ from taskgate.errors import JournalFault
 from taskgate.recording import upkeep
 from taskgate.recording.chain import ChainChecker
 from taskgate.recording.checkpoints import Checkpoint, read_checkpoints
+from taskgate.recording.header import SessionHeader
 from taskgate.recording.recorder import Recorder
 from taskgate.recording.recordings import Recordings
 from taskgate.recording.records import Event, RecordKind
@@ -287,7 +288,10 @@ async def test_a_fault_ends_by_itself_when_the_disk_is_well(tmp_path: Path, disk
     await asyncio.sleep(0.15)
     assert not recorder.healthy
     disk.room = None
-    await asyncio.sleep(0.15)
+    for _ in range(100):
+        if recorder.healthy:
+            break
+        await asyncio.sleep(0.05)
     assert recorder.healthy
     assert recorder.journal.pending is False
     await recorder.stop()
@@ -321,3 +325,77 @@ async def test_a_living_session_is_not_erased(recorder: Recorder) -> None:
 def test_policy_texts_are_kept(recorder: Recorder) -> None:
     recorder.policy_text("v1", {"p.yaml": "version: 1"})
     assert b"version: 1" in (recorder.data_dir / "policies" / "v1.json").read_bytes()
+
+
+async def test_a_session_of_which_nothing_was_recorded_leaves_nothing(recorder: Recorder) -> None:
+    recording = recorder.open(header("ses_void"))
+    with pytest.raises(JournalFault, match="begins with session_opened"):
+        recording.append("event", Event("x"))
+    await recorder.sync()
+    recording.close("client disconnected at once")
+    await recorder.settle()
+    recorder.open(header("ses_void_too")).close("before anything was written")
+    await recorder.settle()
+    await recorder.sync()
+    assert recorder.sessions == {}
+    assert +recorder.pins == {}
+    assert checkpoints(recorder) == []
+
+
+def test_a_session_begins_once(recorder: Recorder) -> None:
+    recording = opened(recorder)
+    with pytest.raises(JournalFault, match="begins with session_opened"):
+        recording.append("session_opened", {})
+
+
+def test_a_header_that_is_too_long_harms_nobody_else(recorder: Recorder) -> None:
+    recording = opened(recorder)
+    with pytest.raises(JournalFault, match="header"):
+        recorder.open(SessionHeader("ses_2", "v" * 70_000, "t"))
+    with pytest.raises(JournalFault, match="header"):
+        recording.policy_version = "v" * 70_000
+    recording.append("event", Event("x"))
+    recorder.write()
+    assert kinds(recorder) == ["session_opened", "event"]
+    assert list(recorder.sessions) == ["ses_1"]
+
+
+async def test_segments_stay_until_a_sync_has_succeeded_again(recorder: Recorder, disk: FaultyDisk) -> None:
+    """What was acknowledged is in a segment that is not trusted any more, and perhaps nowhere else yet."""
+    opened(recorder)
+    recorder.write()
+    disk.sync_error = errno.EIO
+    with pytest.raises(JournalFault):
+        await recorder.sync()
+    disk.write_error = errno.ENOSPC
+    with pytest.raises(JournalFault):
+        await recorder.sync()
+    recorder._upkeep._remove_unpinned()
+    assert kinds(recorder) == ["session_opened"]
+    disk.write_error = disk.sync_error = None
+    await recorder.sync()
+    recorder._upkeep._remove_unpinned()
+    assert [segment.number for segment in recorder.journal.segments] == [2]
+    assert kinds(recorder) == ["session_opened"]
+
+
+def test_a_fault_raised_for_hours_gathers_no_tracebacks(recorder: Recorder, disk: FaultyDisk) -> None:
+    opened(recorder)
+    disk.write_error = errno.ENOSPC
+    caught = []
+    for _ in range(3):
+        with pytest.raises(JournalFault) as one:
+            recorder.write()
+        caught.append(one.value)
+    assert len(set(map(id, caught))) == 3
+    assert recorder.fault is not None
+    assert recorder.fault.__traceback__ is None
+
+
+def test_backlog(recorder: Recorder) -> None:
+    assert recorder.backlog == 0
+    recording = opened(recorder)
+    queued = recorder.backlog
+    recorder.write()
+    assert 0 < queued < recorder.backlog
+    recording.append("event", Event("x"))

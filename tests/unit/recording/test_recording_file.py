@@ -132,6 +132,12 @@ def test_erasing_leaves_a_chain_that_holds(tmp_path: Path, key: SessionKey, wrap
     assert done.head == checker.head
 
 
+def test_a_finished_one_has_an_end(tmp_path: Path, key: SessionKey, wrapper: LocalKeyWrapper) -> None:
+    write(tmp_path / "r", key, finish=False)
+    with (tmp_path / "r").open("rb") as file, pytest.raises(GatewayFault, match="cut short"):
+        list(RecordingReader(file, wrapper, finished=True))
+
+
 def test_not_a_recording(tmp_path: Path, wrapper: LocalKeyWrapper) -> None:
     with pytest.raises(GatewayFault, match="not a recording"):
         RecordingReader(BytesIO(b"PK\3\4"), wrapper)
