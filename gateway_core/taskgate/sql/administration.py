@@ -14,6 +14,8 @@ Node = dict[str, Any]
 
 def _grant(a: Analysis, fields: Node) -> StatementFacts:
     kind = fields.get("objtype", "")
+    if fields.get("targtype") == "ACL_TARGET_ALL_IN_SCHEMA":
+        kind = "OBJECT_SCHEMA"
     objects = fields.get("objects", [])
     for node in objects:
         if "RangeVar" in node:

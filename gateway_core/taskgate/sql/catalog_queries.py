@@ -92,13 +92,14 @@ select pg_catalog.concat_ws(';',
    join pg_catalog.pg_class c on c.oid = a.attrelid
    where a.attrelid >= 16384 and c.relpersistence <> 't' and c.relkind in ('r', 'p', 'v', 'm', 'f')),
   (select pg_catalog.concat_ws(',', count(*), sum(xmin::text::int8)) from pg_catalog.pg_proc),
-  (select pg_catalog.concat_ws(',', count(*), sum(xmin::text::int8)) from pg_catalog.pg_rewrite where oid >= 16384),
+  (select pg_catalog.concat_ws(',', count(*), sum(xmin::text::int8)) from pg_catalog.pg_rewrite
+   where ev_class in (select oid from pg_catalog.pg_class where oid >= 16384 and relpersistence <> 't')),
   (select pg_catalog.concat_ws(',', count(*), sum(xmin::text::int8)) from pg_catalog.pg_inherits),
   (select pg_catalog.concat_ws(',', count(*), sum(xmin::text::int8)) from pg_catalog.pg_operator),
   (select pg_catalog.concat_ws(',', count(*), sum(xmin::text::int8)) from pg_catalog.pg_cast),
   (select pg_catalog.concat_ws(',', count(*), sum(xmin::text::int8)) from pg_catalog.pg_extension),
   (select pg_catalog.concat_ws(',', count(*), sum(xmin::text::int8)) from pg_catalog.pg_type
-   where oid >= 16384 and typrelid = 0),
+   where oid >= 16384 and typrelid = 0 and typcategory <> 'A'),
   (select pg_catalog.concat_ws(',', count(*), sum(xmin::text::int8)) from pg_catalog.pg_namespace
    where nspname !~ '^pg_temp_' and nspname !~ '^pg_toast'))
 """

@@ -1,5 +1,7 @@
 """Lineage of expressions: what stays bare, what is used, what a whole row is."""
 
+# ruff: noqa: E501  (tables of statements)
+
 from __future__ import annotations
 
 import pytest

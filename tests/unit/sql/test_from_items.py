@@ -1,5 +1,7 @@
 """Lineage through FROM: aliases, joins, subqueries, functions."""
 
+# ruff: noqa: E501  (tables of statements)
+
 from __future__ import annotations
 
 import pytest

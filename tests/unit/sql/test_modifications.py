@@ -1,5 +1,7 @@
 """INSERT, UPDATE, DELETE, MERGE: effects, flows, RETURNING."""
 
+# ruff: noqa: E501  (tables of statements)
+
 from __future__ import annotations
 
 import pytest

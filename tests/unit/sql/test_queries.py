@@ -1,5 +1,7 @@
 """Lineage of queries: clauses, stars, set operations, locks."""
 
+# ruff: noqa: E501  (tables of statements)
+
 from __future__ import annotations
 
 import pytest

@@ -1,5 +1,7 @@
 """WITH: scoping, recursion, data-modifying queries."""
 
+# ruff: noqa: E501  (tables of statements)
+
 from __future__ import annotations
 
 from tests.unit.sql.catalogs import facts, outputs, outside, pairs
