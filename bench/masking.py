@@ -1,7 +1,7 @@
 """What masking costs a byte, compiled and in Python: `python bench/masking.py [--rows 20000] [--rounds 5]`.
 
-MB/s of DataRow messages (10 text columns, about 180 bytes a row, batches of 64 KiB) by CPU time of this process, the median
-of the rounds. Compare figures of one run with each other; other machines and neighbours give other absolute ones.
+MB/s of DataRow messages (10 text columns, about 180 bytes a row, batches of 64 KiB) by CPU time of this process, the
+median of the rounds. Compare figures of one run with each other: other machines and neighbours give others.
 """
 
 from __future__ import annotations

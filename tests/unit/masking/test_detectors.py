@@ -164,7 +164,7 @@ fragments = st.lists(
         st.sampled_from(
             ["bob@", "example.com", "@", ".", "-", " ", "4111", "1111 1111", "123-45-6789", "DE89", "fe80::1", "::",
              ":", "aa:bb:cc:dd:ee:ff", "+49", "(212) 555-0123", "eyJhbGciOiJub25lIn0.e30.", "AKIA", "A" * 16, "ghp_",
-             "b" * 36, "://u:p@h", "-----BEGIN ", "PRIVATE KEY-----", "AB123456C", "10.1.2.3", "é", "\v", "\n", "_", "x"]
+             "b" * 36, "://u:p@h", "-----BEGIN ", "PRIVATE KEY-----", "AB123456C", "10.1.2.3", "é", "\v", "\n", "_"]
         ),
         st.text(max_size=4),
     ),

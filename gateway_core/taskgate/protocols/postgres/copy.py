@@ -7,7 +7,7 @@ masked becomes text or NULL. Binary COPY cannot be masked: the caller refuses it
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from taskgate.errors import MaskingFault, TargetFault
@@ -49,11 +49,13 @@ class CopyMasker:
         known = list(names) if len(names) == columns else [""] * columns
         self._plan = plan
         self._rules = plan.column_rules([(name, _PLAIN if from_relation else None) for name in known])
-        self._masks = any(self._rules)
+        self._masked_columns = [(index, rule) for index, rule in enumerate(self._rules) if rule is not None]
+        self._masks = bool(self._masked_columns)
         scanner = plan.scanner
         self._scanner = scanner if scanner is not None and scanner.searches else None
         self.identity = not self._masks and self._scanner is None
         self._layout = layout
+        self._actions = {rule: self._action(rule) for rule in self._rules if rule is not None}
         self._ends = RowEnds(layout)
         self._most = most_row_bytes
         self._buffer = bytearray()
@@ -90,6 +92,16 @@ class CopyMasker:
             return row + b"\n"
         if row == _END_MARKER:
             return row + b"\n"
+        if (
+            self._scanner is None
+            and (raws := self._layout.raw_cells(row)) is not None
+            and len(raws) == len(self._rules)
+        ):
+            null, read = self._layout.null, self._layout.read
+            for index, mask in self._masked_columns:
+                if raws[index] != null:
+                    raws[index] = self._masked(read(raws[index]), mask)
+            return self._layout.delimiter.join(raws) + b"\n"
         cells = self._layout.cells(row) if row or self._rules else []  # a relation may have no columns
         if len(cells) != len(self._rules):
             raise TargetFault(f"the target sent a COPY row of {len(cells)} columns instead of {len(self._rules)}")
@@ -111,12 +123,17 @@ class CopyMasker:
                 written.append(cell.raw)
         return self._layout.delimiter.join(written) + b"\n"
 
+    def _action(self, rule: MaskRule) -> bytes | Callable[[bytes], bytes | None]:
+        """What a masked value is written as, or the function that masks it."""
+        action = self._plan.action(rule)
+        if callable(action):
+            return action
+        return self._layout.written(None if action is True else action)
+
     def _masked(self, value: bytes, rule: MaskRule) -> bytes:
         self._count(rule)
-        action = self._plan.action(rule)
-        if action is True:
-            return self._layout.written(None)
-        return self._layout.written(action if isinstance(action, bytes) else action(value))
+        action = self._actions[rule]
+        return action if isinstance(action, bytes) else self._layout.written(action(value))
 
     def _searched(self, scanner: Scanner, cell: Cell, value: bytes) -> bytes:
         if _HEX.fullmatch(value):

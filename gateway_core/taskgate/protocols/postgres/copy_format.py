@@ -72,9 +72,19 @@ class CopyFormat:
             return False
         return self.delimiter in (b"\t", b",", b";", b"|")
 
+    def raw_cells(self, row: bytes) -> list[bytes] | None:
+        """The values of a row as they stand there, where cutting at every delimiter gives them; else None."""
+        if (self.quote if self.quote is not None else b"\\" + self.delimiter) in row:
+            return None
+        return row.split(self.delimiter)
+
     def cells(self, row: bytes) -> list[Cell]:
         """The values of a row, which has no line feed at its end."""
         return self._text_cells(row) if self.quote is None else self._csv_cells(row)
+
+    def read(self, raw: bytes) -> bytes:
+        """What a value of `raw_cells` says, which is not NULL."""
+        return _UNDONE.sub(self._undone, raw) if self.quote is None and b"\\" in raw else raw
 
     def written(self, value: bytes | None) -> bytes:
         """A value as it stands in a row."""
@@ -110,21 +120,18 @@ class CopyFormat:
         return _ESCAPED.get(found[1], found[1])
 
     def _text_cells(self, row: bytes) -> list[Cell]:
-        if b"\\" not in row:
-            return [Cell(raw, None if raw == self.null else raw) for raw in row.split(self.delimiter)]
-        if b"\\" + self.delimiter in row:
+        raws = self.raw_cells(row)
+        if raws is None:
             cuts = [found.start() for found in self._marks.finditer(row) if found[0] == self.delimiter]
             raws = [
                 row[begin:end] for begin, end in zip([0, *(cut + 1 for cut in cuts)], [*cuts, len(row)], strict=True)
             ]
-        else:
-            raws = row.split(self.delimiter)
-        return [Cell(raw, None if raw == self.null else _UNDONE.sub(self._undone, raw)) for raw in raws]
+        return [Cell(raw, None if raw == self.null else self.read(raw)) for raw in raws]
 
     def _csv_cells(self, row: bytes) -> list[Cell]:
         assert self.quote is not None
-        if self.quote not in row:
-            return [Cell(raw, None if raw == self.null else raw) for raw in row.split(self.delimiter)]
+        if (raws := self.raw_cells(row)) is not None:
+            return [Cell(raw, None if raw == self.null else raw) for raw in raws]
         cells: list[Cell] = []
         pieces: list[bytes] = []
         begin = last = done = 0
