@@ -9,7 +9,7 @@ In a cell too short for backtracking to matter Python's `re` runs the same patte
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
@@ -64,17 +64,6 @@ class Patterns:
         for detector in detectors:
             self.set.Add(detector.pattern)
         self.set.Compile()
-
-    def candidates(self, text: bytes) -> Iterator[tuple[int, Search, Match]]:
-        """The patterns that a text has candidates for: (number, how to search on, first candidate)."""
-        if len(text) <= _SHORT:
-            for index, literal, search in self.short:
-                if literal in text and (match := search(text, 0)) is not None:
-                    yield index, search, match
-        elif self.gate.search(text) is not None:
-            for index in self.set.Match(text) or range(len(self.each)):
-                if (match := self.each[index](text, 0)) is not None:
-                    yield index, self.each[index], match
 
 
 @lru_cache(maxsize=64)
@@ -136,7 +125,7 @@ class Scanner:
             return None, [rule] if rule else []
         if not findings:
             return cell, []
-        rules = list(dict.fromkeys(finding.rule for finding in findings))
+        rules = [findings[0].rule] if len(findings) == 1 else list(dict.fromkeys(found.rule for found in findings))
         if not carries or any(rule.kind is MaskKind.NULL for rule in rules):
             return None, rules
         if kind in (JSON, JSONB):
@@ -146,13 +135,18 @@ class Scanner:
     def find(self, cell: bytes, kind: int = TEXT) -> list[Finding]:
         """What is in the cell, in order, without overlaps. Raises TooManyCandidates, ValueError (not of its kind)."""
         found: list[Finding] = []
-        if self._patterns is None:
+        patterns = self._patterns
+        if patterns is None:
             return found
         for view, places in views(cell, kind):
-            for index, search, match in self._patterns.candidates(view):
-                for start, end in self._confirmed(index, search, view, match.span()):
-                    first, last = (start, end) if places is None else (places[start], places[end])
-                    found.append(Finding(first, last, view[start:end], self._rules[index]))
+            if len(view) <= _SHORT:
+                for index, literal, search in patterns.short:
+                    if literal in view and (match := search(view, 0)) is not None:
+                        self._confirm(index, search, match, view, places, found)
+            elif patterns.gate.search(view) is not None:
+                for index in patterns.set.Match(view) or range(len(patterns.each)):
+                    if (match := patterns.each[index](view, 0)) is not None:
+                        self._confirm(index, patterns.each[index], match, view, places, found)
         return _apart(found) if len(found) > 1 else found
 
     def scrub(self, text: str) -> str:
@@ -162,19 +156,35 @@ class Scanner:
             return text
         return (PLACEHOLDER if replaced is None else replaced).decode("utf-8", "replace")
 
-    def _confirmed(self, index: int, search: Search, view: bytes, span: tuple[int, int]) -> Iterator[tuple[int, int]]:
-        """The values behind the candidates of one pattern, from its first candidate on."""
+    def _confirm(
+        self,
+        index: int,
+        search: Search,
+        match: Match | None,
+        view: bytes,
+        places: Sequence[int] | None,
+        found: list[Finding],
+    ) -> None:
+        """Adds the values behind the candidates of one pattern, from its first candidate on."""
         assert self._patterns is not None
         confirm = self._patterns.detectors[index].confirm
         for _ in range(MOST_CANDIDATES):
-            confirmed = span if confirm is None else confirm(view, *span)
-            if confirmed is not None:
-                yield confirmed
-            # A candidate that is none may hide the beginning of one that is.
-            match = search(view, span[0] + 1 if confirmed is None else max(confirmed[1], span[0] + 1))
             if match is None:
                 return
-            span = match.span()
+            start, end = match.span()
+            span = (start, end) if confirm is None else confirm(view, start, end)
+            # A candidate that is none may hide the beginning of one that is.
+            following = start + 1
+            if span is not None:
+                first, last = span
+                if places is None:
+                    found.append(Finding(first, last, view[first:last], self._rules[index]))
+                else:
+                    found.append(Finding(places[first], places[last], view[first:last], self._rules[index]))
+                following = max(last, following)
+            if following >= len(view):
+                return
+            match = search(view, following)
         raise TooManyCandidates
 
     def _masked(self, finding: Finding) -> bytes:

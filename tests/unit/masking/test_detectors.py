@@ -24,7 +24,7 @@ def only(name: str) -> Scanner:
 
 
 def test_precision_and_recall() -> None:
-    """Check digits cannot tell a random number from a card: about one 16-digit id in 20 counts against precision."""
+    """Check digits cannot tell a random number from a card: about one 16-digit id in 30 counts against precision."""
     found = missed = false = 0
     fooled: Counter[str] = Counter()
     for sample in samples(24_000):
