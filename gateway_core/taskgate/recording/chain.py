@@ -82,8 +82,8 @@ class ChainChecker:
             raise ChainError(seq, f"{what}: found number {header.seq}")
         if header.previous != self.head:
             raise ChainError(seq, "does not follow the record before it (previous hash differs)")
-        if (seq == 0) != (header.kind is RecordKind.SESSION_OPENED):
-            raise ChainError(seq, "a recording starts with session_opened, once")
+        if seq and header.kind is RecordKind.SESSION_OPENED:
+            raise ChainError(seq, "begins a session that has begun already")
         if self.last_kind is RecordKind.SESSION_CLOSED:
             raise ChainError(seq, "stands after the session's end")
         if record.raw_content is not None and record.salt is not None:

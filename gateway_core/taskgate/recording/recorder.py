@@ -103,7 +103,8 @@ class Recorder:
     # --- the way of a record -----------------------------------------------------------------------------------
 
     def open(self, header: SessionHeader) -> SessionRecording:
-        """Begin a session's recording; its first record must be `session_opened`. Raises JournalFault while
+        """Begin a session's recording, its first record being `session_opened`; what belongs to no session (a failed
+        authentication) goes into a recording that the gateway process opens for itself. Raises JournalFault while
         unhealthy."""
         if self.fault is not None:
             raise again(self.fault)

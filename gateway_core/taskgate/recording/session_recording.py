@@ -105,8 +105,8 @@ class SessionRecording:
         that the buffer is full: then nothing has been appended."""
         if self._closed is not None:
             raise JournalFault(f"taskgate: the recording of session {self.id} is closed")
-        if (self._next == 0) != (kind == RecordKind.SESSION_OPENED):
-            raise JournalFault(f"taskgate: session {self.id}: a recording begins with session_opened, once")
+        if self._next and kind == RecordKind.SESSION_OPENED:
+            raise JournalFault(f"taskgate: session {self.id} has begun already")
         if kind not in _KINDS:
             raise JournalFault(f"taskgate: there is no kind of record named {kind!r}")
         data = content if isinstance(content, bytes) else encode(content)

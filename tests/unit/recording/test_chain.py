@@ -92,8 +92,9 @@ def test_something_after_the_end() -> None:
     assert complaint(forged(kinds=[*KINDS, RecordKind.EVENT])) == (4, "stands after the session's end")
 
 
-def test_a_beginning_that_is_none() -> None:
-    assert complaint(forged(kinds=[RecordKind.ACTION]))[0] == 0
+def test_a_second_beginning() -> None:
+    kinds = [RecordKind.SESSION_OPENED, RecordKind.SESSION_OPENED]
+    assert complaint(forged(kinds=kinds)) == (1, "begins a session that has begun already")
 
 
 @pytest.mark.parametrize(

@@ -78,4 +78,5 @@ def test_a_template_says_the_same_as_the_whole_encoding() -> None:
     whole = orjson.loads(encode(action("select $1", *parameters)))
     template = ActionTemplate(action("select $1"))
     assert orjson.loads(template.content(parameters)) == whole
+    assert template.content([RecordedParameter.of(one) for one in parameters]) == template.content(parameters)
     assert orjson.loads(template.content()) == orjson.loads(encode(action("select $1")))
