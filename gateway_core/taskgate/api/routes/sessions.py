@@ -74,6 +74,7 @@ async def search_sessions(
 
 @router.get("/sessions/{session_id}")
 async def show_session(session_id: str, plane: Plane, caller: MayRead) -> models.Session:
+    """One session, with every effect it had or tried to have."""
     session = await plane.sessions.get(session_id) if is_id(IdPrefix.SESSION, session_id) else None
     if session is None:
         raise not_found("session")

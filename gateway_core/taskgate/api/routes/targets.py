@@ -46,6 +46,7 @@ async def list_targets(
 
 @router.get("/targets/{name}")
 async def show_target(name: str, plane: Plane, caller: MayRead) -> models.Target:
+    """One target: what it is and where clients connect for it."""
     target = plane.targets.get(name)
     if target is None:
         raise not_found("target")

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, SecretStr, StringConstraints, WithJsonSchema
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=250, pattern=r"^[^\x00-\x1f\x7f]+$")]
 """A name or identifier that somebody else chose: no control characters, at most 250 characters."""
+
+OnceShown = Annotated[
+    SecretStr,
+    PlainSerializer(lambda value: value.get_secret_value(), return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "password"}),
+]
+"""A new secret, answered this once. `str()` and `repr()` hide it; only JSON, which is the wire, has it in clear."""
 
 AttributeValue = bool | int | str | tuple[str, ...]
 

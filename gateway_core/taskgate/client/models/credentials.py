@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from pydantic import Field, SecretStr, field_serializer
+from pydantic import Field
 
-from taskgate.client.models.base import Answer, AttributeValue, Name, Request
+from taskgate.client.models.base import Answer, AttributeValue, Name, OnceShown, Request
 from taskgate.client.models.principals import Principal
 
 
@@ -74,21 +74,16 @@ class IssuedCredential(Answer):
 
     id: str
     user: str
-    password: SecretStr
+    password: OnceShown
     target: str
     protocol: str
     host: str
     port: int
     database: str
-    dsn: SecretStr
+    dsn: OnceShown
     principal: Principal
     issued_at: datetime
     expires_at: datetime
-
-    @field_serializer("password", "dsn", when_used="json")
-    def _reveal(self, value: SecretStr) -> str:
-        """JSON is the wire: the one place where the secret has to stand in clear."""
-        return value.get_secret_value()
 
 
 class Revoked(Answer):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from pydantic import Field, SecretStr, field_serializer
+from pydantic import Field
 
-from taskgate.client.models.base import Answer, AttributeValue, Name, Request
+from taskgate.client.models.base import Answer, AttributeValue, Name, OnceShown, Request
 from taskgate.domain import Assurance, PrincipalKind
 
 
@@ -78,8 +78,4 @@ class CreatedApiKey(Answer):
     """A new key, with its secret for the only time (`secret.get_secret_value()`)."""
 
     key: ApiKey
-    secret: SecretStr
-
-    @field_serializer("secret", when_used="json")
-    def _reveal(self, value: SecretStr) -> str:
-        return value.get_secret_value()
+    secret: OnceShown
