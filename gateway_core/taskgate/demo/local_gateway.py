@@ -120,8 +120,7 @@ class LocalGateway:
         settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         database = Database(settings.store_url)
         try:
-            if not database.shared:
-                await database.migrate()
+            await database.migrate()
             keys = ApiKeys(database, Signals(database))
             _, secret = await keys.create(kind, name, scopes, groups, created_by="local")
             return secret
