@@ -52,7 +52,8 @@ def spread(rules: int) -> str:
         effects = "[sql.select, sql.explain]" if verdict == "allow" else "[sql.delete, sql.update, sql.truncate]"
         lines += [
             f"  - id: rule-{number}",
-            f"    match: {{targets: [{target}], principals: {{kind: task, source: prod-airflow, bundle: [etl, b{number}]}},"
+            f"    match: {{targets: [{target}],"
+            f" principals: {{kind: task, source: prod-airflow, bundle: [etl, b{number}]}},"
             f" effects: {effects}, objects: [public.orders_{number}, 's{number}.*']}}",
             f"    verdict: {verdict}",
         ]

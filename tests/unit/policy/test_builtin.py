@@ -12,8 +12,8 @@ SYSTEM = {
     f"pg_catalog.{name}": ["x"]
     for name in """pg_class pg_namespace pg_attribute pg_type pg_index pg_constraint pg_proc pg_range pg_enum
     pg_settings pg_roles pg_stats pg_statistic pg_statistic_ext_data pg_authid pg_shadow pg_stat_activity
-    pg_stat_statements pg_user_mapping pg_user_mappings pg_largeobject pg_hba_file_rules pg_file_settings pg_prepared_xacts
-    pg_subscription""".split()
+    pg_stat_statements pg_user_mapping pg_user_mappings pg_largeobject pg_hba_file_rules
+    pg_file_settings pg_prepared_xacts pg_subscription""".split()
 } | {f"information_schema.{name}": ["x"] for name in ("tables", "columns", "user_mapping_options")}
 KNOWN: Catalog = subjects.catalog({**SYSTEM, "public.orders": ["id"]})
 
