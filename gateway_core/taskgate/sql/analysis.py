@@ -171,7 +171,7 @@ class Analysis:
             if schema == search_path.SYSTEM and (kind == "operator" or name in functions.SAFE):
                 self.functions.add(f"{schema}.{name}")
                 return True
-            if functions.is_safe(schema, name) and schema not in index.get(name, ()):
+            if kind != "operator" and functions.is_safe(schema, name):
                 self.functions.add(f"{schema}.{name}")
                 return True
             self._unlisted(f"{schema}.{name}", kind, resolved=schema in index.get(name, ()))

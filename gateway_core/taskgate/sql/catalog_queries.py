@@ -105,4 +105,4 @@ select pg_catalog.concat_ws(';',
 """
 """Differs after every committed DDL: any inserted, updated or deleted row of these catalogues moves a count or a sum of
 writing transactions. (The newest writer alone would miss a transaction that commits after a younger one.) Temporary
-relations and VACUUM leave it alone. It scans what is cheap to scan: 20 ms for 2,000 tables of 20 columns."""
+relations and VACUUM leave it alone. It scans what is cheap to scan: 20 ms for 1,000 tables of 20 columns."""

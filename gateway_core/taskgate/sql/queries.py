@@ -50,6 +50,7 @@ def select(a: Analysis, fields: Node, outer: Scope | None) -> Shape:
 def _simple(a: Analysis, fields: Node, scope: Scope) -> Shape:
     for entry in fields.get("fromClause", ()):
         from_items.add(a, entry, scope)
+    scope.constants = _held(fields, scope)
     result = targets(a, fields.get("targetList", ()), scope)
     if "whereClause" in fields:
         expressions.used(a, fields["whereClause"], scope)
@@ -71,6 +72,18 @@ def _simple(a: Analysis, fields: Node, scope: Scope) -> Shape:
     for clause in fields.get("lockingClause", ()):
         _lock(a, clause["LockingClause"], scope)
     return result
+
+
+def _held(fields: Node, scope: Scope) -> dict[str, str]:
+    """Columns of a single relation of `pg_catalog` that the whole WHERE holds to a constant."""
+    condition = fields.get("whereClause", {}).get("A_Expr", {})
+    column = condition.get("lexpr", {}).get("ColumnRef", {}).get("fields", ())
+    value = expressions.constant(condition.get("rexpr", {}))
+    plain = condition.get("kind") == "AEXPR_OP" and strings(condition.get("name", ())) == ["="]
+    ranges = [found for item in scope.items for found in item.ranges]
+    if not plain or value is None or len(column) != 1 or len(ranges) != 1 or ranges[0].schema != "pg_catalog":
+        return {}
+    return {string(column[0]): value}
 
 
 def targets(a: Analysis, nodes: list[Node], scope: Scope) -> Shape:

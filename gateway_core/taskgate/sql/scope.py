@@ -104,12 +104,13 @@ class Item:
 class Scope:
     """The names one query sees; `parent` is the query around it. `tables` are its WITH queries by name."""
 
-    __slots__ = ("items", "parent", "tables")
+    __slots__ = ("constants", "items", "parent", "tables")
 
     def __init__(self, parent: Scope | None = None) -> None:
         self.parent = parent
         self.items: list[Item] = []
         self.tables: dict[str, CommonTable] = {}
+        self.constants: dict[str, str] = {}  # columns that WHERE holds to one value
 
     def chain(self) -> Iterator[Scope]:
         scope: Scope | None = self

@@ -35,11 +35,20 @@ def variable_set(a: Analysis, fields: Node) -> StatementFacts:
 def set_config(a: Analysis, arguments: list[Node], scope: Scope) -> None:
     """`set_config(name, value, is_local)` is a SET that any SELECT can carry."""
     a.literal_sensitive = True
-    name = expressions.constant(arguments[0]) if len(arguments) == 3 else None
+    name = _name(arguments[0], scope) if len(arguments) == 3 else None
     if name is None:
         a.unknown("setting with a name that is not a constant")
         return
     assigned(a, name.lower(), expressions.constant(arguments[1]))
+
+
+def _name(argument: Node, scope: Scope) -> str | None:
+    """A constant, or a column that WHERE holds to one: pg_dump asks `set_config(name, …) FROM pg_settings WHERE name =
+    '…'`, so that an older server without the setting does nothing."""
+    fields = argument.get("ColumnRef", {}).get("fields", ())
+    if len(fields) == 1 and "String" in fields[0]:
+        return scope.constants.get(fields[0]["String"]["sval"])
+    return expressions.constant(argument)
 
 
 def assigned(a: Analysis, name: str, value: str | None) -> None:

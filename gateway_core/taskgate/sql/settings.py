@@ -38,6 +38,8 @@ ALLOWED: frozenset[str] = frozenset({
     # transactions (read only / read write stand apart: `sql.transaction`)
     "default_transaction_isolation", "default_transaction_deferrable", "transaction_isolation",
     "transaction_deferrable",
+    # a refusal more, never one less (pg_dump)
+    "restrict_nonsystem_relation_kind",
     # off makes row security an error instead of a filter: stricter, and pg_dump sets it
     "row_security",
     # what a restored dump sets before it creates things

@@ -1,5 +1,7 @@
 """Reading a real catalogue, and noticing every kind of DDL."""
 
+# ruff: noqa: E501  (tables of texts)
+
 from __future__ import annotations
 
 import asyncio

@@ -1,9 +1,12 @@
 """Names of unnamed output columns, and the number of columns, as the server gives them."""
 
+# ruff: noqa: E501  (tables of texts)
+
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
 from taskgate.demo.postgres_server import PostgresServer
@@ -43,7 +46,11 @@ def test_names(database: tuple[Connection, Catalog]) -> None:
         expressions += NEWER.split("|")
     for expression in expressions:
         text = f"select {expression} from users u"
-        description = connection.execute(text.encode()).description
+        try:
+            description = connection.execute(text.encode()).description
+        except psycopg.errors.FeatureNotSupported:
+            assert "xml" in expression  # a server built without libxml
+            continue
         assert description is not None
         (found,) = analyze(text, catalog, ("public",))
         assert found.outputs is not None, text

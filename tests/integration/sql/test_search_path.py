@@ -15,7 +15,8 @@ create table a.t (x int); create table b.t (x int); create table public.t (x int
 create table "quo""ted".t (x int); create table postgres.t (x int); create table b.pg_class (x int);
 """
 PATHS = [
-    "public", "a, b", "b,a", "B, public", '"Mixed Case"', '"quo""ted", a', '"$user", public', "gone, b", "b, pg_catalog",
+    "public", "a, b", "b,a", "B, public", '"Mixed Case"', '"quo""ted", a', '"$user", public', "gone, b",
+    "b, pg_catalog",
     "", '""', "pg_catalog, b", "pg_temp, a", '  a  ,  "b"  ',
 ]  # fmt: skip
 

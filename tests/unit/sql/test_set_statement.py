@@ -43,9 +43,23 @@ def test_known(text: str, expected: str) -> None:
     assert facts(text).complete
 
 
+def test_a_name_that_where_holds_to_a_constant() -> None:
+    """pg_dump does this, so that an older server without the setting does nothing."""
+    found = facts("SELECT set_config(name, 'view', false) FROM pg_settings WHERE name = 'jit'")
+    assert found.complete
+    assert sorted(str(pair) for pair in found.pairs) == ["sql.select pg_catalog.pg_settings", "sql.set jit"]
+
+
 @pytest.mark.parametrize(
     "text",
     [
+        "select set_config(name, 'x', false) from pg_settings where name <> 'jit'",
+        "select set_config(name, 'x', false) from pg_settings where name = 'jit' or true",
+        "select set_config(name, 'x', false) from pg_settings where setting = 'jit'",
+        "select set_config(name, 'x', false) from pg_settings, users where name = 'jit'",
+        "select set_config(name, 'x', false) from (select 'role' as name) s where name = 'jit'",
+        "select set_config(name, 'off', false) from pg_settings where name = 'standard_conforming_strings'",
+        "select (select set_config(name, 'x', false)) from pg_settings where name = 'jit'",
         "set names 'sjis'",
         "set client_encoding to latin1",
         "set standard_conforming_strings = off",
