@@ -220,7 +220,8 @@ class Approvals:
             return (await connection.execute(update(approvals).where(abandoned).values(holders=0))).rowcount
 
     async def run(self, interval: float = 1.0) -> None:
-        """Both of these every `interval` seconds until cancelled; an unreachable store is logged and tried again."""
+        """`expire_due` and `release_abandoned` every `interval` seconds, until cancelled. An unreachable store is
+        logged and tried again."""
         while True:
             try:
                 await self.expire_due()
