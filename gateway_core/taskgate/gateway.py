@@ -243,7 +243,9 @@ class Gateway:
 
     def _services(self, approvals: Approvals) -> Services:
         hash_key = read_or_create(self.settings.data_dir / "keys" / "masking.key", os.urandom(32))
-        parking = Parking(approvals, ActionDigest(self._keys.digest), self.approval_url)
+        parking = Parking(
+            approvals, ActionDigest(self._keys.digest), self.approval_url, self.settings.approvals.max_parked_per_target
+        )
         own = self.recorder.open(SessionHeader(f"own_{self.process.id}", self.policy.current.version, ""))
         return Services(
             policy=self.policy, scopes=DecisionScopes(hash_key), parking=parking, recorder=self.recorder,

@@ -84,7 +84,6 @@ class ApiSettings(_Section):
 class PostgresSettings(_Section):
     """The PostgreSQL listener. With a certificate TLS is offered; off loopback it is required."""
 
-    enabled: bool = True
     host: str = "127.0.0.1"
     port: Port = 6432
     advertised_host: str | None = None  # what credentials tell clients to connect to; unset: `host`
@@ -163,7 +162,6 @@ class WebhookSettings(_Section):
 
 class ApprovalSettings(_Section):
     webhooks: list[WebhookSettings] = Field(default_factory=list)
-    hold_in_transaction: Duration = 60.0
     max_parked_per_target: int = Field(default=200, gt=0)
 
 
@@ -180,7 +178,6 @@ class Settings(BaseSettings):
         env_prefix="TASKGATE_", env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True
     )
 
-    name: str = "taskgate"
     data_dir: Path = Path("taskgate-data")
     public_url: str = Field(default="http://127.0.0.1:8400", pattern=r"^https?://")
     dashboard_url: str | None = Field(default=None, pattern=r"^https?://")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -43,11 +44,15 @@ class Asking:
 class Parking:
     """Turns an `approve` verdict into a permit with a grant, or a refusal."""
 
-    def __init__(self, approvals: Approvals, digest: ActionDigest, approval_url: Callable[[str], str]) -> None:
+    def __init__(
+        self, approvals: Approvals, digest: ActionDigest, approval_url: Callable[[str], str], most_parked: int
+    ) -> None:
+        """`most_parked`: connections that may wait at one time for each target; the next is refused as pending."""
         self._approvals = approvals
         self._digest = digest
         self._url = approval_url
-        self.parked = 0
+        self._most_parked = most_parked
+        self._parked: Counter[str] = Counter()
 
     async def permit(
         self, asking: Asking, action: Action, judgement: Judgement, waiting: Waiting, estimate: Estimate
@@ -59,6 +64,7 @@ class Parking:
             raise GatewayFault("an approve verdict came without terms")
         if action.streams and not terms.streams:
             raise refusals.stream_needs_permission(decision.matches, asking.session_id)
+        waits = asking.waits and self._parked[asking.target.name] < self._most_parked
         digest = self._digest.of(
             action, target=asking.target, policy_version=asking.policy_version, owner_key=asking.principal.owner_key,
             row_bound=terms.max_rows,
@@ -70,7 +76,7 @@ class Parking:
             text=action.text, parameters=action.parameters or (), pairs=tuple(str(pair) for pair in action.pairs),
             rules=tuple(match.rule for match in decision.matches if match.verdict == "approve"),
             terms=terms, policy_version=asking.policy_version, environment=action.environment,
-            estimate=await self._estimated(estimate, action), held=asking.waits,
+            estimate=await self._estimated(estimate, action), held=waits,
         )  # fmt: skip
         approval = await self._approvals.request(draft)
         asking.record(
@@ -79,11 +85,11 @@ class Parking:
                 content.parked(action, judgement.permit, decision.matches, approval.id),
                 approval.id,
                 terms.approvers,
-                terms.hold if asking.waits else 0.0,
+                terms.hold if waits else 0.0,
                 self._url(approval.id),
             ),
         )
-        if not asking.waits:
+        if not waits:
             raise refusals.of_approval(approval, self._url(approval.id), asking.session_id)
         return await self._hold(asking, action, terms, approval, judgement, waiting, digest)
 
@@ -96,7 +102,7 @@ class Parking:
         url = self._url(approval.id)
         waiting.parked(ParkedNotice(approval.id, url, approval.rules, hold))
         started = time.monotonic()
-        self.parked += 1
+        self._parked[asking.target.name] += 1
         try:
             decided = await asyncio.wait_for(self._approvals.decided(approval.id), hold)
         except TimeoutError:
@@ -105,7 +111,7 @@ class Parking:
             await asyncio.shield(self._withdrawn(approval, "the client cancelled or went away"))
             raise
         finally:
-            self.parked -= 1
+            self._parked[asking.target.name] -= 1
         asking.record(RecordKind.DECIDED, Decided(decided.id, decided.state, decided.decided_by, decided.comment))
         if decided.state is ApprovalState.APPROVED:
             if grant := await self._approvals.use_grant(digest, asking.principal.owner_key):
