@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -13,6 +14,7 @@ from taskgate.domain import ApprovalState
 from taskgate_dashboard import effects, principals, style, times
 from taskgate_dashboard.visible import literal, warnings
 
+TIMELINE = Path(__file__).with_name("views") / "timeline.py"
 STATE_COLOURS = {
     ApprovalState.PENDING: "amber",
     ApprovalState.APPROVED: "green",
@@ -33,7 +35,8 @@ def show_request(approval: Approval, parameters: list[ApprovalParameter] | None,
     )
     for warning in warnings(approval.text):
         st.warning(literal(warning), icon=":material/visibility:")
-    style.show(style.head("Exactly this will run"), style.code(approval.text, numbered=True))
+    head = "Exactly this will run" if _pending(approval) else "The exact text"
+    style.show(style.head(head), style.code(approval.text, numbered=True))
     _parameters(parameters)
     left, right = st.columns(2)
     with left:
@@ -44,6 +47,12 @@ def show_request(approval: Approval, parameters: list[ApprovalParameter] | None,
     style.show(style.head("Why you are asked"), style.facts(_terms(approval)))
     with st.expander("What the decision is bound to"):
         style.show(style.facts(_binding(approval)))
+    st.page_link(
+        str(TIMELINE),
+        label="What else this session did",
+        icon=":material/timeline:",
+        query_params={"id": approval.session_id},
+    )
 
 
 def _pending(approval: Approval) -> bool:
@@ -60,7 +69,7 @@ def _parameters(parameters: list[ApprovalParameter] | None) -> None:
     for one in parameters:
         value = "NULL" if one.encoding == "null" else (one.shown or one.value or "")
         as_hex = ' <span class="tg-note">(bytes, hex)</span>' if one.encoding == "hex" and not one.shown else ""
-        kind = one.type_name or f"type {one.type_oid}"
+        kind = one.type_name or (f"type {one.type_oid}" if one.type_oid else "type left to the server")
         rows.append((f"${one.index}", f'<span class="tg-mono">{style.said(value)}</span>{as_hex} {style.chip(kind)}'))
     style.show(style.head("With these parameters"), style.facts(rows))
 
@@ -75,7 +84,7 @@ def _impact(approval: Approval) -> list[tuple[str, str]]:
 
 
 def _label(name: str) -> str:
-    return name.replace("_", " ").capitalize()
+    return "Rows, estimated" if name == "rows" else name.replace("_", " ").capitalize()
 
 
 def _value(value: Any) -> str:

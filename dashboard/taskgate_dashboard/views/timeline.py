@@ -23,7 +23,7 @@ def _header(session: Session) -> None:
     style.show(
         style.title(f"{principals.short(session.principal)} at {session.target}"),
         style.chip(session.state, state),
-        style.chip(f"{session.actions} actions"),
+        style.chip(f"{session.actions} action{'' if session.actions == 1 else 's'}"),
         style.chip(f"{session.refused} refused", "red") if session.refused else "",
         style.chip(f"{session.masked} values masked", "green") if session.masked else "",
     )
@@ -84,7 +84,8 @@ def _verdict(step: Step) -> str:
         case "closed":
             return style.chip("session closed", "blue")
         case _:
-            return style.chip(step.content.get("name") or step.content.get("event") or "event")
+            event = step.content.get("name") or step.content.get("event") or "event"
+            return style.chip(str(event).replace("_", " "))
 
 
 def _step(step: Step, started: float) -> None:
