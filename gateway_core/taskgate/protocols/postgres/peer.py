@@ -9,7 +9,7 @@ from typing import cast
 
 from taskgate.errors import ClientFault
 
-_TCP_CLOSE_WAIT = 8
+_TCP_ESTABLISHED = 1
 
 
 class Peer(asyncio.Protocol):
@@ -148,4 +148,4 @@ class Peer(asyncio.Protocol):
             info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
         except OSError:
             return True
-        return bool(info[0] == _TCP_CLOSE_WAIT)
+        return bool(info[0] != _TCP_ESTABLISHED)
