@@ -39,11 +39,6 @@ class PolicyHolder:
         self.loads = 1
         self.failures = 0
 
-    @property
-    def problem(self) -> PolicyError | None:
-        """The same as `error`."""
-        return self.error
-
     def subscribe(self, changed: Changed) -> Callable[[], None]:
         """Call `changed` with every new set, after it is in force. Returns what ends that."""
         self._subscribers.append(changed)

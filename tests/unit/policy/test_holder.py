@@ -117,7 +117,6 @@ def test_reload_is_at_once_and_returns_what_is_wrong(path: Path) -> None:
     error = holder.reload()
     assert isinstance(error, PolicyError)
     assert holder.error is error
-    assert holder.problem is error
 
 
 def test_a_subscriber_that_fails_keeps_it_from_nobody(path: Path) -> None:
