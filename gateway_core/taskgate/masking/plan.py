@@ -10,7 +10,7 @@ nothing gets out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Literal, Protocol, TypeVar
@@ -258,4 +258,10 @@ def _explains(facts: Facts) -> bool:
 
 
 def _tighten(rules: dict[_K, MaskRule], key: _K, rule: MaskRule) -> None:
-    rules[key] = strictest(rules.get(key), rule) or rule
+    """The strictest mask; what the values may be used for has to be allowed by all of them."""
+    known = rules.get(key)
+    if known is None:
+        rules[key] = rule
+        return
+    kept = strictest(known, rule) or rule
+    rules[key] = replace(kept, predicates=known.predicates and rule.predicates, flows=known.flows and rule.flows)

@@ -94,6 +94,14 @@ def test_partitions_and_views_carry_the_mask() -> None:
     assert plan(select(column(CHILD), column(VIEW)), columns).positions == (REDACT, REDACT)
 
 
+def test_a_view_is_no_way_around_what_its_column_forbids() -> None:
+    """The view's own mask allows predicates, the column's below it does not: same strictness, both have a say."""
+    loose = MaskRule("masks[7]", MaskKind.REDACT, predicates=True, flows=True)
+    for columns in ({SSN: REDACT, VIEW: loose}, {VIEW: loose, SSN: REDACT}):
+        with pytest.raises(PolicyRefusal):
+            plan(select(column(NAME), outside={VIEW}), masked(columns))
+
+
 def test_a_column_that_the_catalogue_does_not_know_is_matched_as_written() -> None:
     assert plan(select(column("stage.new.ssn")), masked({"stage.new.ssn": REDACT})).positions == (REDACT,)
 
