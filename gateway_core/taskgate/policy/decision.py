@@ -19,11 +19,12 @@ class Context:
     """What a decision may look at besides who, what and where: `context.*` and `impact.*` in conditions.
 
     `client_address` is the client's IP address without its port. `impact` is the planner's estimate of what a
-    statement touches (`rows`, `cost`); None while nobody has asked for one."""
+    statement touches (`rows`, `triggers`, `cascades`; what is not in it is not known); None while nobody has asked for
+    one."""
 
     time: datetime = field(default_factory=_now)
     client_address: str = ""
-    impact: Mapping[str, float] | None = None
+    impact: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,7 +120,8 @@ CONTEXT: Mapping[str, Fact] = {
 
 IMPACT: Mapping[str, Fact] = {
     "rows": Fact(INT, "rows the planner expects it to change, or to return where it changes none", volatile=True),
-    "cost": Fact(DOUBLE, "the planner's cost", volatile=True),
+    "triggers": Fact(INT, "triggers on the tables it changes, whose work no estimate counts", volatile=True),
+    "cascades": Fact(INT, "foreign keys that pass a change on, whose rows no estimate counts", volatile=True),
 }
 
 ROOTS: Mapping[str, Mapping[str, Fact]] = {

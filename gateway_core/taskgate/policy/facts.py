@@ -11,7 +11,7 @@ from typing import Any
 
 from taskgate.domain import Action, Facts, Principal, Target
 from taskgate.policy.decision import Context
-from taskgate.policy.fact_names import ACTION, CONTEXT, IMPACT, MATCHABLE, PRINCIPAL, TARGET, WEEKDAYS, Type
+from taskgate.policy.fact_names import ACTION, CONTEXT, MATCHABLE, PRINCIPAL, TARGET, WEEKDAYS, Type
 from taskgate.policy.parameter_texts import Undecodable, text_of
 
 _LONGEST_LIST = 1000
@@ -130,11 +130,11 @@ _CONTEXT: Mapping[str, Callable[[Context], Any]] = {
 }
 
 
-def _impact_fact(context: Context, name: str) -> Any:
+def _impact_fact(context: Context, name: str) -> int:
     value = (context.impact or {}).get(name)
-    if value is None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise Unknown(name)
-    return float(value) if IMPACT[name].type.name == "double" else int(value)
+    return int(value)
 
 
 class FactRecord:

@@ -18,6 +18,7 @@ from taskgate.policy import document, model, subjects
 from taskgate.policy.decision import Context
 from taskgate.policy.entries import EntryReader
 from taskgate.policy.explain import Explanation, explain
+from taskgate.policy.fact_names import IMPACT
 from taskgate.policy.policy_set import PolicySet
 from taskgate.policy.problems import Problem, did_you_mean
 from taskgate.sql.catalog import Catalog
@@ -89,7 +90,7 @@ class Circumstances(_Part):
     time: Annotated[AwareDatetime, BeforeValidator(lambda value: datetime.fromisoformat(value))] | None = None
     client_address: Annotated[str, AfterValidator(_address)] = "127.0.0.1"
 
-    def context(self, impact: Mapping[str, float] | None) -> Context:
+    def context(self, impact: Mapping[str, object] | None) -> Context:
         if self.time is None:
             return Context(client_address=self.client_address, impact=impact)
         return Context(self.time, self.client_address, impact)
@@ -115,7 +116,7 @@ class Case(_Part):
     pairs: list[str] | None = None
     parameters: list[str | None] = Field(default_factory=list)
     context: Circumstances = Circumstances()
-    impact: dict[Annotated[str, model.word(["rows", "cost"])], float] | None = None
+    impact: dict[Annotated[str, model.word(list(IMPACT))], int] | None = None
     expect: Expectation
 
 

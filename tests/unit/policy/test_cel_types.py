@@ -118,7 +118,7 @@ def test_every_problem_is_found_at_once() -> None:
         ("context.time.getDayOfWeek() == 0 || context.hour >= 22", ["context.hour", "context.time"]),
         ("int(action.parameters[0]) + 1 > 5", ["action.parameters"]),
         ("action.parameters == null || action.parameters[0] == 'x'", ["action.parameters"]),
-        ("impact.rows > 100 && impact.cost < 1e6", ["impact.cost", "impact.rows"]),
+        ("impact.rows > 100 && impact.triggers < 1e6", ["impact.rows", "impact.triggers"]),
         ("has(principal.attributes.team) && principal.attributes.team == 'data'", ["principal.attributes"]),
         ("principal.name.matches(r'^etl_\\w+$') // remark", ["principal.name"]),
         ("true ? !false : false", []),

@@ -21,7 +21,7 @@ def test_a_record_can_hold_every_name() -> None:
     who = task(bundle="b", bundle_version="1", run_type="manual", triggering_user="u", deployment="d", work_pool="w",
                owner="o", tags=("t",), flow="f")  # fmt: skip
     paths = [f"{root}.{name}" for root, names in ROOTS.items() for name in names]
-    context = replace(NOON, impact={"rows": 5, "cost": 1})
+    context = replace(NOON, impact={"rows": 5, "triggers": 1, "cascades": 0})
     record = FactRecord(paths, who, ORDERS, does("sql.select a.b"), context)
     assert {root: found.keys() for root, found in record.values.items()} == {
         root: names.keys() for root, names in ROOTS.items()
@@ -90,7 +90,9 @@ def test_time_is_utc() -> None:
 
 
 def test_an_estimate_has_its_types() -> None:
-    context = replace(NOON, impact={"rows": 5.0, "cost": 3})
-    rows, cost = value("impact.rows", context=context), value("impact.cost", context=context)
-    assert (rows, type(rows), cost, type(cost)) == (5, int, 3.0, float)
+    context = replace(NOON, impact={"rows": 5.0, "triggers": "many", "cascades": True, "operation": "Delete"})
+    assert [value(f"impact.{name}", context=context) for name in ("rows", "triggers", "cascades")] == [
+        5, "missing", "missing",
+    ]  # fmt: skip
     assert value("impact.rows") == "missing"
+    assert value("impact.rows", context=replace(NOON, impact={"unavailable": "why"})) == "missing"

@@ -74,7 +74,7 @@ def case(sql: str, expect: str, **more: str) -> str:
             ["masked: none instead of a.b.c: null", 'reason: "" does not contain "because"'],
         ),
         (case("UPDATE people SET id = 1", "verdict: allow", impact="{rows: 4}"), []),
-        (case("UPDATE people SET id = 1", "verdict: deny", impact="{rows: 5, cost: 1.5}"), []),
+        (case("UPDATE people SET id = 1", "verdict: deny", impact="{rows: 5, triggers: 1}"), []),
         (case("INSERT INTO people VALUES ($1)", "verdict: allow", parameters="['7']"), []),
         (case("INSERT INTO people VALUES ($1)", "verdict: deny", parameters="['8']"), []),
         (case("", "verdict: allow", pairs="[sql.select public.x]"), []),
