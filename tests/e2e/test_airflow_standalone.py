@@ -1,6 +1,6 @@
 """The governed operator in Airflow's real processes: scheduler, executor, API server and a triggerer of its own.
 
-`dag.test()` runs a trigger in the task's process and drops what the operator keeps for its resumption; this does not."""
+`dag.test()` runs a trigger in the task's process and drops what the operator keeps for itself; this does not."""
 
 from __future__ import annotations
 
