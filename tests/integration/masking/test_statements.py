@@ -4,20 +4,22 @@ The point is one sentence: whatever the statement, it is refused or the canary i
 
 from __future__ import annotations
 
+import asyncio
 import struct
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import psycopg
 import pytest
-import pytest_asyncio
 
 from taskgate.demo.postgres_server import PostgresServer
-from taskgate.domain import Assurance, Principal, PrincipalKind, Target, TlsMode
+from taskgate.domain import Assurance, Facts, Principal, PrincipalKind, Target, TlsMode
 from taskgate.errors import PolicyRefusal
 from taskgate.masking.plan import MaskedColumns, MaskPlan, plan
 from taskgate.policy.load import load
 from taskgate.protocols.postgres.fields import Field
 from taskgate.protocols.postgres.rows import ResultMasker
+from taskgate.sql.catalog import Catalog
 from taskgate.sql.catalog_reader import CatalogReader
 from taskgate.sql.postgres import analyze
 
@@ -119,7 +121,7 @@ STATEMENTS = [
     "SELECT xmlelement(name a, ssn) FROM customers",
 ]  # fmt: skip
 
-# What happens inside is not in the text: masks of columns cannot follow, and only a policy that names them lets them by.
+# What happens inside is not in the text: masks of columns cannot follow, only a policy that names them lets them by.
 UNKNOWN = [
     "SELECT * FROM leak()",
     "SELECT leak()",
@@ -138,35 +140,47 @@ HARMLESS = [
 ]
 
 
-@pytest_asyncio.fixture
-async def masked(postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MaskedColumns:
-    with psycopg.connect(postgres.dsn(), autocommit=True) as opened:
-        opened.execute(SETUP)
-    target = Target(
-        "masked-db", "postgres", "127.0.0.1", postgres.port, "postgres", "postgres", "env:X", TlsMode.DISABLE
-    )
-    reader = CatalogReader(target, postgres.password)
-    try:
-        catalog = await reader.read()
-    finally:
-        await reader.close()
-    file = tmp_path / "policy.yaml"
+@dataclass(frozen=True)
+class Setting:
+    connection: psycopg.Connection
+    catalog: Catalog
+    columns: MaskedColumns
+
+
+@pytest.fixture(scope="module", params=["postgres18", "postgres15"])
+def masked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
+    server: PostgresServer = request.getfixturevalue(request.param)
+    connection = psycopg.connect(server.dsn(), autocommit=True)
+    connection.execute(SETUP)
+    target = Target("masked-db", "postgres", "127.0.0.1", server.port, "postgres", "postgres", "env:X", TlsMode.DISABLE)
+    catalog = asyncio.run(read(CatalogReader(target, server.password)))
+    file = tmp_path_factory.mktemp("policy") / "policy.yaml"
     file.write_text(POLICY)
     someone = Principal(PrincipalKind.USER, "x", "test", Assurance.VERIFIED, "test")
-    columns = MaskedColumns(load([file]).masks(someone, target), catalog, b"key")
-    columns.catalog = catalog  # type: ignore[attr-defined]
-    return columns
+    with connection:
+        yield Setting(connection, catalog, MaskedColumns(load([file]).masks(someone, target), catalog, b"key"))
 
 
-def planned(sql: str, masked: MaskedColumns) -> MaskPlan:
-    (facts,) = analyze(sql, masked.catalog, PATH)  # type: ignore[attr-defined]
-    return plan(facts, masked)
+async def read(reader: CatalogReader) -> Catalog:
+    try:
+        return await reader.read()
+    finally:
+        await reader.close()
 
 
-def fetched(postgres: PostgresServer, sql: str, made: MaskPlan) -> bytes:
+def facts_of(sql: str, masked: Setting) -> Facts:
+    (facts,) = analyze(sql, masked.catalog, PATH)
+    return facts
+
+
+def planned(sql: str, masked: Setting) -> MaskPlan:
+    return plan(facts_of(sql, masked), masked.columns)
+
+
+def fetched(connection: psycopg.Connection, sql: str, made: MaskPlan) -> bytes:
     """All rows as the client gets them, or what the error said. Nothing stays changed."""
-    with psycopg.connect(postgres.dsn()) as connection:
-        connection.execute("SET search_path TO masked")
+    connection.execute("BEGIN")
+    try:
         rows = connection.pgconn.exec_(sql.encode())
         fields = [
             Field(
@@ -176,7 +190,8 @@ def fetched(postgres: PostgresServer, sql: str, made: MaskPlan) -> bytes:
         ]
         cells = [[rows.get_value(row, i) for i in range(rows.nfields)] for row in range(rows.ntuples)]
         error = rows.error_message.decode()
-        connection.rollback()
+    finally:
+        connection.execute("ROLLBACK")
     if error:
         return made.scrub(error).encode()
     frames = b""
@@ -194,7 +209,7 @@ def shows(text: bytes) -> bool:
     return any(form.encode().lower() in lowered for form in forms)
 
 
-def refusal_of(sql: str, masked: MaskedColumns) -> PolicyRefusal | None:
+def refusal_of(sql: str, masked: Setting) -> PolicyRefusal | None:
     try:
         planned(sql, masked)
     except PolicyRefusal as refusal:
@@ -203,35 +218,31 @@ def refusal_of(sql: str, masked: MaskedColumns) -> PolicyRefusal | None:
 
 
 @pytest.mark.parametrize("sql", STATEMENTS)
-async def test_pg_12_refused_or_masked(postgres: PostgresServer, masked: MaskedColumns, sql: str) -> None:
+def test_pg_12_refused_or_masked(masked: Setting, sql: str) -> None:
     refusal = refusal_of(sql, masked)
     if refusal is not None:
         assert "masked column masked." in refusal.message
         return
-    (facts,) = analyze(sql, masked.catalog, PATH)  # type: ignore[attr-defined]
-    assert facts.complete
-    assert not shows(fetched(postgres, sql, planned(sql, masked)))
+    assert facts_of(sql, masked).complete
+    assert not shows(fetched(masked.connection, sql, planned(sql, masked)))
 
 
 @pytest.mark.parametrize("sql", UNKNOWN)
-async def test_pg_12_what_no_analysis_sees_into_is_incomplete(masked: MaskedColumns, sql: str) -> None:
-    (facts,) = analyze(sql, masked.catalog, PATH)  # type: ignore[attr-defined]
-    assert not facts.complete
-    assert plan(facts, masked).touched, "its errors are withheld"
+def test_pg_12_what_no_analysis_sees_into_is_incomplete(masked: Setting, sql: str) -> None:
+    assert not facts_of(sql, masked).complete
+    assert planned(sql, masked).touched, "its errors are withheld"
 
 
 @pytest.mark.parametrize(("sql", "cells"), HARMLESS)
-async def test_pg_12_what_masking_leaves_usable(
-    postgres: PostgresServer, masked: MaskedColumns, sql: str, cells: list[bytes]
-) -> None:
+def test_pg_12_what_masking_leaves_usable(masked: Setting, sql: str, cells: list[bytes]) -> None:
     body = struct.pack("!h", len(cells)) + b"".join(struct.pack("!i", len(cell)) + cell for cell in cells)
-    assert fetched(postgres, sql, planned(sql, masked)) == b"D" + struct.pack("!i", len(body) + 4) + body
+    assert fetched(masked.connection, sql, planned(sql, masked)) == b"D" + struct.pack("!i", len(body) + 4) + body
 
 
-async def test_every_masked_column_has_its_origin(masked: MaskedColumns) -> None:
-    names = {name for name, rule in masked.rules.items() if rule.id}
+def test_every_masked_column_has_its_origin(masked: Setting) -> None:
+    names = {name for name, rule in masked.columns.rules.items() if rule.id}
     assert {
         "masked.customers.ssn", "masked.shown.number", "masked.shown.address", "masked.twice.again",
         "masked.stored.ssn", "masked.visits.ssn", "masked.visits_2024.ssn",
     } <= names  # fmt: skip
-    assert len(masked.origins) == len(names)
+    assert len(masked.columns.origins) == len(names)
