@@ -7,21 +7,33 @@ import platform
 import tempfile
 from pathlib import Path
 
-from bench import pgbench
+from bench import bulk, connect, decision, parked, pgbench
 from bench.stand import Stand
+
+PARTS = ("pgbench", "bulk", "leaks", "connect", "parked", "decision")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short round of everything")
-    parser.add_argument("--only", action="append", choices=["pgbench"], help="only these parts")
+    parser.add_argument("--only", action="append", choices=PARTS, help="only these parts")
     chosen = parser.parse_args()
     rounds, seconds = (1, 2) if chosen.quick else (5, 5)
-    parts = chosen.only or ["pgbench"]
+    parts = chosen.only or PARTS
     print(f"Python {platform.python_version()}, {platform.machine()}, PostgreSQL 15, all on loopback")
     with tempfile.TemporaryDirectory(prefix="taskgate-bench-") as folder, Stand(Path(folder)) as stand:
         if "pgbench" in parts:
             pgbench.report(stand, rounds, seconds)
+        if "bulk" in parts:
+            bulk.report(stand, rounds)
+        if "leaks" in parts:
+            bulk.report_leaks(stand)
+        if "connect" in parts:
+            connect.report(stand, rounds)
+        if "parked" in parts:
+            parked.report(stand, rounds, seconds)
+        if "decision" in parts:
+            decision.report(str(stand.gateway.policy_file))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from types import TracebackType
 
 from scramp import ScramClient
@@ -25,20 +26,22 @@ class RawClient:
         while self._message()[0] != b"Z":
             pass
 
-    def query(self, text: str) -> tuple[int, float | None]:
-        """Bytes of the whole answer. The last message has to be a ReadyForQuery that ends a read."""
+    def query(self, text: str) -> tuple[int, float]:
+        """(bytes of the whole answer, seconds until its first byte)"""
         payload = text.encode() + b"\0"
         self._socket.sendall(b"Q" + struct.pack("!i", len(payload) + 4) + payload)
-        total, tail = 0, b""
+        total, tail, first = 0, b"", 0.0
+        started = time.perf_counter()
         view = memoryview(self._buffer)
         while True:
             got = self._socket.recv_into(view)
             if not got:
                 raise ConnectionError("closed in the middle of an answer")
+            first = first or time.perf_counter() - started
             total += got
             tail = (tail + bytes(view[max(0, got - _READY) : got]))[-_READY:]
             if tail[:5] == b"Z\0\0\0\x05":
-                return total, None
+                return total, first
 
     def close(self) -> None:
         self._socket.sendall(b"X\0\0\0\x04")

@@ -30,7 +30,7 @@ from taskgate.enforcement.decisions import DecisionScopes
 from taskgate.enforcement.gate import TaskgateGate
 from taskgate.enforcement.live import LiveSessions
 from taskgate.enforcement.parking import Parking
-from taskgate.enforcement.services import Services
+from taskgate.enforcement.services import STORE_LOST_AFTER, Services
 from taskgate.enforcement.targets import GovernedTarget
 from taskgate.errors import StoreFault, TargetFault
 from taskgate.identity.api_keys import ApiKeys
@@ -55,9 +55,6 @@ from taskgate.store.sessions import SessionIndex
 from taskgate.store.signals import Signal, SignalKind, Signals
 
 log = structlog.get_logger(__name__)
-
-STORE_LOST_AFTER = 5.0
-"""Seconds without the store after which live sessions end: a revocation could not be heard of."""
 
 _INDEX_INTERVAL = 5.0
 _FAREWELL = 5.0

@@ -42,7 +42,7 @@ class TaskgateGate:
         target = self._targets.get(credential.target)
         if target is None:
             raise TargetFault(f"taskgate: target {credential.target} is not configured here")
-        if not services.signals.in_contact:
+        if services.store_lost:
             raise StoreFault("taskgate: the store is out of reach, so nobody new is let in")
         self._live.reserve(target.target)
         session: Session | None = None

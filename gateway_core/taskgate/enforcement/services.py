@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from taskgate.recording.session_recording import SessionRecording
     from taskgate.store.sessions import SessionIndex
     from taskgate.store.signals import Signals
+
+STORE_LOST_AFTER = 5.0
+"""Seconds without the store after which live sessions end and nobody new is let in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +34,9 @@ class Services:
     index: SessionIndex
     signals: Signals
     metrics: Metrics
+
+    @property
+    def store_lost(self) -> bool:
+        """Revocations could not be heard of for too long. Whatever needs the store fails at once without it anyway;
+        this is about what does not."""
+        return time.monotonic() - self.signals.last_contact > STORE_LOST_AFTER

@@ -175,7 +175,7 @@ class Session:
         return judgement
 
     async def _ask(self, scope: DecisionScope, action: Action, judgement: Judgement, waiting: Waiting) -> Permit:
-        if not self._services.signals.in_contact:
+        if self._services.store_lost:
             raise StoreFault("taskgate: the store is out of reach, so no grant can be used and nobody can be asked")
         asking = Asking(self.id, self.principal, self.target, scope.policy.version, self._waits, self._record_now)
         self.parked = True
