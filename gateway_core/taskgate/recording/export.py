@@ -60,7 +60,7 @@ def export(
             manifest = exporter.write(folder, sessions, contents=contents)
             if not exporter.unsigned or attempt == _ATTEMPTS:
                 break
-            sleep(_PAUSE)  # a session has just ended: it is signed for within a moment
+            sleep(_PAUSE)  # a session has just begun or ended: it is signed for within a moment
         if target.suffix == ".zip":
             packed = Path(temporary) / "bundle.zip"
             names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
@@ -83,14 +83,15 @@ class _Exporter:
         self._recordings = recordings
         self._files: dict[str, str] = {}
         self._policies: set[str] = set()
-        self.unsigned: set[str] = set()  # hashes of sessions' ends that no checkpoint here signed for
+        # What no checkpoint here signed for: hashes of sessions' ends, ids of sessions that are open.
+        self.unsigned: set[str] = set()
 
     def write(self, folder: Path, sessions: Sequence[str] | None, *, contents: bool) -> Manifest:
-        chosen = self._recordings.sessions() if sessions is None else list(dict.fromkeys(sessions))
         # Before the sessions: checkpoints speak of what is on disk, so no record they name can be missing below.
         count = self._checkpoints(folder)
+        chosen = self._recordings.sessions() if sessions is None else list(dict.fromkeys(sessions))
         written = tuple(self._session(folder, session, contents) for session in chosen)
-        self._look_for_ends(folder)
+        self._look_for_signed(folder)
         self._put(folder, PUBLIC_KEY, self._key.public.pem)
         texts = PolicyTexts(self._data_dir)
         for version in sorted(self._policies):
@@ -114,16 +115,17 @@ class _Exporter:
         self._files[CHECKPOINTS] = digest.hexdigest()
         return count
 
-    def _look_for_ends(self, folder: Path) -> None:
+    def _look_for_signed(self, folder: Path) -> None:
         for line in read_checkpoints(folder / CHECKPOINTS):
             if not self.unsigned:
                 return
-            self.unsigned.difference_update(head.head for head in Checkpoint.parse(line).body.sessions)
+            for one in Checkpoint.parse(line).body.sessions:
+                self.unsigned -= {one.head, one.session}
 
     def _session(self, folder: Path, session_id: str, contents: bool) -> ManifestSession:
         path = folder / session_file(session_id)
         path.parent.mkdir(exist_ok=True, mode=0o700)
-        digest, count, head = sha256(), 0, NO_PREVIOUS
+        digest, count, head, closed = sha256(), 0, NO_PREVIOUS, False
         with path.open("xb") as file:
             for record in self._recordings.read(session_id):
                 line = to_line(record, contents=contents)
@@ -131,8 +133,8 @@ class _Exporter:
                 digest.update(line)
                 self._policies.add(record.header.policy)
                 count, head = count + 1, record.header.hash()
-                if record.kind is RecordKind.SESSION_CLOSED:
-                    self.unsigned.add(head)
+                closed = record.kind is RecordKind.SESSION_CLOSED
+        self.unsigned.add(head if closed else session_id)
         self._files[session_file(session_id)] = digest.hexdigest()
         return ManifestSession(session_id, count, head)
 

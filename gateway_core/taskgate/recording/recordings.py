@@ -40,45 +40,76 @@ class Recordings:
         there is no such session, or at the first damage."""
         safe_id(session_id)
         count = 0
-        for attempt in (1, 2):
+        while True:
             finished = self._storage.open(session_id)
             if finished is not None:
                 with finished:
                     yield from _after(count, RecordingReader(finished, self._wrapper, finished=True))
                 return
-            if attempt == 1:
-                for record in self._live(session_id):
-                    count = record.seq + 1
-                    yield record
-                if count:
-                    return
-        raise GatewayFault(f"taskgate: there is no session {session_id}")
+            for record in self._begun(session_id, count):
+                count = record.seq + 1
+                yield record
+            for record in self._journalled(session_id, count):
+                count = record.seq + 1
+                yield record
+            # Records move on from journal to draft to storage; what has passed us is found there.
+            if not self.finished(session_id) and self._draft_progress(session_id) <= count:
+                break
+        if not count:
+            raise GatewayFault(f"taskgate: there is no session {session_id}")
 
-    def _live(self, session_id: str) -> Iterator[Record]:
-        next_seq = 0
-        draft = self._storage.draft(session_id)
-        if draft.exists():
-            with draft.open("rb") as file:
-                next_seq = progress(file).next_seq
-                for record in RecordingReader(file, self._wrapper):
-                    if record.seq >= next_seq:
-                        break  # a block that is being written right now
+    def _begun(self, session_id: str, count: int) -> Iterator[Record]:
+        """The records from number `count` on that are in the recording's draft."""
+        try:
+            file = self._storage.draft(session_id).open("rb")
+        except FileNotFoundError:
+            return
+        with file:
+            whole = progress(file).next_seq
+            if whole > count:
+                # A block that is being written right now is left for the next time.
+                for record in _after(count, RecordingReader(file, self._wrapper)):
+                    if record.seq >= whole:
+                        return
                     yield record
+
+    def _draft_progress(self, session_id: str) -> int:
+        try:
+            with self._storage.draft(session_id).open("rb") as file:
+                return progress(file).next_seq
+        except FileNotFoundError:
+            return 0
+
+    def _journalled(self, session_id: str, next_seq: int) -> Iterator[Record]:
         for folder in self._journals():
             key: SessionKey | None = None
             for found in JournalReader(folder, session_id):
                 if found.key is not None and self._wrapper is not None:
                     key = SessionKey.unwrapped(found.key, self._wrapper)
                 elif found.seq == next_seq:
+                    if key is None and self._wrapper is not None:
+                        key = self._draft_key(session_id)
                     header = Header.parse(found.header)
                     yield Record.of_plaintext(header, key.open_record(found.seq, found.sealed) if key else None)
                     next_seq += 1
 
+    def _draft_key(self, session_id: str) -> SessionKey | None:
+        """The segment that the session began in may be gone already; then the draft has the key."""
+        try:
+            with self._storage.draft(session_id).open("rb") as file:
+                described = progress(file).key
+        except FileNotFoundError:
+            return None
+        return SessionKey.unwrapped(described, self._wrapper) if described and self._wrapper else None
+
     def sessions(self) -> list[str]:
         """Every session there is a recording of, finished or not."""
-        known = set(self._storage.sessions()) | set(self._storage.drafts())
+        known: set[str] = set()
+        # In the order in which records move on, so that none is passed over.
         for folder in self._journals():
-            known.update(found.session for found in JournalReader(folder))
+            known.update(found.session for found in JournalReader(folder) if found.key is None)
+        known.update(self._storage.drafts())
+        known.update(self._storage.sessions())
         return sorted(known)
 
     def finished(self, session_id: str) -> bool:

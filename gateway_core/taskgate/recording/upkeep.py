@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("taskgate.recording")
 
-CLOSED_WITHIN = 1.0  # seconds until a closed session is signed for: closings share a checkpoint
+SIGNED_WITHIN = 1.0  # seconds until a session's beginning and end are signed for: many share a checkpoint
 COMPILE_EVERY = 0.25
 SYNC_RETRY_AFTER = 0.5
 RETRY_AFTER = 1.0
@@ -95,9 +95,9 @@ class Upkeep:
     async def _keep_signed(self) -> None:
         last = monotonic()
         while True:
-            await asyncio.sleep(CLOSED_WITHIN / 2)
-            closed = any(recording.closed for recording in self._recorder.sessions.values())
-            if closed or self._erased or monotonic() - last >= self._checkpoint_interval:
+            await asyncio.sleep(SIGNED_WITHIN / 2)
+            urgent = any(one.closed or not one.signed for one in self._recorder.sessions.values())
+            if urgent or self._erased or monotonic() - last >= self._checkpoint_interval:
                 last = monotonic()
                 with contextlib.suppress(JournalFault):
                     await self.checkpoint()

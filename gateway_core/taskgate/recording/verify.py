@@ -147,18 +147,20 @@ def _verify_data(
 ) -> Verification:
     contents = (data_dir / "keys" / "recording.key").exists()
     recordings = Recordings(data_dir, contents=contents)
-    chosen = list(sessions) or recordings.sessions()
     own = _own_key((data_dir / "keys" / "checkpoint.pub").read_bytes)
     trusted_keys = list(keys) or own
     # Checkpoints first: they speak of what is on disk, so whatever they name can be read afterwards.
     path = data_dir / "checkpoints" / CHECKPOINT_FILE
     history = SignedHistory.of(read_checkpoints(path), trusted_keys)
+    named = frozenset(history.heads) if not sessions else frozenset[str]()
+    chosen = list(sessions) or recordings.sessions()
     findings = []
     for session in sorted(chosen):
         finding = check_session(session, recordings.read(session), history, contents=contents)
-        # A session that ends just now is signed for within a moment.
+        # A session that begins or ends just now is signed for within a moment.
         for _ in range(_MOMENTS):
-            if finding.problem is None or not finding.closed or recordings.finished(session) or history.problem:
+            just_now = (finding.closed or not finding.signed) and not recordings.finished(session)
+            if finding.problem is None or history.problem or not just_now:
                 break
             sleep(_MOMENT)
             history = SignedHistory.of(read_checkpoints(path), trusted_keys)
@@ -167,7 +169,7 @@ def _verify_data(
     if not sessions:
         findings += [
             SessionFinding(one, 0, 0, "", False, 0, None, problem=Problem("is missing as a whole", one, 0))
-            for one in sorted(history.heads.keys() - set(chosen))
+            for one in sorted(named - set(chosen))
         ]
     return _result(findings, history, [], trusted=bool(keys), outside=outside)
 
