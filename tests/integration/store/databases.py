@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -33,17 +33,19 @@ def migrated_template(postgres18: PostgresServer) -> str:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Of a migrated, empty store that nobody else uses."""
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Of a migrated, empty store that nobody else uses, gone after the test: a database is 8 MB on disk."""
     if request.param == "sqlite":
         path = tmp_path / "store.sqlite"
         shutil.copy(request.getfixturevalue("migrated_file"), path)
-        return f"sqlite:///{path}"
+        yield f"sqlite:///{path}"
+        return
     server: PostgresServer = request.getfixturevalue("postgres18")
     template = request.getfixturevalue("migrated_template")
     name = f"store_{secrets.token_hex(6)}"
     run_apart(execute(server, f"CREATE DATABASE {name} TEMPLATE {template}"))
-    return server.dsn(name)
+    yield server.dsn(name)
+    run_apart(execute(server, f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @pytest.fixture
