@@ -157,9 +157,11 @@ class Session:
         try:
             judgement = self._decide(scope, action, Context(client_address=self.client_address))
             if judgement.decision.wants_impact and action.executes:
-                impact = await self._estimate(action)
-                rows = impact.get("rows")
-                seen = {"rows": float(rows)} if isinstance(rows, int | float) else {}
+                seen = {
+                    name: float(number)
+                    for name, number in (await self._estimate(action)).items()
+                    if isinstance(number, int | float)
+                }
                 judgement = self._decide(scope, action, Context(client_address=self.client_address, impact=seen))
             if not action.executes or judgement.decision.verdict is Verdict.ALLOW:
                 return judgement.permit
