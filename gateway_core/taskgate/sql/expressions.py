@@ -82,6 +82,8 @@ def _column(a: Analysis, fields: Node, scope: Scope) -> Value:
     if known is not None:
         return referred(a, known)
     if owner.shape.open:
+        if name in a.catalog.functions:
+            a.call((name,))
         return referred(a, computed(owner.shape.taint))
     if owner.stored and name in SYSTEM_COLUMNS:
         return NOTHING

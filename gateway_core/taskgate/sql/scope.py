@@ -125,23 +125,32 @@ class Scope:
         return None
 
     def column(self, name: str) -> Value | None:
-        """An unqualified column; None where nothing visible can have it. The union where several can."""
+        """An unqualified column; None where nothing visible can have it. The union where several can; where none is
+        certain (only things of unknown columns may have it), a row of that name is one of them."""
         candidates: list[Value] = []
         for scope in self.chain():
             known = [item.shape.by_name[name] for item in scope.items if name in item.shape.by_name]
             if known:
-                candidates += known
-                break
+                return united([*candidates, *known])
             candidates += [computed(item.shape.taint) for item in scope.items if item.shape.open]
-        return united(candidates) if candidates else None
+        if not candidates:
+            return None
+        row = self.range(name)
+        return united([*candidates, computed(row.shape.taint)] if row else candidates)
 
     def range(self, name: str, schema: str | None = None) -> Range | None:
+        """The thing in FROM that a qualifier means. With a schema it means a relation that has no alias, wherever it is
+        (one whose schema is not certain only if there is no other)."""
+        uncertain: Range | None = None
         for scope in self.chain():
             for item in scope.items:
                 for found in item.ranges:
-                    if found.name == name and (schema is None or found.schema in (schema, None)):
-                        return found
-        return None
+                    if found.name == name:
+                        if schema is None or found.schema == schema:
+                            return found
+                        if found.schema is None:
+                            uncertain = uncertain or found
+        return uncertain
 
     def has_stored(self) -> bool:
         return any(found.stored for scope in self.chain() for item in scope.items for found in item.ranges)

@@ -200,6 +200,15 @@ class Grammar:
             lateral = "lateral " if call.startswith("(values") else ""
             plain = [column.split()[0] for column in columns]
             return f"{lateral}{call} as {alias}({', '.join(columns)})", Source(alias, plain, row=False)
+        if self.chance(0.1):
+            call, columns = self.random.choice([
+                ("jsonb_each_text('{\"a\": \"1\"}')", ["key", "value"]),
+                ("generate_series(1, 2)", [alias]),
+                ("string_to_table('a,b', ',')", [alias]),
+                ("unnest(array['a', 'b'])", [alias]),
+                ("unnest('{a,b}'::text[])", [alias]),
+            ])  # fmt: skip
+            return f"{call} {alias}", Source(alias, columns, row=False)
         table = self.pick(list(TABLES))
         if self.chance(0.25):
             named = [self.fresh("c") for _ in TABLES[table]]

@@ -110,3 +110,14 @@ def test_unresolved_relations_stay_visible() -> None:
     found = facts("select a from nope")
     assert [str(pair) for pair in found.pairs] == ["sql.select nope (unresolved)"]
     assert found.notes == ("nope is not in the catalogue",)
+
+
+def test_a_row_beside_something_of_unknown_columns_is_still_a_row() -> None:
+    text = "select u from users u, jsonb_each('{}') j"
+    assert "users.ssn" in outside(text)
+    assert "users.ssn" in outside("select (select u) from users u, nope")
+
+
+def test_a_schema_qualifier_means_a_relation_without_alias() -> None:
+    text = "select (select public.orders.total from users orders limit 1) as x from public.orders"
+    assert outputs(text) == [("x", ["orders.total"], True)]
