@@ -64,7 +64,7 @@ def by_psycopg(dsn: str, text: str, *, extended: bool) -> str:
         dsn, options=options, autocommit=True, prepare_threshold=0 if extended else None
     ) as connection:
         try:
-            connection.execute(text, binary=extended or None)
+            connection.execute(text, binary=extended)
         except psycopg.Error as error:
             return _verdict(error, error.diag.message_detail or "")
     return "allow"

@@ -95,7 +95,9 @@ def private_files(settings: Settings) -> Iterator[Finding]:
             if reference and reference.startswith("file:"):
                 files.append(Path(reference.removeprefix("file:")))
     keys = settings.data_dir / "keys"
-    files += sorted(path for path in keys.glob("*") if path.is_file()) if keys.is_dir() else []
+    files += (
+        sorted(path for path in keys.glob("*") if path.is_file() and path.suffix != ".pub") if keys.is_dir() else []
+    )
     well = 0
     for path in {file for file in files if file is not None}:
         try:

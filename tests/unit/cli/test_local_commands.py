@@ -93,6 +93,9 @@ def test_doctor_names_what_is_wrong_and_what_to_do(cli: Cli, config: Path) -> No
     (config.parent / "data").mkdir(mode=0o755)
     (config.parent / "data").chmod(0o755)
     (config.parent / "orders.secret").chmod(0o644)
+    keys = config.parent / "data" / "keys"
+    keys.mkdir()
+    (keys / "checkpoint.pub").touch(0o644)  # public: nothing to find fault with
     result = cli("doctor", "--json", "--config", str(config))
     assert result.exit_code == ExitCode.FAILED
     found = findings(result.stdout)
