@@ -38,6 +38,10 @@ class AirflowHome:
     ) -> None:
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
+        # The plugin from the plugins folder, so that it does not hang on how this source tree was installed.
+        plugins = directory / "plugins"
+        plugins.mkdir(exist_ok=True)
+        (plugins / "attempt_ends.py").write_text("from taskgate_airflow.plugin import TaskgatePlugin\n")
         key_file = directory / "service-key"
         key_file.touch(mode=0o600)
         key_file.write_text(service_key)
@@ -53,6 +57,7 @@ class AirflowHome:
             "AIRFLOW_HOME": str(directory),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(plugins),
             "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
             "AIRFLOW__WORKERS__SECRETS_BACKEND": "taskgate_airflow.secrets.TaskgateSecretsBackend",
             "AIRFLOW__WORKERS__SECRETS_BACKEND_KWARGS": json.dumps(backend),

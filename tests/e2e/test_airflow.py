@@ -33,9 +33,6 @@ def airflow(running_shop: Shop, out: Path, tmp_path_factory: pytest.TempPathFact
     dags = directory / "dags"
     shutil.copytree(Path(__file__).with_name("dags"), dags)
     shutil.copy(EXAMPLE / "dags" / "orders_cleanup.py", dags)
-    plugins = directory / "plugins"
-    plugins.mkdir()
-    (plugins / "attempt_ends.py").write_text("from taskgate_airflow.plugin import TaskgatePlugin\n")
     return AirflowHome(
         directory / "home",
         url=running_shop.gateway.url,
@@ -43,7 +40,6 @@ def airflow(running_shop: Shop, out: Path, tmp_path_factory: pytest.TempPathFact
         connections={"orders_db": "orders-db"},
         dags=dags,
         environment={
-            "AIRFLOW__CORE__PLUGINS_FOLDER": str(plugins),
             "AIRFLOW_CONN_DIRECT_DB": running_shop.direct_uri,
             "AIRFLOW_CONN_ORDERS_DB": running_shop.direct_uri,  # what must never be fallen back to
             "TASKGATE_TEST_OUT": str(out),
@@ -168,7 +164,7 @@ def test_the_sensor_passes_what_is_approved(behaviours: DagResult) -> None:
     assert behaviours.tasks["waits_for_another"]["state"] == "success"
 
 
-def test_no_secret_reaches_logs_xcom_or_the_metadata_database(
+def test_al_05_no_secret_reaches_logs_xcom_or_the_metadata_database(
     example: DagResult, behaviours: DagResult, airflow: AirflowHome, running_shop: Shop, out: Path
 ) -> None:
     secrets = (out / "secrets").read_text().split()

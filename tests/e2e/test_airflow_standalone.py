@@ -127,6 +127,11 @@ def _pending(running_shop: Shop, task_id: str) -> str | None:
         return next((one.id for one in client.approvals(state=["pending"], task_id=task_id)), None)
 
 
+def _live_credentials(running_shop: Shop, task_id: str) -> list[str]:
+    with running_shop.client() as client:
+        return [one.id for one in client.credentials(live=True) if task_id in one.principal.name]
+
+
 def _approve(running_shop: Shop, approval_id: str) -> None:
     with running_shop.client() as client:
         client.approve(approval_id)
@@ -146,8 +151,7 @@ def test_a_deferred_task_holds_no_worker_and_resumes_once_approved(standalone: S
     trigger = standalone.get(f"{run}/taskInstances/{governed}")["trigger"]  # its kwargs are not shown to anybody
     assert trigger["classpath"] == "taskgate_airflow.triggers.ApprovalTrigger"
     assert running_shop.service_key not in json.dumps(trigger)
-    with running_shop.client() as client:
-        assert not [one for one in client.credentials(live=True) if governed in one.principal.name]
+    standalone.until(lambda: not _live_credentials(running_shop, governed), 20)
 
     _approve(running_shop, waiting_for)
     standalone.until(lambda: standalone.states(run)[governed][0] == "success", 90)
