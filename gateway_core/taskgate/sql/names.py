@@ -87,6 +87,12 @@ class TemporaryDiscarded:
     """DISCARD TEMP, DISCARD ALL."""
 
 
+@dataclass(frozen=True, slots=True)
+class SearchPathMoved:
+    """search_path, or the role that `"$user"` in it means, may have another value now; the end of the transaction may
+    bring the old one back."""
+
+
 NameChange = (
     Prepared
     | Deallocated
@@ -96,6 +102,7 @@ NameChange = (
     | RelationDropped
     | DefinitionsChanged
     | TemporaryDiscarded
+    | SearchPathMoved
 )
 
 
@@ -109,6 +116,7 @@ class SessionNames:
         self._dropped: set[tuple[str, str]] = set()  # gone unless the transaction rolls back
         self._changed = DefinitionsChanged()
         self._definitions_changed = False
+        self._path_moved = False
         self._pending: dict[int, tuple[NameChange, ...]] = {}
         self._tickets = 0
 
@@ -131,7 +139,8 @@ class SessionNames:
         self._pending.pop(ticket, None)
 
     def transaction_ended(self, *, committed: bool) -> None:
-        """No transaction is open any more. Dropped relations are gone for good, or back."""
+        """ReadyForQuery says that no transaction is open (any more). Dropped relations are gone for good, or back."""
+        self._path_moved = False
         if committed:
             for key in self._dropped:
                 self._relations.pop(key, None)
@@ -148,6 +157,7 @@ class SessionNames:
         copy = SessionNames()
         copy._prepared, copy._cursors, copy._relations = self._prepared, self._cursors, self._relations
         copy._changed, copy._definitions_changed = self._changed, self._definitions_changed
+        copy._path_moved = self._path_moved
         copy._pending = dict(self._pending)
         copy._tickets = self._tickets
         copy.stage(tuple(changes))
@@ -173,6 +183,8 @@ class SessionNames:
                 self._dropped.update(key for key in self._relations if key[1] == name and schema in (None, key[0]))
             case TemporaryDiscarded():
                 self._relations = {key: found for key, found in self._relations.items() if key[0] != "pg_temp"}
+            case SearchPathMoved():
+                self._path_moved = True
             case DefinitionsChanged():
                 self._definitions_changed = True
                 self._changed = _merged(self._changed, change)
@@ -217,6 +229,11 @@ class SessionNames:
             and change.relation not in found
         )
         return found + pending
+
+    @property
+    def path_moved(self) -> bool:
+        """Whether search_path may have moved in the open transaction, so that its end may move it back."""
+        return self._path_moved or any(isinstance(change, SearchPathMoved) for change in self._waiting())
 
     @property
     def has_objects(self) -> bool:

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from taskgate.domain import Pair
 from taskgate.sql import libpg_query, queries
 from taskgate.sql.analysis import Analysis
 from taskgate.sql.catalog import Catalog
 from taskgate.sql.facts import StatementFacts
 from taskgate.sql.faults import StatementTooComplex
-from taskgate.sql.names import SessionNames
+from taskgate.sql.names import SearchPathMoved, SessionNames
 from taskgate.sql.scope import Shape
 from taskgate.sql.statements import statement
 
@@ -32,12 +33,34 @@ def analyze(
     names = names if names is not None else SessionNames()
     path = tuple(search_path)
     found: list[StatementFacts] = []
+    moved = False
     for raw in libpg_query.parse(text):
         facts = _analyzed(raw.get("stmt", {}), catalog, path, names)
+        if moved and any(pair.effect not in _NAMELESS for pair in facts.pairs):
+            facts = replace(facts, complete=False, notes=(*facts.notes, _MOVED))
+        if any(_moves_path(pair) for pair in facts.pairs):
+            moved = True
+            facts = replace(facts, name_changes=(*facts.name_changes, SearchPathMoved()))
+        elif names.path_moved and any(pair.effect == "sql.transaction" for pair in facts.pairs):
+            moved = True
         if facts.name_changes:
             names = names.including(facts.name_changes)
         found.append(facts)
     return tuple(found)
+
+
+_NAMELESS = frozenset({"sql.session", "sql.transaction", "sql.set", "sql.listen"})
+_MOVED = "search_path may have changed earlier in the same text: what its names mean is uncertain"
+_PATH_SETTINGS = frozenset({"search_path", "role", "session_authorization"})
+
+
+def _moves_path(pair: Pair) -> bool:
+    """Whether names may mean something else after this. The path can be read again only between texts."""
+    if pair.effect == "sql.set":
+        return pair.object in _PATH_SETTINGS
+    if pair.effect == "sql.session":
+        return pair.object in ("reset all", "discard all")
+    return pair.effect in ("sql.do", "sql.call", "sql.unknown")
 
 
 def _analyzed(node: libpg_query.Node, catalog: Catalog, path: tuple[str, ...], names: SessionNames) -> StatementFacts:

@@ -131,7 +131,7 @@ class Scope:
         for scope in self.chain():
             known = [item.shape.by_name[name] for item in scope.items if name in item.shape.by_name]
             if known:
-                return united([*candidates, *known])
+                return known[0] if len(known) == 1 and not candidates else united([*candidates, *known])
             candidates += [computed(item.shape.taint) for item in scope.items if item.shape.open]
         if not candidates:
             return None

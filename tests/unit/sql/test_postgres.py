@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from taskgate.errors import TaskgateError
 from taskgate.sql import statements
 from taskgate.sql.faults import StatementTooComplex, SyntaxFault
+from taskgate.sql.names import SessionNames
 from taskgate.sql.postgres import analyze
 from tests.unit.sql.catalogs import CATALOG, facts, pairs
 
@@ -33,6 +34,29 @@ def test_a_later_statement_sees_names_of_an_earlier_one() -> None:
     found = analyze("prepare p as delete from orders; execute p", CATALOG, ("public",))
     assert [str(pair) for pair in found[1].pairs] == ["sql.delete public.orders"]
     assert found[1].session_objects
+
+
+@pytest.mark.parametrize(
+    "first",
+    ["set search_path = audit", "set role x", "reset all", "discard all", "select set_config('search_path', '', true)",
+     "do ''", "select secret(1)", "call archive(1)", "set session authorization x", "reset search_path"],
+)  # fmt: skip
+def test_names_are_uncertain_once_the_path_may_have_moved(first: str) -> None:
+    """`SET search_path = audit; SELECT * FROM users` in one text reads another table than the path we know says."""
+    found = analyze(f"{first}; select * from users; commit", CATALOG, ("public",))
+    assert not found[1].complete
+    assert found[2].complete
+    assert analyze(f"select * from users; {first}", CATALOG, ("public",))[0].complete
+
+
+def test_the_end_of_a_transaction_may_move_the_path_back() -> None:
+    names = SessionNames()
+    (moved,) = analyze("set local search_path = audit", CATALOG, ("public",), names)
+    names.confirm(names.stage(moved.name_changes))
+    assert not analyze("rollback; select * from users", CATALOG, ("audit",), names)[1].complete
+    assert analyze("select * from users", CATALOG, ("audit",), names)[0].complete
+    names.transaction_ended(committed=False)
+    assert analyze("begin; select * from users", CATALOG, ("public",), names)[1].complete
 
 
 def test_a_kind_of_statement_nobody_knows_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:

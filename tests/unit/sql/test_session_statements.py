@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from taskgate.sql.names import CursorClosed, Deallocated, TemporaryDiscarded
+from taskgate.sql.names import CursorClosed, Deallocated, SearchPathMoved, TemporaryDiscarded
 from tests.unit.sql.catalogs import facts, pairs
 
 
@@ -53,7 +53,12 @@ def test_name_changes() -> None:
     assert facts("deallocate all").name_changes == (Deallocated(None),)
     assert facts("close c").name_changes == (CursorClosed("c"),)
     assert facts("close all").name_changes == (CursorClosed(None),)
-    assert facts("discard all").name_changes == (Deallocated(None), CursorClosed(None), TemporaryDiscarded())
+    assert facts("discard all").name_changes == (
+        Deallocated(None),
+        CursorClosed(None),
+        TemporaryDiscarded(),
+        SearchPathMoved(),
+    )
     assert facts("discard plans").name_changes == ()
 
 
