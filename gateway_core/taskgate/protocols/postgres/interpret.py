@@ -198,7 +198,7 @@ class Interpreter:
             portal.statement = self._current(portal.prepared)
         statement = portal.statement
         # A portal that goes on was judged, perhaps by a human, when it began.
-        action = statement.preparing if portal.suspended else statement.action
+        action = statement.preparing if portal.started else statement.action
         permit = self._permit(action, portal.parameters)
         plan = _only(permit)
         if permit is not portal.permit and not same_masks(_only(portal.permit), plan):
@@ -209,10 +209,11 @@ class Interpreter:
             portal.described = True
             entry = DescribedPortal(portal, plan, swallow=True)
             relay.send(frontend.describe(b"P", portal.name), entry)
-        bound = None if portal.suspended else bound_of(statement, permit.row_bound)
+        bound = None if portal.started else bound_of(statement, permit.row_bound)
         if bound is not None and message.max_rows:
             raise refuse("0A000", "taskgate: a row bound and a row limit cannot be had together")
         execution, tickets = self._begin(statement, permit, portal.parameters)
+        portal.started = True
         if bound is not None:
             executed: Executed = Bounded(portal, plan, execution, tickets, bound=bound, simple=False)
         else:
@@ -291,13 +292,17 @@ class Interpreter:
 
     # --- refusals ---
 
-    def refuse(self, kind: int, report: Report) -> None:
-        """Put a message that the target rejects in this message's place, and the report in its error's."""
+    def refuse(self, kind: int, report: Report, *, unnamed: bool = False) -> None:
+        """Put a message that the target rejects in this message's place, and the report in its error's. `unnamed`: a
+        Parse without a name, which takes the unnamed statement away even when it fails."""
         relay = self._relay
         if kind in (0x51, 0x46):
             relay.send(refusals.FAILING_QUERY, QueryRefusal(report))
             self._forget_unnamed()
         else:
+            if unnamed:
+                undo = relay.state.close_statement(b"")
+                relay.send(frontend.close(b"S", b""), Answer(0x33, swallow=True, undo=undo))
             relay.send(refusals.failing_bind(), Refusal(report))
             self.handlers = self._skipping
         relay.press()

@@ -115,9 +115,9 @@ class Relay:
         except (ClientFault, TargetFault):
             raise
         except Refused as refused:
-            self._interpreter.refuse(kind, refused.answer)
+            self._interpreter.refuse(kind, refused.answer, unnamed=_unnamed_parse(data, start))
         except TaskgateError as error:
-            self._interpreter.refuse(kind, answer_for(error))
+            self._interpreter.refuse(kind, answer_for(error), unnamed=_unnamed_parse(data, start))
         return True
 
     def _keep(self, data: bytes, start: int, run: Run) -> None:
@@ -389,3 +389,7 @@ class Relay:
             entry.skipped(self, why)
         self._queue.clear()
         self._clear_batch()
+
+
+def _unnamed_parse(data: bytes, start: int) -> bool:
+    return data[start] == 0x50 and data[start + 5] == 0

@@ -50,7 +50,7 @@ class Portal:
     formats: tuple[int, ...] = ()
     masker: ResultMasker | None = None
     described: bool = False  # a RowDescription or NoData for it has been asked for since Bind
-    suspended: bool = False  # a row limit was reached: the next Execute goes on where it stopped
+    started: bool = False  # executed once: a target never runs a portal again, it only goes on where it stopped
 
 
 @dataclass(slots=True, eq=False)
