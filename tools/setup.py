@@ -39,7 +39,7 @@ TEST_PACKAGES = {
 
 def main() -> int:
     purpose = sys.argv[1] if len(sys.argv) > 1 else "test"
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - this file runs before anything has checked
         print(f"Python 3.11 or newer is needed; {sys.executable} is {sys.version.split()[0]}.", file=sys.stderr)
         return 1
     wanted = PYTHON_PACKAGES if purpose == "demo" else PYTHON_PACKAGES | TEST_PACKAGES
