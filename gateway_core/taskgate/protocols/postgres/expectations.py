@@ -21,7 +21,7 @@ from taskgate.protocols.postgres.backend import Report
 if TYPE_CHECKING:
     from taskgate.masking.plan import MaskPlan
     from taskgate.protocols.postgres.relay import Relay
-    from taskgate.protocols.postgres.session_state import Undo
+    from taskgate.protocols.postgres.session_state import Name, Undo
 
 # What becomes of a message (bit 1: it is not passed on as it is) and of its entry (bit 0: it is fulfilled).
 PASS, PASS_DONE, DROP, DROP_DONE = 0, 1, 2, 3
@@ -64,20 +64,38 @@ def unexpected(kind: int) -> TargetFault:
 class Answer(Expected):
     """ParseComplete, BindComplete or CloseComplete."""
 
-    __slots__ = ("_code", "_kind", "_ticket", "_undo")
+    __slots__ = ("_code", "_kind", "_name", "_ticket", "_undo")
 
-    def __init__(self, kind: int, *, swallow: bool = False, undo: Undo | None = None, ticket: int = 0) -> None:
+    def __init__(
+        self,
+        kind: int,
+        *,
+        swallow: bool = False,
+        undo: Undo | None = None,
+        ticket: int = 0,
+        name: Name | None = None,
+    ) -> None:
+        """`name`: what the message changes. `undo`, `ticket`: how that is taken back, here and in SessionNames."""
         self._kind = kind
         self._code = DROP_DONE if swallow else PASS_DONE
         self._undo = undo
         self._ticket = ticket
+        self._name = name
 
     def accept(self, relay: Relay, kind: int, data: bytes, start: int, stop: int) -> int:
         if kind != self._kind or stop - start != 5:
             raise unexpected(kind)
         if self._ticket:
             relay.names.confirm(self._ticket)
+        self._answered(relay)
         return self._code
+
+    def _answered(self, relay: Relay) -> None:
+        if self._name is not None:
+            pending = relay.state.pending
+            waiting = pending.get(self._name)
+            if waiting is not None and waiting[0] is self:
+                del pending[self._name]
 
     def failed(self, relay: Relay, report: Report) -> Report | None:
         self.skipped(relay)
@@ -88,6 +106,7 @@ class Answer(Expected):
             self._undo()
         if self._ticket:
             relay.names.discard(self._ticket)
+        self._answered(relay)
 
 
 class Ready(Expected):

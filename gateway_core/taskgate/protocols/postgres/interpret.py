@@ -126,6 +126,8 @@ class Interpreter:
     def _parse(self, data: bytes, start: int, stop: int) -> None:
         message = frontend.Parse.decode(data, start, stop)
         relay = self._relay
+        if message.name:
+            relay.certain((b"S", message.name))
         if relay.state.full and message.name not in relay.state.statements:
             raise refuse("54000", "too many prepared statements and portals in one session")
         statement = self._analysed(message.text, message.types)
@@ -138,12 +140,15 @@ class Interpreter:
             name = message.name.decode("utf-8", "replace")
             ticket = relay.names.stage([names.Prepared(name, libpg_query.parse(text)[0]["stmt"])])
         undo = relay.state.put_statement(Prepared(message.name, text, message.types, statement))
-        relay.send(data[start:stop], Answer(0x31, undo=undo, ticket=ticket))
+        key = (b"S", message.name)
+        relay.change(data[start:stop], key, Answer(0x31, undo=undo, ticket=ticket, name=key))
 
     def _bind(self, data: bytes, start: int, stop: int) -> None:
         message = frontend.Bind.decode(data, start, stop)
         relay = self._relay
         prepared = self._prepared(message.statement)
+        if message.portal:
+            relay.certain((b"P", message.portal))
         if relay.state.full and message.portal not in relay.state.portals:
             raise refuse("54000", "too many prepared statements and portals in one session")
         statement = self._current(prepared)
@@ -166,7 +171,8 @@ class Interpreter:
         if message.portal and statement.facts:
             opened = names.CursorOpened(message.portal.decode("utf-8", "replace"), statement.facts[0])
             ticket = relay.names.stage([opened])
-        relay.send(encoded, Answer(0x32, undo=relay.state.put_portal(portal), ticket=ticket))
+        key = (b"P", message.portal)
+        relay.change(encoded, key, Answer(0x32, undo=relay.state.put_portal(portal), ticket=ticket, name=key))
 
     def _masker(self, prepared: Prepared, plan: MaskPlan) -> ResultMasker | None:
         """The masker of a statement's columns; None where it has none. Asks the target where they are not known yet."""
@@ -226,6 +232,8 @@ class Interpreter:
     def _close(self, data: bytes, start: int, stop: int) -> None:
         message = frontend.Named.decode(data, start, stop)
         relay = self._relay
+        key = (message.kind, message.name)
+        relay.certain(key)
         name = message.name.decode("utf-8", "replace")
         change: names.NameChange
         if message.kind == b"S":
@@ -233,7 +241,7 @@ class Interpreter:
         else:
             undo, change = relay.state.close_portal(message.name), names.CursorClosed(name)
         ticket = relay.names.stage([change]) if name else 0
-        relay.send(data[start:stop], Answer(0x33, undo=undo, ticket=ticket))
+        relay.change(data[start:stop], key, Answer(0x33, undo=undo, ticket=ticket, name=key))
 
     def _flush(self, data: bytes, start: int, stop: int) -> None:
         frontend.expect_empty(data, start, stop, "Flush")
@@ -389,6 +397,7 @@ class Interpreter:
         return Execution(self._session, permit, sequence), self.settling.stage_names(statement)
 
     def _prepared(self, name: bytes) -> Prepared:
+        self._relay.certain((b"S", name))
         prepared = self._relay.state.statements.get(name)
         if prepared is None:
             shown = name.decode("utf-8", "replace")
@@ -397,6 +406,7 @@ class Interpreter:
         return prepared
 
     def _portal(self, name: bytes) -> Portal:
+        self._relay.certain((b"P", name))
         portal = self._relay.state.portals.get(name)
         if portal is not None:
             return portal

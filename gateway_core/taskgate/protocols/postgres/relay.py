@@ -25,7 +25,7 @@ from taskgate.protocols.postgres.limits import Limits
 from taskgate.protocols.postgres.needs import Blocked, Need
 from taskgate.protocols.postgres.refusals import Refused, answer_for
 from taskgate.protocols.postgres.server_settings import ServerSettings
-from taskgate.protocols.postgres.session_state import SessionState, Transaction
+from taskgate.protocols.postgres.session_state import Name, SessionState, Transaction
 from taskgate.protocols.postgres.statements import Analyst, Statement
 from taskgate.sql.names import SessionNames
 
@@ -49,6 +49,7 @@ class Relay:
         self.action: Action | None = None
         self.awaited: Expected | None = None
         self.syncing = False
+        self.generation = 0  # how many Syncs and Queries have been sent
         self.verdict: Permit | TaskgateError | None = None
         self.terminated = False  # the client said goodbye
         self.farewell = False  # the target's last words are on their way to the client
@@ -144,7 +145,22 @@ class Relay:
     def send(self, data: bytes, *entries: Expected) -> None:
         """To the target, with what it will answer."""
         self._out.append(data)
-        self._batch.extend(entries)
+        for entry in entries:
+            self._batch.append(entry)
+            if entry.marker:
+                self.generation += 1
+
+    def change(self, data: bytes, name: Name, entry: Expected) -> None:
+        """The same for what changes the meaning of a name."""
+        self.state.pending[name] = (entry, self.generation)
+        self._out.append(data)
+        self._batch.append(entry)
+
+    def certain(self, name: Name) -> None:
+        """Raises Blocked while an earlier batch may or may not have changed what the name means."""
+        waiting = self.state.pending.get(name)
+        if waiting is not None and waiting[1] != self.generation:
+            raise self.block_on(waiting[0])
 
     def press(self) -> None:
         """What is gathered has to reach the target even if the next message has to wait."""

@@ -3,13 +3,18 @@
 The gateway must never believe that a name means one text while the target has another under it. Changes are made when
 the message that causes them is sent, because the client may use the name in the very next one; each returns how it is
 undone, and an error undoes those that the target skipped, last first.
+
+Up to the next Sync that is safe without knowing the answer: if the change fails, the target skips everything that
+relies on it. Behind a Sync it is not (a Parse over a live name fails, and the name goes on to mean the old text), so
+`pending` says what has not been answered yet, and in which batch it was sent; whoever uses the name in a later batch
+waits for the answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from taskgate.domain import Parameter, TransactionState
 from taskgate.enforcement.contracts import Permit
@@ -18,9 +23,13 @@ from taskgate.protocols.postgres.statements import Statement
 
 if TYPE_CHECKING:
     from taskgate.masking.plan import MaskPlan
+    from taskgate.protocols.postgres.expectations import Expected
     from taskgate.protocols.postgres.rows import ResultMasker
 
 Undo = Callable[[], None]
+Name = tuple[bytes, bytes]
+"""`S` (prepared statement) or `P` (portal), and the name."""
+T = TypeVar("T")
 
 
 @dataclass(slots=True, eq=False)
@@ -60,6 +69,7 @@ class SessionState:
     capacity: int
     statements: dict[bytes, Prepared] = field(default_factory=dict)
     portals: dict[bytes, Portal] = field(default_factory=dict)
+    pending: dict[Name, tuple[Expected, int]] = field(default_factory=dict)
 
     def put_statement(self, prepared: Prepared) -> Undo:
         return _put(self.statements, prepared.name, prepared)
@@ -78,18 +88,19 @@ class SessionState:
         return len(self.statements) + len(self.portals) >= self.capacity
 
 
-def _put(table: dict[bytes, object] | dict[bytes, Prepared] | dict[bytes, Portal], name: bytes, value: object) -> Undo:
+def _put(table: dict[bytes, T], name: bytes, value: T | None) -> Undo:
     before = table.get(name)
     if value is None:
         table.pop(name, None)
     else:
-        table[name] = value  # type: ignore[assignment]
+        table[name] = value
 
     def undo() -> None:
-        if before is None:
+        if before is not None and name:
+            table[name] = before
+        elif table.get(name) is value:
+            # The unnamed one does not come back: whoever failed to replace it has dropped it first.
             table.pop(name, None)
-        else:
-            table[name] = before  # type: ignore[assignment]
 
     return undo
 
