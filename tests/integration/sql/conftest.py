@@ -14,7 +14,7 @@ from taskgate.demo.postgres_server import PostgresServer
 from taskgate.domain import Target, TlsMode
 from taskgate.sql.catalog import Catalog
 from taskgate.sql.catalog_reader import CatalogReader
-from tests.integration.sql import query_grammar
+from tests.integration.sql import twin_tables
 
 Connection = psycopg.Connection[Any]
 
@@ -55,8 +55,8 @@ class Twins:
 
 @pytest.fixture(scope="module")
 def twins(postgres: PostgresServer) -> Iterator[Twins]:
-    one = new_database(postgres, "twin_one", query_grammar.SCHEMA + query_grammar.rows("qwzx-vk"))
-    other = new_database(postgres, "twin_other", query_grammar.SCHEMA + query_grammar.rows("Jm40 "))
+    one = new_database(postgres, "twin_one", twin_tables.SCHEMA + twin_tables.rows("qwzx-vk"))
+    other = new_database(postgres, "twin_other", twin_tables.SCHEMA + twin_tables.rows("Jm40 "))
     yield Twins(one, other, read_catalog(postgres, "twin_one"))
     one.close()
     other.close()

@@ -10,7 +10,7 @@ import pytest
 
 from taskgate.sql.facts import StatementFacts
 from taskgate.sql.postgres import analyze
-from tests.integration.sql import query_grammar
+from tests.integration.sql import query_grammar, twin_tables
 from tests.integration.sql.conftest import Connection, Twins
 
 _TIMED_OUT = "57014"
@@ -38,10 +38,10 @@ def answer(connection: Connection, text: str) -> Answer:
 
 def leak(facts: StatementFacts, one: Answer, other: Answer) -> str | None:
     """What the difference shows that the facts do not admit."""
-    if not facts.complete or facts.columns_outside_output & query_grammar.SECRET:
+    if not facts.complete or facts.columns_outside_output & twin_tables.SECRET:
         return None  # refused or left to policy as a whole
     if one.error or other.error:
-        if one.message != other.message and not facts.columns_read & query_grammar.SECRET:
+        if one.message != other.message and not facts.columns_read & twin_tables.SECRET:
             return "an error tells of a secret that is not read"
         if (one.error is None) != (other.error is None):
             return "success depends on a secret that is used nowhere"
@@ -53,9 +53,9 @@ def leak(facts: StatementFacts, one: Answer, other: Answer) -> str | None:
         if left == right or sorted(map(repr, left)) == sorted(map(repr, right)):  # the plans may order rows differently
             continue
         if facts.outputs is None:
-            if not facts.columns_read & query_grammar.SECRET:
+            if not facts.columns_read & twin_tables.SECRET:
                 return "a result of unknown columns shows a secret that is not read"
-        elif not facts.outputs[position].sources & query_grammar.SECRET:
+        elif not facts.outputs[position].sources & twin_tables.SECRET:
             return f"column {position} shows a secret that is not among its sources"
     return None
 
@@ -72,7 +72,7 @@ def compare(twins: Twins, seeds: range) -> tuple[int, int]:
         assert leak(facts, one, other) is None, f"seed {seed}: {leak(facts, one, other)}\n{text}\n{facts}"
         if one.error is None:
             ran += 1
-            open_ones += not facts.columns_outside_output & query_grammar.SECRET
+            open_ones += not facts.columns_outside_output & twin_tables.SECRET
             assert facts.complete, f"seed {seed}: {facts.notes}\n{text}"
             if facts.outputs is not None and one.rows:
                 assert len(facts.outputs) == len(one.rows[0]), f"seed {seed}\n{text}"
