@@ -21,6 +21,7 @@ from taskgate.api.control_plane import Check, LiveSession
 from taskgate.api.server import ApiServer
 from taskgate.approvals.digest import ActionDigest
 from taskgate.approvals.keys import ApprovalKeys
+from taskgate.approvals.notifiers.notifier import Notifier, notifier_class
 from taskgate.approvals.notifiers.outbox import Outbox
 from taskgate.approvals.notifiers.webhook import WebhookNotifier
 from taskgate.approvals.requests import Approvals
@@ -224,10 +225,12 @@ class Gateway:
         await self.sessions.close_abandoned()
 
     async def _start_approvals(self) -> Approvals:
-        notifiers = [
+        notifiers: list[Notifier] = [
             WebhookNotifier(webhook.name, webhook.url, await self.secrets.fetch(webhook.secret))
             for webhook in self.settings.approvals.webhooks
         ]
+        for other in self.settings.approvals.notifiers:
+            notifiers.append(notifier_class(other.kind)(name=other.name, **other.options))
         outbox = Outbox(self.database, notifiers, self.approval_url)
         self._keys = ApprovalKeys.at(self.settings.data_dir / "keys" / "approvals.key")
         self.approvals = Approvals(

@@ -160,7 +160,17 @@ class WebhookSettings(_Section):
     secret: str
 
 
+class NotifierSettings(_Section):
+    """Another way to announce them: `kind` is an entry point in the group `taskgate.notifiers`, made with `name` and
+    `options`."""
+
+    kind: str
+    name: str
+    options: dict[str, str] = Field(default_factory=dict)
+
+
 class ApprovalSettings(_Section):
+    notifiers: list[NotifierSettings] = Field(default_factory=list)
     webhooks: list[WebhookSettings] = Field(default_factory=list)
     max_parked_per_target: int = Field(default=200, gt=0)
 
