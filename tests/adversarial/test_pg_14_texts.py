@@ -48,6 +48,9 @@ class _Masks:
     def empty(self) -> bool:
         return False
 
+    def exempted(self, name: str) -> bool:
+        return False
+
     def column(self, name: str) -> MaskRule | None:
         return MaskRule("masks[0]", MaskKind.REDACT, predicates=True, flows=True) if self._columns else None
 

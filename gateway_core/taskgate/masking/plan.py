@@ -35,6 +35,7 @@ class Masks(Protocol):
     """The masks of one principal on one target, exemptions applied (policy's `EffectiveMasks`)."""
 
     def column(self, name: str) -> MaskRule | None: ...
+    def exempted(self, name: str) -> bool: ...
     @property
     def detectors(self) -> Mapping[str, MaskRule]: ...
     @property
@@ -62,7 +63,9 @@ class MaskPlan:
     `active` false: bytes and texts pass untouched. `positions`: the mask of each result column, in order; None where
     they are unknown. `whole`: a mask for every column, whatever `positions` say. `origins`: masks by (relation OID,
     attribute number), a net below the analysis. `detectors`: masks by detector name, for whatever is not masked yet.
-    `touched`: a masked column is involved, free texts are withheld.
+    `touched`: a masked column is involved, free texts are withheld. `spared`: for each result column, in order, whether
+    policy exempts everything that it is made of by name; None where positions are unknown. `spared_origins`: the
+    columns exempted so, by origin. Detectors leave what is spared alone.
     """
 
     active: bool = False
@@ -72,6 +75,8 @@ class MaskPlan:
     touched: bool = False
     whole: MaskRule | None = None
     hash_key: bytes = field(default=b"", repr=False)
+    spared: tuple[bool, ...] | None = None
+    spared_origins: frozenset[Origin] = frozenset()
 
     @property
     def scanner(self) -> Scanner | None:
@@ -88,17 +93,29 @@ class MaskPlan:
                 hint="Select columns by name; if this persists, the target's catalogue and the gateway's differ.",
             )
         scanner = self.scanner
+        spared = self.spared_columns([origin for _, origin in columns])
         rules = []
         for index, (name, origin) in enumerate(columns):
             rule = strictest(
                 self.positions[index] if self.positions is not None else None,
                 self.whole,
                 self.origins.get(origin) if origin else None,
-                scanner.named(name) if scanner else None,
+                scanner.named(name) if scanner and not spared[index] else None,
             )
             # The end of `left(ssn, 5)` is not the end of an SSN: what is no plain column is never shown in part.
             rules.append(rule if rule is None or origin else at_least_redacted(rule))
         return rules
+
+    def spared_columns(self, origins: Sequence[Origin | None]) -> tuple[bool, ...]:
+        """Which columns of a result detectors leave alone. What the analysis and the server say has to agree; one of
+        them has to say so."""
+        by_position = self.spared if self.spared is not None and len(self.spared) == len(origins) else None
+        if by_position is None:
+            return tuple(origin in self.spared_origins for origin in origins)
+        return tuple(
+            spared and (origin is None or origin in self.spared_origins)
+            for spared, origin in zip(by_position, origins, strict=True)
+        )
 
     def action(self, rule: MaskRule) -> MaskAction:
         """What a mask does to a cell's text: always this, NULL (True), or what a function makes of it."""
@@ -131,8 +148,12 @@ class MaskedColumns:
         self.rules: dict[str, MaskRule] = {}
         self.origins: dict[Origin, MaskRule] = {}
         self.relations: dict[str, MaskRule] = {}
+        self.spared: frozenset[str] = frozenset()
+        self.spared_origins: frozenset[Origin] = frozenset()
         if not masks.empty:
             self._collect(masks, catalog)
+        if self.detectors:
+            self._spare(masks, catalog)
         detecting = bool(self.detectors)
         self.baseline = MaskPlan(detecting, detectors=self.detectors, hash_key=hash_key) if detecting else UNMASKED
         """For result paths that belong to no statement: detectors only."""
@@ -155,6 +176,15 @@ class MaskedColumns:
             origin = catalog.origin(column)
             if origin is not None:
                 _tighten(self.origins, origin, rule)
+
+    def _spare(self, masks: Masks, catalog: ColumnCatalog) -> None:
+        """Exempted columns, less those that carry values of a column which is not."""
+        exempted = {column for column in catalog.column_names if masks.exempted(column)}
+        if not exempted:
+            return
+        self.spared = frozenset(exempted.difference(catalog.closure(catalog.column_names - exempted)))
+        origins = (catalog.origin(column) for column in self.spared)
+        self.spared_origins = frozenset(origin for origin in origins if origin is not None)
 
 
 def plan(facts: Facts, masked: MaskedColumns) -> MaskPlan:
@@ -184,6 +214,8 @@ def plan(facts: Facts, masked: MaskedColumns) -> MaskPlan:
         touched=touched,
         whole=whole,
         hash_key=masked.hash_key,
+        spared=_spared(facts, masked),
+        spared_origins=masked.spared_origins if facts.complete else frozenset(),
     )
 
 
@@ -203,6 +235,13 @@ def _positions(facts: Facts, rules: Mapping[str, MaskRule]) -> tuple[MaskRule | 
         rule = strictest(*(rules.get(source) for source in sorted(output.sources)))
         positions.append(rule if rule is None or output.bare else at_least_redacted(rule))
     return tuple(positions)
+
+
+def _spared(facts: Facts, masked: MaskedColumns) -> tuple[bool, ...] | None:
+    """The outputs that are made of spared columns and of nothing else."""
+    if not facts.outputs or not masked.spared or not facts.complete:
+        return None
+    return tuple(output.bare and bool(output.sources) and output.sources <= masked.spared for output in facts.outputs)
 
 
 def _refuse_predicates(facts: Facts, rules: Mapping[str, MaskRule]) -> None:

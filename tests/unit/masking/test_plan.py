@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import pytest
@@ -21,6 +21,7 @@ DETECT = MaskRule("email", MaskKind.REDACT)
 class Masks:
     columns: dict[str, MaskRule] = field(default_factory=dict)
     detectors: Mapping[str, MaskRule] = field(default_factory=dict)
+    exempt: frozenset[str] = frozenset()
 
     @property
     def empty(self) -> bool:
@@ -28,6 +29,9 @@ class Masks:
 
     def column(self, name: str) -> MaskRule | None:
         return self.columns.get(name)
+
+    def exempted(self, name: str) -> bool:
+        return name in self.exempt
 
 
 class Catalogue:
@@ -51,9 +55,11 @@ class Catalogue:
 
 
 def masked(
-    columns: dict[str, MaskRule] | None = None, detectors: Mapping[str, MaskRule] | None = None
+    columns: dict[str, MaskRule] | None = None,
+    detectors: Mapping[str, MaskRule] | None = None,
+    exempt: Iterable[str] = (),
 ) -> MaskedColumns:
-    return MaskedColumns(Masks(columns or {}, detectors or {}), Catalogue(), b"key")
+    return MaskedColumns(Masks(columns or {}, detectors or {}, frozenset(exempt)), Catalogue(), b"key")
 
 
 def select(*outputs: OutputColumn, outside: Iterable[str] = (), read: Iterable[str] = ()) -> Facts:
@@ -215,3 +221,45 @@ def test_passport_goes_by_the_columns_name() -> None:
 
 def test_no_key_in_the_plans_repr() -> None:
     assert repr(b"key") not in repr(MaskPlan(True, hash_key=b"key"))
+
+
+# --- what policy exempts by name is left alone by the detectors too ---------------------------------------------------
+
+
+def test_detectors_spare_what_policy_exempts_by_name() -> None:
+    made = plan(select(column(EMAIL), column(NAME)), masked(detectors={"email": DETECT}, exempt={EMAIL}))
+    assert made.active
+    assert made.spared_columns([(1, 2), (1, 3)]) == (True, False)
+    assert made.spared_columns([None, None]) == (True, False)
+    assert made.spared_columns([(1, 3), (1, 2)]) == (False, False), "the server says otherwise"
+
+
+def test_an_exemption_reaches_through_a_view_only_where_all_of_it_is_exempted() -> None:
+    through = OutputColumn("number", frozenset({VIEW, SSN}))
+    for exempt, spared in (({VIEW}, False), ({SSN}, False), ({VIEW, SSN}, True)):
+        made = plan(select(through), masked(detectors={"us_ssn": DETECT}, exempt=exempt))
+        assert made.spared_columns([None]) == (spared,)
+        assert made.spared_columns([(3, 1)]) == (spared,)
+
+
+def test_only_what_is_wholly_understood_is_spared() -> None:
+    columns = masked(detectors={"email": DETECT}, exempt={EMAIL})
+    assert plan(select(column(EMAIL, bare=False)), columns).spared_columns([None]) == (False,)
+    assert plan(select(OutputColumn("word")), columns).spared_columns([None]) == (False,), "a constant is no column"
+    mixed = OutputColumn("either", frozenset({EMAIL, NAME}))
+    assert plan(select(mixed), columns).spared_columns([None]) == (False,)
+    unsure = replace(select(column(EMAIL)), complete=False)
+    assert plan(unsure, columns).spared_columns([(1, 2)]) == (False,)
+    unknown = Facts(pairs=(Pair("sql.select", "public.customers"),), returns_rows=True, outputs=None)
+    assert plan(unknown, columns).spared_columns([(1, 2), (1, 3), None]) == (True, False, False)
+
+
+def test_an_exempted_column_keeps_its_name() -> None:
+    detectors = {"passport": MaskRule("passport", MaskKind.REDACT)}
+    made = plan(select(column(NAME)), masked(detectors=detectors, exempt={NAME}))
+    assert made.column_rules([("passport_no", (1, 3))]) == [None]
+
+
+def test_texts_are_searched_whatever_is_exempted() -> None:
+    made = plan(select(column(EMAIL)), masked(detectors={"email": DETECT}, exempt={EMAIL}))
+    assert made.scrub("bob@example.com left") == "[redacted] left"

@@ -49,6 +49,7 @@ class CopyMasker:
         known = list(names) if len(names) == columns else [""] * columns
         self._plan = plan
         self._rules = plan.column_rules([(name, _PLAIN if from_relation else None) for name in known])
+        self._spared = plan.spared_columns([None] * columns)
         self._masked_columns = [(index, rule) for index, rule in enumerate(self._rules) if rule is not None]
         self._masks = bool(self._masked_columns)
         scanner = plan.scanner
@@ -106,18 +107,19 @@ class CopyMasker:
         if len(cells) != len(self._rules):
             raise TargetFault(f"the target sent a COPY row of {len(cells)} columns instead of {len(self._rules)}")
         if self._scanner is not None:
-            searched = self._suspicious(b"\0".join([cell.value for cell in cells if cell.value]))
+            values = [cell.value for cell, spared in zip(cells, self._spared, strict=True) if cell.value and not spared]
+            searched = self._suspicious(b"\0".join(values))
         else:
             searched = False
         if not self._masks and not searched:
             return row + b"\n"
         written = []
-        for cell, rule in zip(cells, self._rules, strict=True):
+        for cell, rule, spared in zip(cells, self._rules, self._spared, strict=True):
             if cell.value is None:
                 written.append(cell.raw)
             elif rule is not None:
                 written.append(self._masked(cell.value, rule))
-            elif searched and self._scanner is not None:
+            elif searched and not spared and self._scanner is not None:
                 written.append(self._searched(self._scanner, cell, cell.value))
             else:
                 written.append(cell.raw)

@@ -35,21 +35,20 @@ class ResultMasker:
     def __init__(self, plan: MaskPlan, fields: Sequence[Field]) -> None:
         self._plan = plan
         self._fields = tuple(fields)
-        self._rules = plan.column_rules(
-            [
-                (field.name.decode("utf-8", "replace"), (field.table_oid, field.attnum) if field.table_oid else None)
-                for field in fields
-            ]
-        )
+        origins = [(field.table_oid, field.attnum) if field.table_oid else None for field in fields]
+        names = [field.name.decode("utf-8", "replace") for field in fields]
+        self._rules = plan.column_rules(list(zip(names, origins, strict=True)))
+        self._spared = plan.spared_columns(origins)
         scanner = plan.scanner
         self._scanner = scanner if scanner is not None and scanner.searches else None
         self._addresses = not _ADDRESS_DETECTORS.isdisjoint(plan.detectors)
         self._as_text = tuple(
-            rule.kind is not MaskKind.NULL if rule else self._scanner is not None and self._reading(field, True) is None
-            for field, rule in zip(self._fields, self._rules, strict=True)
+            rule.kind is not MaskKind.NULL if rule else self._scanner is not None and self._reading(index, True) is None
+            for index, rule in enumerate(self._rules)
         )
         self.identity = not any(self._rules) and (
-            self._scanner is None or all(self._reading(field, True) is NOT_SEARCHED for field in self._fields)
+            self._scanner is None
+            or all(self._reading(index, True) is NOT_SEARCHED for index in range(len(self._fields)))
         )
         """Rows and their description pass as they are."""
 
@@ -81,7 +80,7 @@ class ResultMasker:
         names: list[str] = []
         for index, (field, rule) in enumerate(zip(self._fields, self._rules, strict=True)):
             binary = codes[index] != 0
-            found = NOT_SEARCHED if rule or self._scanner is None else self._reading(field, binary)
+            found = NOT_SEARCHED if rule or self._scanner is None else self._reading(index, binary)
             if rule is not None:
                 actions.append(self._action(rule, field, binary))
             else:
@@ -97,8 +96,10 @@ class ResultMasker:
             return self._plan.action(replace(rule, kind=MaskKind.REDACT))
         return action
 
-    def _reading(self, field: Field, binary: bool) -> Reading | None:
-        if field.type_oid in types.ADDRESSES and not self._addresses:
+    def _reading(self, index: int, binary: bool) -> Reading | None:
+        """How the cells of a column are searched; None where nobody can look inside."""
+        field = self._fields[index]
+        if self._spared[index] or (field.type_oid in types.ADDRESSES and not self._addresses):
             return NOT_SEARCHED
         found = types.reading(field.type_oid, binary)
         return OPAQUE_TEXT if found is None and not binary else found

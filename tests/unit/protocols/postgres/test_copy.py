@@ -183,3 +183,9 @@ def test_csv_reads_as_somebody_else_reads_it(table: list[list[str]]) -> None:
     csv.writer(text, lineterminator="\n").writerows(table)
     out = fed(SECOND, text.getvalue().encode(), CopyFormat.csv(null=b"never"))
     assert list(csv.reader(io.StringIO(out.decode()))) == [[first, "[redacted]"] for first, _ in table]
+
+
+def test_a_spared_column_is_not_searched_its_neighbour_is() -> None:
+    plan = MaskPlan(True, (None, None), detectors=DETECTORS, spared=(True, False))
+    assert fed(plan, b"a@example.com\tb@example.com\n") == b"a@example.com\t[redacted]\n"
+    assert fed(plan, b"a@example.com,b\n", CSV) == b"a@example.com,b\n"

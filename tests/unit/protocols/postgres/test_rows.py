@@ -303,3 +303,11 @@ def test_cells_that_hold_nothing_pass_whatever_they_are(table: list[list[bytes |
     plan = MaskPlan(True, detectors={"github_token": MaskRule("github_token", MaskKind.NULL)})
     frames = b"".join(row(*cells) for cells in table)
     assert ResultMasker(plan, [field(), field()]).rewriter([]).rewrite(frames) == frames
+
+
+def test_a_spared_column_is_not_searched_its_neighbour_is() -> None:
+    plan = MaskPlan(True, detectors=DETECTORS, spared=(True, False), spared_origins=frozenset({(7, 1)}))
+    fields = [field("a", TEXT, (7, 1)), field("b", TEXT, (7, 2))]
+    assert rewritten(plan, fields, b"a@example.com", b"b@example.com") == row(b"a@example.com", b"[redacted]")
+    opaque = [field("a", ENUM, (7, 1)), field("b", INT4, (7, 2))]
+    assert ResultMasker(plan, opaque).described() == tuple(opaque), "a spared column keeps its type"
