@@ -226,6 +226,7 @@ class Action:
     executes: bool = True
     streams: bool = False  # takes a data stream that the digest cannot cover (COPY FROM STDIN)
     transaction: TransactionState = TransactionState.IDLE
+    shape: str = ""  # texts of equal shape differ in number literals that the facts do not depend on; "" where unknown
 
     @property
     def pairs(self) -> tuple[Pair, ...]:

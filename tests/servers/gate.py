@@ -42,6 +42,9 @@ class ScriptedMasks:
     columns: Mapping[str, MaskRule] = field(default_factory=dict)
     detectors: Mapping[str, MaskRule] = field(default_factory=dict)
 
+    def exempted(self, name: str) -> bool:
+        return False
+
     def column(self, name: str) -> MaskRule | None:
         return self.columns.get(name)
 
@@ -93,7 +96,7 @@ class ScriptedSession:
 
     def _key(self, action: Action) -> object:
         environment = action.environment
-        return action.text, action.parameter_types, environment.search_path, environment.role, self.gate.policy_version
+        return action.shape or action.text, action.parameter_types, environment.search_path, environment.role, self.gate.policy_version
 
     def cached(self, action: Action) -> Permit | None:
         return self._permits.get(self._key(action)) if self.gate.caches else None

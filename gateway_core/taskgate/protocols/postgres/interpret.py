@@ -44,7 +44,7 @@ class Interpreter:
         self._relay = relay
         self._session = relay.session
         self._analyst = analyst
-        self.settling = Settling(relay)
+        self.settling = Settling(relay, analyst)
         self._target = relay.session.target.name
         every: dict[int, Handler] = {0x58: self._terminate}
         self._normal: Mapping[int, Handler] = every | {
@@ -166,7 +166,7 @@ class Interpreter:
             if portal.masker is not None:
                 portal.formats = tuple(portal.masker.fetch_formats(message.result_formats))
         if portal.formats != portal.asked:
-            encoded = dataclasses.replace(message, result_formats=portal.formats).encode()
+            encoded = message._replace(result_formats=portal.formats).encode()
         ticket = 0
         if message.portal and statement.facts:
             opened = names.CursorOpened(message.portal.decode("utf-8", "replace"), statement.facts[0])

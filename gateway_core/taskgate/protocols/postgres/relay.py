@@ -88,7 +88,7 @@ class Relay:
                 self._keep(data, run[1], run)
             return
         for position, run in enumerate(runs):
-            for start, stop in split(data, run):
+            for start, stop in ((run[1], run[2]),) if run[3] == 1 else split(data, run):
                 if self._interpret(data, start, stop) and self.need is None:
                     continue
                 self._keep(data, start if self.need is not None and self._unread else stop, run)
@@ -281,7 +281,7 @@ class Relay:
                         to_client.append(replaced)
                     passed = finish
                 continue
-            for start, stop in split(data, run):
+            for start, stop in ((begin, finish),) if count == 1 else split(data, run):
                 if kind in _REPORTS:
                     self._replacement = self._report(kind, data, start, stop)
                     code = DROP

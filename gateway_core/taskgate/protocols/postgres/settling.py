@@ -15,8 +15,8 @@ from taskgate.protocols.postgres.expectations import SKIPPED, Answer, Expected, 
 from taskgate.protocols.postgres.frontend import FLUSH, SYNC
 from taskgate.protocols.postgres.needs import Blocked, Need
 from taskgate.protocols.postgres.server_settings import probe
-from taskgate.protocols.postgres.statements import Statement, Surroundings
-from taskgate.sql import names, search_path
+from taskgate.protocols.postgres.statements import Analyst, Statement, Surroundings
+from taskgate.sql import names
 
 if TYPE_CHECKING:
     from taskgate.protocols.postgres.relay import Relay
@@ -27,8 +27,9 @@ _MOST_VAIN = 3
 
 
 class Settling:
-    def __init__(self, relay: Relay) -> None:
+    def __init__(self, relay: Relay, analyst: Analyst) -> None:
         self._relay = relay
+        self._analyst = analyst
         self._surroundings: Surroundings | None = None
         self._dirty = True
         self._unsettled = False
@@ -57,8 +58,7 @@ class Settling:
         environment = settings.environment(catalog.version)
         self._dirty = False
         if known is None or known.catalog is not catalog or known.environment != environment:
-            path = search_path.parse(environment.search_path, settings.role)
-            known = self._surroundings = Surroundings(environment, path, catalog)
+            known = self._surroundings = self._analyst.surroundings(environment, catalog)
         return known
 
     def moved(self) -> None:

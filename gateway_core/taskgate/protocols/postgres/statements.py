@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from taskgate.domain import Action, Environment, Facts
 from taskgate.protocols.postgres.copy_out import CopyOut, copy_outs
+from taskgate.sql import search_path
+from taskgate.sql.literals import skeleton
 from taskgate.sql.settings import IDENTITY
 
 if TYPE_CHECKING:
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from taskgate.sql.names import SessionNames
 
 PROTOCOL = "postgres"
+_MOST_SURROUNDINGS = 1_000
 # Effects after which settings, names or the role may be other ones than before.
 _UNSETTLING = frozenset({"sql.set", "sql.do", "sql.call", "sql.unknown", "sql.session"})
 _BEGINS = frozenset({"BEGIN", "START TRANSACTION"})
@@ -44,7 +48,6 @@ class Statement:
 
     surroundings: Surroundings
     action: Action
-    preparing: Action = field(init=False)
     facts: tuple[Facts, ...] = field(init=False)
     unsettling: bool = field(init=False)  # settings may be other ones afterwards
     may_change_role: bool = field(init=False)
@@ -54,22 +57,15 @@ class Statement:
     copies_in: bool = field(init=False)
     copies_out: bool = field(init=False)
     changes_catalog: bool = field(init=False)
+    literal_sensitive: bool = field(init=False)
+    _preparing: Action | None = field(init=False, default=None)
     _copy_outs: tuple[CopyOut | None, ...] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         action = self.action
         self.facts = action.facts
         effects = frozenset(pair.effect for facts in self.facts for pair in facts.pairs)
-        self.preparing = Action(
-            protocol=action.protocol,
-            text=action.text,
-            facts=action.facts,
-            environment=action.environment,
-            parameters=None,
-            parameter_types=action.parameter_types,
-            executes=False,
-            streams=action.streams,
-        )
+        self.literal_sensitive = any(facts.literal_sensitive for facts in self.facts)
         self.unsettling = bool(effects & _UNSETTLING) or not action.complete
         self.may_change_role = self.unsettling and (
             not action.complete
@@ -84,11 +80,36 @@ class Statement:
         self.changes_catalog = "sql.ddl" in effects or "sql.dcl" in effects or not action.complete
 
     @property
+    def preparing(self) -> Action:
+        """The action while it is only parsed: no parameters, nobody is asked."""
+        if self._preparing is None:
+            self._preparing = replace(self.action, parameters=None, executes=False)
+        return self._preparing
+
+    @property
     def copy_outs(self) -> tuple[CopyOut | None, ...]:
         """How each statement's COPY TO writes; None for statements that are none. Raises ClientFault."""
         if self._copy_outs is None:
             self._copy_outs = copy_outs(self.action.text) if self.copies_out else (None,) * len(self.facts)
         return self._copy_outs
+
+    def like(self, text: str) -> Statement:
+        """The same with another text that means the same but for number literals."""
+        other = copy.copy(self)
+        action = self.action
+        other.action = Action(
+            action.protocol,
+            text,
+            action.facts,
+            action.environment,
+            action.parameters,
+            action.parameter_types,
+            True,
+            action.streams,
+            shape=action.shape,
+        )
+        other._preparing = None
+        return other
 
 
 class Analyst:
@@ -99,20 +120,48 @@ class Analyst:
         self._capacity = capacity
         self._most_text = most_text
         self._kept: OrderedDict[tuple[object, ...], Statement] = OrderedDict()
+        self._surroundings: OrderedDict[tuple[Environment, int], Surroundings] = OrderedDict()
+
+    def surroundings(self, environment: Environment, catalog: Catalog) -> Surroundings:
+        """The same object for equal ones, so that sessions share what was analysed in them."""
+        key = (environment, id(catalog))
+        found = self._surroundings.get(key)
+        if found is None or found.catalog is not catalog:
+            path = search_path.parse(environment.search_path, environment.role)
+            found = self._surroundings[key] = Surroundings(environment, path, catalog)
+            if len(self._surroundings) > _MOST_SURROUNDINGS:
+                self._surroundings.popitem(last=False)
+        return found
 
     def statement(
         self, text: str, types: tuple[int, ...], surroundings: Surroundings, names: SessionNames | None, target: str
     ) -> Statement:
         """Raises what the analysis raises: SyntaxFault and its kin, all of which refuse the statement only."""
-        environment = surroundings.environment
-        key = (target, text, types, environment)
+        # Statements of a text with number literals share their analysis, where the numbers cannot matter.
+        shape = skeleton(text[:-1] if text.endswith(";") else text)
+        key = (target, text if shape is None else shape, types, surroundings, shape is None)
         statement = self._kept.get(key)
-        if statement is not None and statement.surroundings.catalog is surroundings.catalog:
+        if statement is not None and statement.literal_sensitive and shape is not None:
+            key = (target, text, types, surroundings, True)
+            statement, shape = self._kept.get(key), None
+        if statement is not None and (shape is None or statement.action.text == text):
             self._kept.move_to_end(key)
             return statement
+        if statement is not None and not statement.literal_sensitive:
+            return statement.like(text)
         facts = self._analyze(text, surroundings.catalog, surroundings.search_path, names)
         streams = any(pair.effect == "sql.copy_in" for each in facts for pair in each.pairs)
-        action = Action(PROTOCOL, text, facts, environment, parameters=(), parameter_types=types, streams=streams)
+        sensitive = any(each.literal_sensitive for each in facts)
+        action = Action(
+            PROTOCOL,
+            text,
+            facts,
+            surroundings.environment,
+            parameters=(),
+            parameter_types=types,
+            streams=streams,
+            shape="" if sensitive or shape is None else shape,
+        )
         statement = Statement(surroundings, action)
         if len(text) <= self._most_text and not statement.volatile:
             self._kept[key] = statement
