@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from taskgate.domain import Action, Principal, Target, Verdict
+from taskgate.domain import Action, Pair, Principal, Target, Verdict
 from taskgate.enforcement import refusals
 from taskgate.enforcement.content import ActionContents
 from taskgate.enforcement.contracts import Permit
@@ -77,6 +77,8 @@ class DecisionScope:
         open_question = decision.wants_impact or (decision.undecided and not action.executes)
         if decision.verdict is Verdict.DENY and not open_question:
             raise refusals.denied(decision, action.pairs, notes, session_id)
+        if self.read_only and any(_opens_writing(pair) for pair in action.pairs):
+            raise refusals.read_only(action.pairs, session_id)
         plans = tuple(plan(facts, self.masks) for facts in action.facts)
         permit = Permit(
             rules=tuple(match.rule for match in decision.matches if match.verdict != Verdict.DENY),
@@ -97,6 +99,11 @@ class DecisionScope:
             for key in list(self._permits)[: _MOST_PERMITS // 2]:
                 del self._permits[key]
         self._permits[permit_key(action)] = permit
+
+
+def _opens_writing(pair: Pair) -> bool:
+    """BEGIN READ WRITE, SET TRANSACTION READ WRITE and their like, which would lift the session's read-only start."""
+    return pair.effect == "sql.transaction" and "read write" in pair.object
 
 
 class DecisionScopes:

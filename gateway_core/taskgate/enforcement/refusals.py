@@ -50,6 +50,15 @@ def denied(decision: Decision, pairs: tuple[Pair, ...], notes: tuple[str, ...], 
     )
 
 
+def read_only(pairs: tuple[Pair, ...], session_id: str) -> PolicyRefusal:
+    """The principal's rules allow only reads, so its transactions are read-only and stay so."""
+    return PolicyRefusal(
+        "taskgate: refused: this principal's rules allow only reads, and its transactions stay read-only",
+        detail=_detail(effect=[str(pair) for pair in pairs[:20]], session=session_id),
+        hint="Leave READ WRITE out.",
+    )
+
+
 def of_approval(approval: Approval, url: str, session_id: str, *, waited: float | None = None) -> PolicyRefusal:
     """A human was asked and has not said yes: pending, denied, expired or withdrawn."""
     rules = ", ".join(approval.rules)

@@ -6,6 +6,9 @@ sessions (`pg_stat_get_activity`) or statistics of values (`pg_mcv_list_items`),
 (`pg_advisory_lock`), writes (`nextval`, `setval`, `lo_*`, `pg_notify`) or changes settings (`set_config`, which the
 analysis treats as SET). What is not listed is `sql.call` and makes a statement incomplete, whatever its volatility.
 
+`pg_advisory_unlock_all` is here: it lets go of the session's own locks and of nothing else, and pools of drivers call
+it whenever a connection comes back.
+
 Names that the grammar turns into nodes of their own (COALESCE, GREATEST, CURRENT_DATE, XMLELEMENT, JSON_VALUE, …) need
 no entry.
 """
@@ -105,6 +108,8 @@ SAFE: Final[frozenset[str]] = frozenset(
     row_security_active shobj_description system_user to_regclass to_regcollation to_regnamespace to_regoper
     to_regoperator to_regproc to_regprocedure to_regrole to_regtype to_regtypemod txid_current_if_assigned
     txid_current_snapshot version regclass
+
+    pg_advisory_unlock_all
 
     hashtext hashtextextended hash_array hash_record
     """.split()

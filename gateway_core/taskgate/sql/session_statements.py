@@ -103,6 +103,12 @@ def _channel(tag: str) -> Callable[[Analysis, Node], StatementFacts]:
     return facts
 
 
+def _unlisten(a: Analysis, fields: Node) -> StatementFacts:
+    """Hearing less is nobody's business but the session's."""
+    a.pair("session", "unlisten")
+    return a.facts("UNLISTEN")
+
+
 def _do(a: Analysis, fields: Node) -> StatementFacts:
     a.pair("do")
     a.incomplete("a code block can do anything its role may do")
@@ -155,7 +161,7 @@ KINDS: dict[str, Callable[[Analysis, Node], StatementFacts]] = {
     "ClosePortalStmt": _close,
     "ConstraintsSetStmt": _constraints,
     "ListenStmt": _channel("LISTEN"),
-    "UnlistenStmt": _channel("UNLISTEN"),
+    "UnlistenStmt": _unlisten,
     "NotifyStmt": _channel("NOTIFY"),
     "DoStmt": _do,
     "CallStmt": _call,

@@ -17,6 +17,9 @@ rules:
   - id: tests-inserts
     match: {targets: [orders-db], principals: {kind: user}, effects: [sql.insert], objects: [public.notes]}
     verdict: allow
+  - id: tests-copy-out
+    match: {targets: [orders-db], principals: {kind: user}, effects: [sql.copy_out], objects: ["public.*"]}
+    verdict: allow
   - id: tests-short-hold
     match: {targets: [orders-db], principals: {kind: user}, effects: [sql.update], objects: [public.customers]}
     verdict: approve

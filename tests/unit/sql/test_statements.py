@@ -33,7 +33,7 @@ EFFECTS = [
     ("lock users in access share mode", ["select public.users"]),
     ("lock users", ["maintenance public.users"]),
     ("listen jobs", ["listen jobs"]),
-    ("unlisten *", ["listen *"]),
+    ("unlisten *", ["session unlisten"]),
     ("notify jobs, 'x'", ["listen jobs"]),
     ("vacuum users", ["maintenance public.users"]),
     ("vacuum", ["maintenance"]),
