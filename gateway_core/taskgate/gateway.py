@@ -59,6 +59,7 @@ log = structlog.get_logger(__name__)
 
 _INDEX_INTERVAL = 5.0
 _FAREWELL = 5.0
+_PRUNE_INTERVAL = 86_400.0
 
 
 class KillableSessions:
@@ -176,7 +177,6 @@ class Gateway:
         """Raises what keeps the gateway from running; everything that has begun is then stopped by `stop`."""
         await self._start_store()
         await self.recorder.start()
-        self._take_policy(self.policy.current)
         self.policy.subscribe(self._take_policy)
         approvals = await self._start_approvals()
         services = self._services(approvals)
@@ -239,6 +239,7 @@ class Gateway:
         self._spawn("approvals", self.approvals.run())
         if notifiers:
             self._spawn("notifiers", outbox.run())
+            self._spawn("old notifications", _prune(outbox))
         return self.approvals
 
     def _services(self, approvals: Approvals) -> Services:
@@ -247,11 +248,13 @@ class Gateway:
             approvals, ActionDigest(self._keys.digest), self.approval_url, self.settings.approvals.max_parked_per_target
         )
         own = self.recorder.open(SessionHeader(f"own_{self.process.id}", self.policy.current.version, ""))
-        return Services(
+        services = Services(
             policy=self.policy, scopes=DecisionScopes(hash_key), parking=parking, recorder=self.recorder,
             own_recording=own, credentials=self.credentials, index=self.sessions, signals=self.signals,
             metrics=self.metrics,
         )  # fmt: skip
+        services.keep_text(self.policy.current)
+        return services
 
     # --- what goes on beside the sessions ----------------------------------------------------------------------
 
@@ -270,8 +273,7 @@ class Gateway:
         self.failed.set_exception(RuntimeError(f"{task.get_name()} failed"))
 
     def _take_policy(self, policy: PolicySet) -> None:
-        """The text is kept before anything is decided by it; sessions that may do nothing any more end."""
-        self.recorder.policy_text(policy.version, policy.sources)
+        """Sessions that may do nothing any more end. The others keep the text before they decide anything by it."""
         self._live.end(
             "policy no longer allows anything here",
             lambda session: not policy.grants_anything(session.principal, session.target),
@@ -310,6 +312,16 @@ class Gateway:
 
 def _check(ok: bool, reason: str) -> Check:
     return Check(True) if ok else Check(False, reason)
+
+
+async def _prune(outbox: Outbox) -> None:
+    """Forget old notifications, once a day."""
+    while True:
+        try:
+            await outbox.prune()
+        except StoreFault as fault:
+            log.warning("notifications.not_pruned", reason=fault.message)
+        await asyncio.sleep(_PRUNE_INTERVAL)
 
 
 async def _listen(gate: TaskgateGate, settings: PostgresSettings) -> Listener:

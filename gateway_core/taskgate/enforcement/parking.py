@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import structlog
 
@@ -20,7 +21,7 @@ from taskgate.domain import Action, Approval, ApprovalState, ApprovalTerms, Prin
 from taskgate.enforcement import content, refusals
 from taskgate.enforcement.contracts import ParkedNotice, Permit, Waiting
 from taskgate.enforcement.decisions import Judgement
-from taskgate.errors import GatewayFault, TaskgateError
+from taskgate.errors import GatewayFault, JournalFault, TaskgateError
 from taskgate.recording.records import Content, Decided, Event, Parked, RecordKind
 
 log = structlog.get_logger(__name__)
@@ -69,7 +70,7 @@ class Parking:
             action, target=asking.target, policy_version=asking.policy_version, owner_key=asking.principal.owner_key,
             row_bound=terms.max_rows,
         )  # fmt: skip
-        if grant := await self._approvals.use_grant(digest, asking.principal.owner_key):
+        if grant := await self._grant(asking, digest):
             return self._granted(asking, judgement.permit, grant)
         draft = ApprovalDraft(
             digest=digest, principal=asking.principal, target=asking.target.name, session_id=asking.session_id,
@@ -78,17 +79,20 @@ class Parking:
             terms=terms, policy_version=asking.policy_version, environment=action.environment,
             estimate=await self._estimated(estimate, action), held=waits,
         )  # fmt: skip
-        approval = await self._approvals.request(draft)
-        asking.record(
-            RecordKind.PARKED,
-            Parked(
-                content.parked(action, judgement.permit, decision.matches, approval.id),
-                approval.id,
-                terms.approvers,
-                terms.hold if waits else 0.0,
-                self._url(approval.id),
-            ),
+        approval = await self._requested(draft)
+        parked = Parked(
+            content.parked(action, judgement.permit, decision.matches, approval.id),
+            approval.id,
+            terms.approvers,
+            terms.hold if waits else 0.0,
+            self._url(approval.id),
         )
+        try:
+            asking.record(RecordKind.PARKED, parked)
+        except JournalFault:
+            if waits:
+                await self._withdrawn(approval, "the request could not be recorded")
+            raise
         if not waits:
             raise refusals.of_approval(approval, self._url(approval.id), asking.session_id)
         return await self._hold(asking, action, terms, approval, judgement, waiting, digest)
@@ -107,20 +111,45 @@ class Parking:
             decided = await asyncio.wait_for(self._approvals.decided(approval.id), hold)
         except TimeoutError:
             decided = await self._withdrawn(approval, f"nobody decided within {hold:.0f} s")
-        except asyncio.CancelledError:
-            await asyncio.shield(self._withdrawn(approval, "the client cancelled or went away"))
+        except BaseException:
+            await self._withdrawn(approval, "the client cancelled or went away")
             raise
         finally:
             self._parked[asking.target.name] -= 1
         asking.record(RecordKind.DECIDED, Decided(decided.id, decided.state, decided.decided_by, decided.comment))
         if decided.state is ApprovalState.APPROVED:
-            if grant := await self._approvals.use_grant(digest, asking.principal.owner_key):
+            if grant := await self._grant(asking, digest):
                 return self._granted(asking, judgement.permit, grant)
             decided = await self._approvals.get(approval.id) or decided
         raise refusals.of_approval(decided, url, asking.session_id, waited=time.monotonic() - started)
 
+    async def _grant(self, asking: Asking, digest: str) -> Approval | None:
+        return await self._approvals.use_grant(
+            digest, asking.principal.owner_key, policy_version=asking.policy_version, session_id=asking.session_id
+        )
+
+    async def _requested(self, draft: ApprovalDraft) -> Approval:
+        """Ask; a client that goes away meanwhile leaves no request behind that nobody waits for."""
+        requesting = asyncio.ensure_future(self._approvals.request(draft))
+        try:
+            return await asyncio.shield(requesting)
+        except asyncio.CancelledError:
+            if draft.held:
+                _beside(self._withdraw_when_made(requesting))
+            raise
+
+    async def _withdraw_when_made(self, requesting: asyncio.Future[Approval]) -> None:
+        try:
+            approval = await requesting
+        except TaskgateError:
+            return
+        await self._withdrawn(approval, "the client cancelled or went away")
+
     async def _withdrawn(self, approval: Approval, reason: str) -> Approval:
-        """Withdraw, unless a decision came first: then that is what counts."""
+        """Withdraw, unless a decision came first: then that is what counts. Done even if the caller is cancelled."""
+        return await asyncio.shield(_beside(self._withdraw(approval, reason)))
+
+    async def _withdraw(self, approval: Approval, reason: str) -> Approval:
         try:
             return await self._approvals.withdraw(approval.id, reason)
         except TaskgateError as fault:
@@ -137,3 +166,15 @@ class Parking:
             return await asyncio.wait_for(estimate(action), 5)
         except (TaskgateError, TimeoutError) as fault:
             return {"unavailable": str(fault) or "the planner took too long"}
+
+
+_T = TypeVar("_T")
+_going: set[asyncio.Task[Any]] = set()
+
+
+def _beside(work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
+    """Runs to its end whether or not anybody waits for it."""
+    task = asyncio.ensure_future(work)
+    _going.add(task)
+    task.add_done_callback(_going.discard)
+    return task

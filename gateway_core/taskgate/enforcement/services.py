@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from taskgate.identity.credentials import Credentials
     from taskgate.metrics import Metrics
     from taskgate.policy.holder import PolicyHolder
+    from taskgate.policy.policy_set import PolicySet
     from taskgate.recording.recorder import Recorder
     from taskgate.recording.session_recording import SessionRecording
     from taskgate.store.sessions import SessionIndex
@@ -34,6 +35,14 @@ class Services:
     index: SessionIndex
     signals: Signals
     metrics: Metrics
+    _kept: set[str] = field(default_factory=set)
+
+    def keep_text(self, policy: PolicySet) -> None:
+        """A reviewer reads the very policy by which something was decided: its text is on disk before anything is.
+        Raises JournalFault."""
+        if policy.version not in self._kept:
+            self.recorder.policy_text(policy.version, policy.sources)
+            self._kept.add(policy.version)
 
     @property
     def store_lost(self) -> bool:

@@ -82,7 +82,9 @@ class Session:
         self._closed = False
         self._started: dict[int, float] = {}
         self._run: set[Permit] = set()
+        self._indexed = self.tally.counts, 0
         self._target_name = target.target.name
+        services.keep_text(services.policy.current)
         self._scope = services.scopes.current(self.principal, self.target, services.policy.current, target.catalog)
         self._contents = self._scope.contents
         self._recording = services.recorder.open(
@@ -144,6 +146,7 @@ class Session:
         """The scope for the policy and the catalogue in force now."""
         scope, catalog, policy = self._scope, self._target.catalog, self._services.policy.current
         if not scope.is_current(policy, catalog):
+            self._services.keep_text(policy)
             self._scope = scope = self._services.scopes.current(self.principal, self.target, policy, catalog)
             self._contents = scope.contents
             self._recording.policy_version = policy.version
@@ -269,5 +272,8 @@ class Session:
             log.warning("session.not_indexed", session=self.id, reason=fault.message)
 
     async def indexed(self) -> None:
-        """Bring the index of sessions up to date. Raises StoreFault."""
-        await self._services.index.progress(self.id, self.tally.counts, self.tally.pairs)
+        """Bring the index of sessions up to date, where anything has happened. Raises StoreFault."""
+        counts, pairs = self.tally.counts, len(self.tally.pairs)
+        if (counts, pairs) != self._indexed:
+            await self._services.index.progress(self.id, counts, tuple(self.tally.pairs))
+            self._indexed = counts, pairs
