@@ -152,7 +152,8 @@ class Recorder:
         self.journal.write(repair=True)
         wanted = self.journal.written
         while self.journal.synced < wanted:
-            if self._syncing is None:
+            # One that is done but has not been cleared away yet would be waited for without ever letting the loop go on.
+            if self._syncing is None or self._syncing.done():
                 self._syncing = asyncio.get_running_loop().create_task(self._sync_once())
                 self._syncing.add_done_callback(self._sync_done)
             await asyncio.shield(self._syncing)
@@ -163,7 +164,8 @@ class Recorder:
         self.journal.finish_sync(job)
 
     def _sync_done(self, task: asyncio.Task[None]) -> None:
-        self._syncing = None
+        if self._syncing is task:
+            self._syncing = None
         if not task.cancelled():
             task.exception()  # whoever waits raises it; with nobody waiting the journal's fault tells
 
