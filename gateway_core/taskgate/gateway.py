@@ -206,6 +206,7 @@ class Gateway:
             await governed.close()
         await self.recorder.stop(reason)
         try:
+            await self.sessions.stop()
             await self.process.stopped()
         except StoreFault as fault:
             log.warning("gateway.store_unreachable", reason=fault.message)

@@ -265,11 +265,7 @@ class Session:
         self.end(reason)
         self._recording.close(reason)
         self._on_close(self)
-        try:
-            await self.indexed()
-            await self._services.index.closed(self.id, reason)
-        except StoreFault as fault:
-            log.warning("session.not_indexed", session=self.id, reason=fault.message)
+        self._services.index.closed(self.id, reason, self.tally.counts, self.tally.pairs)
 
     async def indexed(self) -> None:
         """Bring the index of sessions up to date, where anything has happened. Raises StoreFault."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, insert, select, update
 
 from taskgate.domain import Credential, Principal
 from taskgate.errors import ClientFault
@@ -51,6 +51,7 @@ class Credentials:
         self, database: Database, signals: Signals, *, min_ttl: float = 10.0, max_ttl: float = 24 * 3600.0
     ) -> None:
         self._database = database
+        self._find = database.prepared(_LIVE)
         self._signals = signals
         self._min_ttl = min_ttl
         self._max_ttl = max_ttl
@@ -83,18 +84,21 @@ class Credentials:
 
     async def find(self, credential_id: str) -> Credential | None:
         """The live credential with this id: None when unknown, expired or revoked. One round trip."""
-        row = await self._row(credential_id, _LIVE)
+        row = await self._live(credential_id)
         return _credential(row) if row else None
 
     async def get(self, credential_id: str) -> Credential | None:
         """Whatever its state."""
-        row = await self._row(credential_id, _ANY)
+        if not is_id(IdPrefix.CREDENTIAL, credential_id):
+            return None
+        async with self._database.statement() as connection:
+            row = (await connection.execute(_ANY, {"credential_id": credential_id})).one_or_none()
         return _credential(row) if row else None
 
     async def verify_bearer(self, token: str) -> Credential | None:
         """The live credential that `tg_….<secret>` proves; None otherwise, without saying why."""
         parts = split_token(token)
-        row = await self._row(parts[0], _LIVE) if parts else None
+        row = await self._live(parts[0]) if parts else None
         if parts is None or row is None or not matches(parts[1], row.bearer_hash):
             return None
         return _credential(row)
@@ -125,11 +129,10 @@ class Credentials:
         async with self._database.statement() as connection:
             return await page(connection, query, credentials.c.id, IdPrefix.CREDENTIAL, _credential, cursor, limit)
 
-    async def _row(self, credential_id: str, query: Select[Any]) -> Any:
+    async def _live(self, credential_id: str) -> Any:
         if not is_id(IdPrefix.CREDENTIAL, credential_id):
             return None
-        async with self._database.statement() as connection:
-            return (await connection.execute(query, {"credential_id": credential_id})).one_or_none()
+        return await self._find.one_or_none(credential_id=credential_id)
 
     async def _revoke(self, which: ColumnElement[bool], by: str, reason: str) -> int:
         change = (

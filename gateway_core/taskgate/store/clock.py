@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect, Float, bindparam
+from sqlalchemy import BindParameter, DateTime, Dialect, Float, bindparam
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import FunctionElement
@@ -37,14 +37,17 @@ class UtcTime(TypeDecorator[datetime]):
 
 
 class database_time(FunctionElement[datetime]):  # noqa: N801 (reads as the SQL function it is)
-    """The database's clock at this statement, moved by `seconds` (negative: into the past)."""
+    """The database's clock at this statement, moved by `seconds` (negative: into the past), or by a parameter that has
+    them."""
 
     type = UtcTime()
     inherit_cache = True
     name = "database_time"
 
-    def __init__(self, seconds: float = 0.0) -> None:
-        super().__init__(bindparam(None, round(seconds, 3), type_=Float()))
+    def __init__(self, seconds: float | BindParameter[float] = 0.0) -> None:
+        if not isinstance(seconds, BindParameter):
+            seconds = bindparam(None, round(seconds, 3), type_=Float())
+        super().__init__(seconds)
 
 
 @compiles(database_time, "sqlite")

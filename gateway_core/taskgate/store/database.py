@@ -3,6 +3,7 @@
     async with database.statement() as connection:              # reads; every statement stands alone, one round trip
     async with database.statement(writes=True) as connection:   # one writing statement, one round trip
     async with database.transaction() as connection:            # several statements, all or nothing
+    find = database.prepared(...)                               # a statement that every connection waits for
 
 Whatever goes wrong with the database inside one of these becomes `StoreFault`, whose text never holds a statement's
 values. `sqlalchemy.exc.IntegrityError` passes through: it is an answer.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -24,8 +26,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from taskgate.errors import SettingsError, StoreFault
 from taskgate.store import migrate as migrations
+from taskgate.store.direct_sqlite import DirectSqlite
+from taskgate.store.prepared import Prepared, PreparedStatement, SqliteText
 
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
+_FAULTS = (SQLAlchemyError, sqlite3.Error, OSError, TimeoutError)
 
 
 class Database:
@@ -46,6 +51,12 @@ class Database:
         self._transactions = self._engine.execution_options(taskgate_begin=True)
         # SQLite has one writer at a time. Within a process they queue here, fairly, instead of polling for the lock.
         self._writer = None if self.shared else asyncio.Lock()
+        self._direct = (
+            {}
+            if self.shared
+            # What is written directly need not be durable at once: see `prepared`.
+            else {writes: DirectSqlite(self._path(), timeout=timeout, durable=False) for writes in (False, True)}
+        )
 
     def __repr__(self) -> str:
         return f"Database({self._url.render_as_string(hide_password=True)!r})"
@@ -71,6 +82,13 @@ class Database:
             if self._writer:
                 await stack.enter_async_context(self._writer)
             yield await stack.enter_async_context(self._transactions.begin())
+
+    def prepared(self, statement: PreparedStatement, *, writes: bool = False) -> Prepared:
+        """One statement that stands alone, for paths that are run through often. On SQLite what it writes survives the
+        death of this process at once, a power cut from the next other write on: not for what must not be forgotten."""
+        if self.shared:
+            return _Through(self, statement, writes)
+        return _Past(self._direct[writes], statement, self._writer if writes else None)
 
     async def migrate(self) -> None:
         """Bring the schema to this version's. Safe to run from several places at once; all or nothing."""
@@ -101,6 +119,8 @@ class Database:
         )
 
     async def close(self) -> None:
+        for direct in self._direct.values():
+            direct.close()
         await self._engine.dispose()
 
     def _create_engine(self, pool_size: int, **connect: Any) -> AsyncEngine:
@@ -133,6 +153,38 @@ class Database:
 
     def _file_exists(self) -> bool:
         return self._path().exists()
+
+
+class _Through:
+    """A prepared statement on PostgreSQL: SQLAlchemy and its driver keep it compiled and prepared."""
+
+    def __init__(self, database: Database, statement: PreparedStatement, writes: bool) -> None:
+        self._database = database
+        self._statement = statement
+        self._writes = writes
+
+    async def one_or_none(self, **values: object) -> Any:
+        async with self._database.statement(writes=self._writes) as connection:
+            return (await connection.execute(self._statement, values)).one_or_none()
+
+
+class _Past:
+    """A prepared statement on SQLite: past SQLAlchemy, in the writers' queue where it writes."""
+
+    def __init__(self, direct: DirectSqlite, statement: PreparedStatement, writer: asyncio.Lock | None) -> None:
+        self._direct = direct
+        self._text = SqliteText(statement)
+        self._writer = writer
+
+    async def one_or_none(self, **values: object) -> Any:
+        with _faults():
+            bound = self._text.bind(values)
+            if self._writer is None:
+                rows = await self._direct.run(self._text.text, bound)
+            else:
+                async with self._writer:
+                    rows = await self._direct.run(self._text.text, bound)
+        return self._text.row(rows[0]) if rows else None
 
 
 def _async_url(text: str) -> URL:
@@ -174,7 +226,7 @@ class _faults:  # noqa: N801
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, SQLAlchemyError | OSError | TimeoutError) and not isinstance(error, IntegrityError):
+        if isinstance(error, _FAULTS) and not isinstance(error, IntegrityError):
             raise StoreFault(
                 "The store is out of reach.",
                 detail=type(getattr(error, "orig", None) or error).__name__,

@@ -9,31 +9,23 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, bindparam, exists, insert, literal, not_, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningInsert
 
 from taskgate.domain import Pair, Principal
 from taskgate.errors import AuthenticationFault
 from taskgate.store.clock import UtcTime, database_time
+from taskgate.store.closings import Closings
 from taskgate.store.database import Database
 from taskgate.store.ids import IdPrefix
 from taskgate.store.pages import Page, page
 from taskgate.store.principals import principal_from_json, principal_to_json
 from taskgate.store.processes import alive
 from taskgate.store.tables import credentials, processes, session_effects, sessions
+from taskgate.store.tallies import SessionCounts, add_pairs, indexable
 
-_LONGEST_OBJECT = 500
 PROCESS_DIED = "the gateway process died"
 
-
-@dataclass(frozen=True, slots=True)
-class SessionCounts:
-    """Totals since the session opened. `rows` sent to the client, `masked` cells."""
-
-    actions: int = 0
-    refused: int = 0
-    rows: int = 0
-    masked: int = 0
+__all__ = ["PROCESS_DIED", "IndexedSession", "SessionCounts", "SessionFilter", "SessionIndex"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +89,8 @@ class SessionIndex:
     def __init__(self, database: Database, process_id: str) -> None:
         self._database = database
         self._process_id = process_id
+        self._open = database.prepared(_OPEN, writes=True)
+        self._closings = Closings(database)
 
     async def opened(
         self,
@@ -134,32 +128,33 @@ class SessionIndex:
             "rows": 0,
             "masked": 0,
         }
-        async with self._database.statement(writes=True) as connection:
-            opened_at: datetime | None = (await connection.execute(_OPEN, values)).scalar_one_or_none()
-        if opened_at is None:
+        row = await self._open.one_or_none(**values)
+        if row is None:
             raise AuthenticationFault("The credential is no longer valid.")
+        opened_at: datetime = row.opened_at
         return opened_at
 
     async def progress(self, session_id: str, counts: SessionCounts, pairs: Iterable[Pair] = ()) -> None:
         """The totals so far, and pairs attempted since the last call (repetition is harmless)."""
         async with self._database.transaction() as connection:
-            change = update(sessions).where(sessions.c.id == session_id)
+            change = update(sessions).where(sessions.c.id == session_id, sessions.c.closed_at.is_(None))
             await connection.execute(
                 change.values(actions=counts.actions, refused=counts.refused, rows=counts.rows, masked=counts.masked)
             )
-            rows = sorted({(pair.effect, _indexable(pair.object)) for pair in pairs})
-            if rows:
-                dialect = postgresql if self._database.shared else sqlite
-                await connection.execute(
-                    dialect.insert(session_effects).on_conflict_do_nothing(),
-                    [{"session_id": session_id, "effect": effect, "object": name} for effect, name in rows],
-                )
+            await add_pairs(connection, [(session_id, pairs)])
 
-    async def closed(self, session_id: str, reason: str) -> None:
-        """Idempotent: the first reason stays."""
-        change = update(sessions).where(sessions.c.id == session_id, sessions.c.closed_at.is_(None))
-        async with self._database.statement(writes=True) as connection:
-            await connection.execute(change.values(closed_at=database_time(), closed_reason=reason))
+    def closed(self, session_id: str, reason: str, counts: SessionCounts, pairs: Iterable[Pair] = ()) -> None:
+        """The session is over; its totals and pairs attempted. In the index a moment later, with others' ends, and as
+        soon as the store answers again where it does not now. Idempotent: the first end stays."""
+        self._closings.add(session_id, reason, counts, pairs)
+
+    async def settle(self) -> None:
+        """Every end told so far is in the index. Raises StoreFault."""
+        await self._closings.write()
+
+    async def stop(self) -> None:
+        """`settle`, and no more tries. Raises StoreFault; the rest is for `close_abandoned`."""
+        await self._closings.stop()
 
     async def close_abandoned(self) -> int:
         """Close the sessions of processes that died (see `processes`): at start, and now and then. Returns how many."""
@@ -193,11 +188,6 @@ class SessionIndex:
             return await page(connection, query, sessions.c.id, IdPrefix.SESSION, _indexed, cursor, limit)
 
 
-def _indexable(name: str) -> str:
-    """Names that do not resolve are kept as the client wrote them: an index takes neither any length nor NUL."""
-    return name.replace("\x00", "\ufffd")[:_LONGEST_OBJECT]
-
-
 def _filtered(query: Select[Any], filters: SessionFilter) -> Select[Any]:
     for column, wanted in (
         (sessions.c.task_source, filters.source),
@@ -217,7 +207,7 @@ def _filtered(query: Select[Any], filters: SessionFilter) -> Select[Any]:
         if filters.effect is not None:
             pair = pair.where(session_effects.c.effect == filters.effect)
         if filters.object is not None:
-            pair = pair.where(session_effects.c.object == _indexable(filters.object))
+            pair = pair.where(session_effects.c.object == indexable(filters.object))
         query = query.where(pair)
     if filters.opened_from is not None:
         query = query.where(sessions.c.opened_at >= literal(filters.opened_from, UtcTime()))

@@ -59,14 +59,15 @@ async def test_progress_and_close(database: Database) -> None:
         SessionCounts(3, 1, 250, 9),
         [Pair("sql.select", "public.orders"), Pair("sql.delete", "public.orders")],
     )
-    await index.closed(session_id, "client disconnected")
-    await index.closed(session_id, "killed")
+    index.closed(session_id, "client disconnected", SessionCounts(3, 1, 250, 9), [Pair("sql.copy_in", "public.orders")])
+    index.closed(session_id, "killed", SessionCounts(99))
+    await index.settle()
     session = await index.get(session_id)
     assert session is not None
     assert session.counts == SessionCounts(3, 1, 250, 9)
     assert session.closed_reason == "client disconnected"
     assert session.closed_at is not None
-    assert await index.pairs(session_id) == (Pair("sql.delete", "public.orders"), Pair("sql.select", "public.orders"))
+    assert [pair.effect for pair in await index.pairs(session_id)] == ["sql.copy_in", "sql.delete", "sql.select"]
 
 
 async def test_names_of_any_length_and_kind_are_indexed(database: Database) -> None:
@@ -85,7 +86,8 @@ async def test_search_by_everything_it_is_indexed_by(database: Database) -> None
     await index.progress(wanted, SessionCounts(1), [Pair("sql.delete", "public.orders")])
     other = await open_session(index, task("load", "ti-2"), "users-db")
     await index.progress(other, SessionCounts(1), [Pair("sql.select", "public.users")])
-    await index.closed(other, "done")
+    index.closed(other, "done", SessionCounts(1))
+    await index.settle()
     opened = await index.get(wanted)
     assert opened is not None
     for filters in (

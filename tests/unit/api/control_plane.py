@@ -210,10 +210,9 @@ class Plane:
             recording.append(RecordKind.RESULT, Result(action=sequence, tag="SELECT", rows=1))
         recorder.write()
         await recorder.stop("the client left")
-        await self.sessions.progress(
-            session_id, SessionCounts(len(statements), 0, len(statements), 0), [Pair("sql.select", "public.orders")]
-        )
-        await self.sessions.closed(session_id, "the client left")
+        counts = SessionCounts(len(statements), 0, len(statements), 0)
+        self.sessions.closed(session_id, "the client left", counts, [Pair("sql.select", "public.orders")])
+        await self.sessions.settle()
 
     async def readiness(self) -> Mapping[str, Check]:
         return self.checks

@@ -31,7 +31,8 @@ async def _open(plane: Plane, target: str = "orders-db", attempt: str = "ti-1") 
 async def test_search_by_everything(reader: httpx.AsyncClient, plane: Plane) -> None:
     first = await _open(plane)
     await plane.sessions.progress(first, SessionCounts(2, 1, 30, 4), [Pair("sql.delete", "public.orders")])
-    await plane.sessions.closed(first, "the client left")
+    plane.sessions.closed(first, "the client left", SessionCounts(2, 1, 30, 4))
+    await plane.sessions.settle()
     second = await _open(plane, "billing-db", "ti-2")
     soon = quote((datetime.now(UTC) + timedelta(hours=1)).isoformat())
 
@@ -75,7 +76,8 @@ async def test_kill_goes_to_the_registry_with_who_and_why(
     response = await oncall.post(f"/v1/sessions/{session_id}/kill", json={"reason": "runaway"})
     assert response.status_code == 204
     assert plane.live.killed == [(session_id, f"user:oncall ({secret.partition('.')[0]})", "runaway")]
-    await plane.sessions.closed(session_id, "killed")
+    plane.sessions.closed(session_id, "killed", SessionCounts())
+    await plane.sessions.settle()
     again = await oncall.post(f"/v1/sessions/{session_id}/kill", json={})
     assert (again.status_code, again.json()["code"]) == (409, "session_closed")
     assert (await oncall.post("/v1/sessions/ses_none/kill", json={})).status_code == 404
