@@ -24,7 +24,7 @@ GREETING = b"".join(
 
 
 class FakeTarget:
-    """A server of the test's own. `script` gets the connection behind the startup packet; `heard` is all it was sent."""
+    """A server of the test's own. `script` gets each connection; `heard` is all it was sent."""
 
     def __init__(self, script: Callable[[FakeConnection], None]) -> None:
         self._script = script

@@ -36,10 +36,18 @@ def test_pg_03_an_impossible_length_closes(gateway: RunningGateway, length: int)
 @pytest.mark.parametrize(
     "body",
     [
-        b"", b"\0", b"user\0tg_test", b"user\0tg_test\0", b"user\0\0", b"user\0tg_test\0database\0\0",
-        b"user\0tg_test\0user\0postgres\0\0", b"user\0tg_test\0\0trailing\0", b"user\0\xff\xfe\0\0", b"\0value\0\0",
+        b"",
+        b"\0",
+        b"user\0tg_test",
+        b"user\0tg_test\0",
+        b"user\0\0",
+        b"user\0tg_test\0database\0\0",
+        b"user\0tg_test\0user\0postgres\0\0",
+        b"user\0tg_test\0\0trailing\0",
+        b"user\0\xff\xfe\0\0",
+        b"\0value\0\0",
     ],
-)  # fmt: skip
+)
 def test_pg_03_a_malformed_packet_closes(gateway: RunningGateway, body: bytes) -> None:
     with WireClient(gateway.port) as client:
         client.send(packet(body))
@@ -76,15 +84,29 @@ def test_pg_03_newer_versions_are_negotiated(
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"replication": "1"}, {"replication": "database"}, {"replication": "true"}, {"role": "postgres"},
-        {"session_authorization": "postgres"}, {"default_transaction_read_only": "off"},
-        {"standard_conforming_strings": "off"}, {"client_encoding": "SJIS"}, {"client_encoding": "LATIN1"},
-        {"session_preload_libraries": "x"}, {"options": "-c role=postgres"}, {"options": "-crole=postgres"},
-        {"options": "--role=postgres"}, {"options": "-c standard_conforming_strings=off"}, {"options": "-d 5"},
-        {"options": "-c"}, {"options": "-c nonsense"}, {"options": "-c\\ role=x"}, {"ROLE": "postgres"},
-        {"options": "-c default-transaction-read-only=off"}, {"backslash_quote": "on"},
+        {"replication": "1"},
+        {"replication": "database"},
+        {"replication": "true"},
+        {"role": "postgres"},
+        {"session_authorization": "postgres"},
+        {"default_transaction_read_only": "off"},
+        {"standard_conforming_strings": "off"},
+        {"client_encoding": "SJIS"},
+        {"client_encoding": "LATIN1"},
+        {"session_preload_libraries": "x"},
+        {"options": "-c role=postgres"},
+        {"options": "-crole=postgres"},
+        {"options": "--role=postgres"},
+        {"options": "-c standard_conforming_strings=off"},
+        {"options": "-d 5"},
+        {"options": "-c"},
+        {"options": "-c nonsense"},
+        {"options": "-c\\ role=x"},
+        {"ROLE": "postgres"},
+        {"options": "-c default-transaction-read-only=off"},
+        {"backslash_quote": "on"},
     ],
-)  # fmt: skip
+)
 def test_pg_03_what_is_not_carried_is_refused(gateway: RunningGateway, parameters: dict[str, str]) -> None:
     with WireClient(gateway.port) as client:
         client.send(startup.startup_message({"user": USER, **parameters}))
@@ -98,10 +120,15 @@ def test_pg_03_what_is_not_carried_is_refused(gateway: RunningGateway, parameter
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"application_name": "me"}, {"client_encoding": "utf-8"}, {"client_encoding": "'utf-8'"}, {"DateStyle": "ISO"},
-        {"options": "-c search_path=public -c statement_timeout=5s"}, {"options": "-c geqo=off"}, {"replication": "false"},
+        {"application_name": "me"},
+        {"client_encoding": "utf-8"},
+        {"client_encoding": "'utf-8'"},
+        {"DateStyle": "ISO"},
+        {"options": "-c search_path=public -c statement_timeout=5s"},
+        {"options": "-c geqo=off"},
+        {"replication": "false"},
     ],
-)  # fmt: skip
+)
 def test_pg_03_what_is_carried_passes(gateway: RunningGateway, parameters: dict[str, str]) -> None:
     with WireClient(gateway.port) as client:
         assert kinds(client.start(**parameters))[-1] == "Z"

@@ -68,13 +68,29 @@ def test_pg_05_an_unknown_type_closes(gateway: RunningGateway, kind: int) -> Non
 @pytest.mark.parametrize(
     "message",
     [
-        b"Q\0\0\0\x04", b"Q\0\0\0\x05x", b"Q\0\0\0\x07x\0y", b"P\0\0\0\x04", b"P\0\0\0\x08\0\0\0\x05",
-        b"P\0\0\0\x08\0\0\xff\xff", b"P\0\0\0\x09\0\0\0\0x", b"B\0\0\0\x04", b"B\0\0\0\x0a\0\0\0\0\0\x01",
-        b"B\0\0\0\x10\0\0\0\0\0\x01\xff\xff\xff\xfe\0\0", b"B\0\0\0\x0e\0\0\0\x01\0\x07\0\0\0\0",
-        b"B\0\0\0\x0c\0\0\0\0\x7f\xff\0\0", b"D\0\0\0\x04", b"D\0\0\0\x06X\0", b"D\0\0\0\x06S\0"[:-1] + b"x",
-        b"E\0\0\0\x04", b"E\0\0\0\x0a\0\0\0\0\0\0", b"C\0\0\0\x06Q\0", b"S\0\0\0\x05\0", b"H\0\0\0\x05\0", b"X\0\0\0\x05\0",
+        b"Q\0\0\0\x04",
+        b"Q\0\0\0\x05x",
+        b"Q\0\0\0\x07x\0y",
+        b"P\0\0\0\x04",
+        b"P\0\0\0\x08\0\0\0\x05",
+        b"P\0\0\0\x08\0\0\xff\xff",
+        b"P\0\0\0\x09\0\0\0\0x",
+        b"B\0\0\0\x04",
+        b"B\0\0\0\x0a\0\0\0\0\0\x01",
+        b"B\0\0\0\x10\0\0\0\0\0\x01\xff\xff\xff\xfe\0\0",
+        b"B\0\0\0\x0e\0\0\0\x01\0\x07\0\0\0\0",
+        b"B\0\0\0\x0c\0\0\0\0\x7f\xff\0\0",
+        b"D\0\0\0\x04",
+        b"D\0\0\0\x06X\0",
+        b"D\0\0\0\x06S\0"[:-1] + b"x",
+        b"E\0\0\0\x04",
+        b"E\0\0\0\x0a\0\0\0\0\0\0",
+        b"C\0\0\0\x06Q\0",
+        b"S\0\0\0\x05\0",
+        b"H\0\0\0\x05\0",
+        b"X\0\0\0\x05\0",
     ],
-)  # fmt: skip
+)
 def test_pg_05_a_malformed_body_closes(gateway: RunningGateway, message: bytes) -> None:
     with WireClient(gateway.port) as client:
         client.start()

@@ -96,7 +96,8 @@ class ScriptedSession:
 
     def _key(self, action: Action) -> object:
         environment = action.environment
-        return action.shape or action.text, action.parameter_types, environment.search_path, environment.role, self.gate.policy_version
+        text = action.shape or action.text
+        return text, action.parameter_types, environment.search_path, environment.role, self.gate.policy_version
 
     def cached(self, action: Action) -> Permit | None:
         return self._permits.get(self._key(action)) if self.gate.caches else None

@@ -53,6 +53,11 @@ def _execute(query: str, parameters: Any = None, **options: Any) -> Callable[[ps
 TYPES = """SELECT 1::int2, 2::int4, 3::int8, 1.5::numeric, 'x'::text, '\\x00ff'::bytea, true, NULL::text,
  '2024-02-29'::date, '{1,2,NULL}'::int[], '{"a":[1,"ü"]}'::jsonb, '10.0.0.1'::inet, 'infinity'::float8, ''::text"""
 
+DEFERRED = """CREATE TABLE p (a int PRIMARY KEY);
+CREATE TABLE q (a int REFERENCES p DEFERRABLE INITIALLY DEFERRED)"""
+SCHEMAS = """CREATE SCHEMA one; CREATE TABLE one.t AS SELECT 1 AS a;
+CREATE SCHEMA two; CREATE TABLE two.t AS SELECT 2 AS a"""
+
 SCRIPTS: dict[str, Script] = {
     "simple": _psycopg(_execute("SELECT 1 AS a, 'x' AS b"), _execute("SELECT generate_series(1, 2000)")),
     "types": _psycopg(_execute(TYPES), _execute(TYPES, binary=True)),
@@ -60,59 +65,98 @@ SCRIPTS: dict[str, Script] = {
     "multi": _psycopg(_execute("SELECT 1; SELECT 2, 3; CREATE TABLE t (a int); INSERT INTO t VALUES (1), (2)")),
     "empty": _psycopg(_execute(""), _execute(";;"), _execute("-- nothing")),
     "errors": _psycopg(
-        _execute("SELECT 1"), _execute("SELECT 1/0"), _execute("SELECT 2"), lambda c: c.rollback(), _execute("SELECT 3"),
+        _execute("SELECT 1"),
+        _execute("SELECT 1/0"),
+        _execute("SELECT 2"),
+        lambda c: c.rollback(),
+        _execute("SELECT 3"),
     ),
     "syntax": _psycopg(_execute("SELEC 1"), lambda c: c.rollback(), _execute("SELECT 1 FROM"), autocommit=True),
     "unknown relation": _psycopg(_execute("SELECT * FROM nowhere"), autocommit=True),
     "savepoints": _psycopg(
-        _execute("CREATE TABLE t (a int PRIMARY KEY)"), _execute("SAVEPOINT s"), _execute("INSERT INTO t VALUES (1)"),
-        _execute("INSERT INTO t VALUES (1)"), _execute("ROLLBACK TO s"), _execute("INSERT INTO t VALUES (2)"),
-        lambda c: c.commit(), _execute("SELECT * FROM t"),
+        _execute("CREATE TABLE t (a int PRIMARY KEY)"),
+        _execute("SAVEPOINT s"),
+        _execute("INSERT INTO t VALUES (1)"),
+        _execute("INSERT INTO t VALUES (1)"),
+        _execute("ROLLBACK TO s"),
+        _execute("INSERT INTO t VALUES (2)"),
+        lambda c: c.commit(),
+        _execute("SELECT * FROM t"),
     ),
     "deferred constraint": _psycopg(
-        _execute("CREATE TABLE p (a int PRIMARY KEY); CREATE TABLE q (a int REFERENCES p DEFERRABLE INITIALLY DEFERRED)"),
-        lambda c: c.commit(), _execute("INSERT INTO q VALUES (1)"), lambda c: c.commit(), _execute("SELECT count(*) FROM q"),
+        _execute(DEFERRED),
+        lambda c: c.commit(),
+        _execute("INSERT INTO q VALUES (1)"),
+        lambda c: c.commit(),
+        _execute("SELECT count(*) FROM q"),
     ),
     "deferred constraint, autocommit": _psycopg(
-        _execute("CREATE TABLE p (a int PRIMARY KEY); CREATE TABLE q (a int REFERENCES p DEFERRABLE INITIALLY DEFERRED)"),
-        _execute("INSERT INTO q VALUES (%s)", (1,)), _execute("SELECT count(*) FROM q"), autocommit=True,
+        _execute(DEFERRED),
+        _execute("INSERT INTO q VALUES (%s)", (1,)),
+        _execute("SELECT count(*) FROM q"),
+        autocommit=True,
     ),
     "notices": _psycopg(
-        _execute("DO $$ BEGIN RAISE NOTICE 'hello %', 1; RAISE WARNING 'careful'; END $$"), _execute("SELECT 1"),
+        _execute("DO $$ BEGIN RAISE NOTICE 'hello %', 1; RAISE WARNING 'careful'; END $$"),
+        _execute("SELECT 1"),
         _execute("DROP TABLE IF EXISTS nothing"),
     ),
     "prepared": _psycopg(*[_execute("SELECT %s::int * 2", (i,), prepare=True) for i in range(8)]),
     "prepared, error": _psycopg(
-        *[_execute("SELECT 10 / %s::int", (i,), prepare=True) for i in (5, 0)], lambda c: c.rollback(),
-        *[_execute("SELECT 10 / %s::int", (i,), prepare=True) for i in (5, 0, 2)], autocommit=True,
+        *[_execute("SELECT 10 / %s::int", (i,), prepare=True) for i in (5, 0)],
+        lambda c: c.rollback(),
+        *[_execute("SELECT 10 / %s::int", (i,), prepare=True) for i in (5, 0, 2)],
+        autocommit=True,
     ),
     "search_path": _psycopg(
-        _execute("CREATE SCHEMA one; CREATE TABLE one.t AS SELECT 1 AS a; CREATE SCHEMA two; CREATE TABLE two.t AS SELECT 2 AS a"),
-        _execute("SET search_path TO one"), _execute("SELECT * FROM t", prepare=True),
-        _execute("SET search_path TO two"), _execute("SELECT * FROM t", prepare=True),
-        lambda c: c.commit(), _execute("SET search_path TO one"), _execute("SELECT * FROM t"), lambda c: c.rollback(),
-        _execute("SELECT * FROM t"), _execute("SHOW search_path"), _execute("RESET ALL"), _execute("SELECT * FROM t"),
+        _execute(SCHEMAS),
+        _execute("SET search_path TO one"),
+        _execute("SELECT * FROM t", prepare=True),
+        _execute("SET search_path TO two"),
+        _execute("SELECT * FROM t", prepare=True),
+        lambda c: c.commit(),
+        _execute("SET search_path TO one"),
+        _execute("SELECT * FROM t"),
+        lambda c: c.rollback(),
+        _execute("SELECT * FROM t"),
+        _execute("SHOW search_path"),
+        _execute("RESET ALL"),
+        _execute("SELECT * FROM t"),
     ),
     "settings": _psycopg(
-        _execute("SET DateStyle TO 'German'"), _execute("SELECT '2024-02-01'::date::text"), _execute("SHOW DateStyle"),
-        _execute("SET TIME ZONE 'Asia/Tokyo'"), _execute("SELECT current_setting('TimeZone')"),
-        lambda c: c.info.parameter_status("TimeZone"), _execute("SET statement_timeout = 50"),
+        _execute("SET DateStyle TO 'German'"),
+        _execute("SELECT '2024-02-01'::date::text"),
+        _execute("SHOW DateStyle"),
+        _execute("SET TIME ZONE 'Asia/Tokyo'"),
+        _execute("SELECT current_setting('TimeZone')"),
+        lambda c: c.info.parameter_status("TimeZone"),
+        _execute("SET statement_timeout = 50"),
         _execute("SELECT pg_sleep(5)"),
     ),
     "copy": _psycopg(
-        _execute("CREATE TABLE t (a int, b text)"), lambda c: _copy_in(c, "COPY t FROM STDIN", [(i, f"row {i}\t\\") for i in range(500)]),
-        lambda c: _copy_out(c, "COPY t TO STDOUT"), lambda c: _copy_out(c, "COPY (SELECT a FROM t) TO STDOUT (FORMAT csv, HEADER)"),
+        _execute("CREATE TABLE t (a int, b text)"),
+        lambda c: _copy_in(c, "COPY t FROM STDIN", [(i, f"row {i}\t\\") for i in range(500)]),
+        lambda c: _copy_out(c, "COPY t TO STDOUT"),
+        lambda c: _copy_out(c, "COPY (SELECT a FROM t) TO STDOUT (FORMAT csv, HEADER)"),
         lambda c: _copy_out(c, "COPY t TO STDOUT (FORMAT binary)"),
     ),
     "copy, broken data": _psycopg(
-        _execute("CREATE TABLE t (a int)"), lambda c: c.commit(), lambda c: _copy_raw(c, "COPY t FROM STDIN", b"1\nx\n" * 3000),
-        lambda c: c.rollback(), _execute("SELECT count(*) FROM t"),
-    ),
-    "copy, failed by the client": _psycopg(
-        _execute("CREATE TABLE t (a int)"), lambda c: c.commit(), lambda c: _copy_abandoned(c), lambda c: c.rollback(),
+        _execute("CREATE TABLE t (a int)"),
+        lambda c: c.commit(),
+        lambda c: _copy_raw(c, "COPY t FROM STDIN", b"1\nx\n" * 3000),
+        lambda c: c.rollback(),
         _execute("SELECT count(*) FROM t"),
     ),
-    "copy, no such table": _psycopg(lambda c: _copy_raw(c, "COPY nowhere FROM STDIN", b"1\n"), lambda c: c.rollback(), _execute("SELECT 1")),
+    "copy, failed by the client": _psycopg(
+        _execute("CREATE TABLE t (a int)"),
+        lambda c: c.commit(),
+        lambda c: _copy_abandoned(c),
+        lambda c: c.rollback(),
+        _execute("SELECT count(*) FROM t"),
+    ),
+    "copy, no such table": _psycopg(
+        lambda c: _copy_raw(c, "COPY nowhere FROM STDIN", b"1\n"), lambda c: c.rollback(), _execute("SELECT 1")
+    ),
     "server cursor": _psycopg(lambda c: _server_cursor(c), lambda c: _server_cursor(c)),
     "pipeline": _psycopg(lambda c: _pipeline(c), _execute("SELECT 1"), autocommit=True),
     "pipeline with an error": _psycopg(lambda c: _pipeline_error(c), _execute("SELECT 'still here'"), autocommit=True),
@@ -120,22 +164,37 @@ SCRIPTS: dict[str, Script] = {
     "two phase": _psycopg(lambda c: _two_phase(c)),
     "listen": _psycopg(lambda c: _listen(c), autocommit=True),
     "temporary": _psycopg(
-        _execute("CREATE TEMP TABLE t (a int)"), _execute("INSERT INTO t VALUES (1)"), _execute("SELECT * FROM t"),
-        _execute("DISCARD ALL"), lambda c: c.rollback(), _execute("SELECT * FROM t"),
+        _execute("CREATE TEMP TABLE t (a int)"),
+        _execute("INSERT INTO t VALUES (1)"),
+        _execute("SELECT * FROM t"),
+        _execute("DISCARD ALL"),
+        lambda c: c.rollback(),
+        _execute("SELECT * FROM t"),
     ),
     "prepare by sql": _psycopg(
-        _execute("PREPARE p(int) AS SELECT $1 + 1"), _execute("EXECUTE p(41)"), _execute("DEALLOCATE p"), _execute("EXECUTE p(1)"),
+        _execute("PREPARE p(int) AS SELECT $1 + 1"),
+        _execute("EXECUTE p(41)"),
+        _execute("DEALLOCATE p"),
+        _execute("EXECUTE p(1)"),
     ),
     "cursor by sql": _psycopg(
-        _execute("DECLARE c CURSOR FOR SELECT generate_series(1, 10)"), _execute("FETCH 3 FROM c"), _execute("MOVE 2 IN c"),
-        _execute("FETCH ALL FROM c"), _execute("CLOSE c"), _execute("FETCH c"),
+        _execute("DECLARE c CURSOR FOR SELECT generate_series(1, 10)"),
+        _execute("FETCH 3 FROM c"),
+        _execute("MOVE 2 IN c"),
+        _execute("FETCH ALL FROM c"),
+        _execute("CLOSE c"),
+        _execute("FETCH c"),
     ),
     "binary cursor": _psycopg(_execute("DECLARE c BINARY CURSOR FOR SELECT 1::int4, 'x'::text"), _execute("FETCH c")),
-    "composed": _psycopg(lambda c: c.execute(psycopg_sql.SQL("SELECT {} AS {}").format("ü", psycopg_sql.Identifier("ü"))).fetchall()),
-    "large": _psycopg(_execute("SELECT repeat('x', 3000000), repeat('y', 10)"), _execute("SELECT length(%s)", ("z" * 2_000_000,))),
+    "composed": _psycopg(
+        lambda c: c.execute(psycopg_sql.SQL("SELECT {} AS {}").format("ü", psycopg_sql.Identifier("ü"))).fetchall()
+    ),
+    "large": _psycopg(
+        _execute("SELECT repeat('x', 3000000), repeat('y', 10)"), _execute("SELECT length(%s)", ("z" * 2_000_000,))
+    ),
     "invalid utf-8": _psycopg(lambda c: c.pgconn.exec_(b"SELECT '\xff'").error_message.decode().splitlines()[0]),
     "many columns": _psycopg(_execute("SELECT " + ", ".join(f"{i} AS c{i}" for i in range(1000)))),
-}  # fmt: skip
+}
 
 
 def _copy_in(connection: psycopg.Connection[Any], query: str, rows: list[Any]) -> Any:

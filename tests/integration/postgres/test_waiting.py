@@ -1,4 +1,4 @@
-"""Parked statements, row bounds, cancel requests, sessions that end: what happens while something else has to happen."""
+"""Parked statements, row bounds, cancel requests, sessions that end: what waits, and for what."""
 
 from __future__ import annotations
 

@@ -8,25 +8,23 @@ Sync means anything while the target skips.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from taskgate.domain import Action, Parameter
 from taskgate.enforcement.contracts import Permit
 from taskgate.errors import ClientFault
 from taskgate.protocols.postgres import frontend, refusals
 from taskgate.protocols.postgres.backend import Report
-from taskgate.protocols.postgres.expectations import Answer, Execution, QueryRefusal, Ready, Refusal
+from taskgate.protocols.postgres.expectations import Answer, QueryRefusal, Ready, Refusal
 from taskgate.protocols.postgres.frontend import FLUSH, SYNC
-from taskgate.protocols.postgres.needs import Blocked, Need
 from taskgate.protocols.postgres.refusals import refuse
-from taskgate.protocols.postgres.results import DescribedPortal, DescribedStatement, Executed, Queried
+from taskgate.protocols.postgres.results import DescribedPortal, DescribedStatement, Executed
 from taskgate.protocols.postgres.row_bound import Bounded, bound_of
 from taskgate.protocols.postgres.rows import ResultMasker
 from taskgate.protocols.postgres.session_state import Portal, Prepared
-from taskgate.protocols.postgres.settling import Settling
-from taskgate.protocols.postgres.statements import Analyst, Statement
+from taskgate.protocols.postgres.simple_query import SimpleQueries
+from taskgate.protocols.postgres.statements import Analyst
+from taskgate.protocols.postgres.understanding import changed, only, parameters_of, same_masks
 from taskgate.sql import libpg_query, names
 
 if TYPE_CHECKING:
@@ -37,15 +35,11 @@ _NOTHING = Permit(rules=(), masks=())  # of a portal that has not been judged ye
 Handler = Callable[[bytes, int, int], None]
 
 
-class Interpreter:
+class Interpreter(SimpleQueries):
     """One session's. `handlers` are those of the present mode."""
 
     def __init__(self, relay: Relay, analyst: Analyst) -> None:
-        self._relay = relay
-        self._session = relay.session
-        self._analyst = analyst
-        self.settling = Settling(relay, analyst)
-        self._target = relay.session.target.name
+        super().__init__(relay, analyst)
         every: dict[int, Handler] = {0x58: self._terminate}
         self._normal: Mapping[int, Handler] = every | {
             0x51: self._query,
@@ -72,54 +66,6 @@ class Interpreter:
             0x53: self._ignore,
         }
         self.handlers: Mapping[int, Handler] = self._normal
-
-    # --- simple protocol ---
-
-    def _query(self, data: bytes, start: int, stop: int) -> None:
-        statement = self._analysed(frontend.Query.decode(data, start, stop).text, ())
-        relay = self._relay
-        if not statement.facts:
-            relay.send(data[start:stop], Queried(statement, (), None, ()))
-            relay.press()
-            return
-        permit = self._permit(statement.action)
-        bound = bound_of(statement, permit.row_bound)
-        execution, tickets = self._begin(statement, permit, ())
-        self._forget_unnamed()
-        if bound is not None:
-            self._query_bounded(statement, permit, execution, tickets, bound)
-            return
-        entry = Queried(statement, permit.masks, execution, tickets)
-        relay.send(data[start:stop], entry)
-        if statement.copies_in:
-            relay.wait_for(entry)
-
-    def _query_bounded(
-        self, statement: Statement, permit: Permit, execution: Execution, tickets: tuple[int, ...], bound: int
-    ) -> None:
-        """The same by Parse, Bind, Describe and Execute, whose transaction stays open until the rows are counted."""
-        relay = self._relay
-        text = statement.action.text
-        plan = _only(permit)
-        prepared = Prepared(b"", text, (), statement)
-        portal = Portal(b"", statement, permit, prepared)
-        entry = Bounded(portal, plan, execution, tickets, bound=bound, simple=True)
-        parts = (
-            frontend.Parse(b"", text.encode()).encode(),
-            frontend.Bind(b"", b"").encode(),
-            frontend.describe(b"P", b""),
-            frontend.Execute(b"").encode(),
-            FLUSH,
-        )
-        described = DescribedPortal(portal, plan, bare=True)
-        relay.send(b"".join(parts), Answer(0x31, swallow=True), Answer(0x32, swallow=True), described, entry)
-        relay.wait_for(entry)
-
-    def _forget_unnamed(self) -> None:
-        """A Query drops the unnamed statement and the unnamed portal."""
-        state = self._relay.state
-        state.statements.pop(b"", None)
-        state.portals.pop(b"", None)
 
     # --- extended protocol ---
 
@@ -153,14 +99,14 @@ class Interpreter:
             raise refuse("54000", "too many prepared statements and portals in one session")
         statement = self._current(prepared)
         permit = self._permit(statement.preparing)
-        plan = _only(permit)
-        portal = Portal(message.portal, statement, permit, prepared, _parameters(message, prepared.types))
+        plan = only(permit)
+        portal = Portal(message.portal, statement, permit, prepared, parameters_of(message, prepared.types))
         portal.asked = portal.formats = message.result_formats
         encoded = data[start:stop]
         if prepared.shown is not None and not same_masks(prepared.shown_under, plan):
             shown = ResultMasker(plan, prepared.fields or ()).described() if plan else prepared.fields or ()
             if tuple(shown) != prepared.shown:
-                raise _changed()
+                raise changed()
         if plan is not None and any(message.result_formats):
             portal.masker = self._masker(prepared, plan)
             if portal.masker is not None:
@@ -187,13 +133,13 @@ class Interpreter:
         if message.kind == b"S":
             prepared = self._prepared(message.name)
             permit = self._permit(self._current(prepared).preparing)
-            self._relay.send(data[start:stop], DescribedStatement(prepared, _only(permit)))
+            self._relay.send(data[start:stop], DescribedStatement(prepared, only(permit)))
             return
         portal = self._portal(message.name)
         if portal.prepared is None:
             portal.permit = self._permit(portal.statement.preparing)
         portal.described = True
-        self._relay.send(data[start:stop], DescribedPortal(portal, _only(portal.permit)))
+        self._relay.send(data[start:stop], DescribedPortal(portal, only(portal.permit)))
 
     def _execute(self, data: bytes, start: int, stop: int) -> None:
         message = frontend.Execute.decode(data, start, stop)
@@ -206,10 +152,10 @@ class Interpreter:
         # A portal that goes on was judged, perhaps by a human, when it began.
         action = statement.preparing if portal.started else statement.action
         permit = self._permit(action, portal.parameters)
-        plan = _only(permit)
-        if permit is not portal.permit and not same_masks(_only(portal.permit), plan):
+        plan = only(permit)
+        if permit is not portal.permit and not same_masks(only(portal.permit), plan):
             if portal.described or any(portal.asked):
-                raise _changed()
+                raise changed()
             portal.permit = permit
         if plan is not None and not portal.described:
             portal.described = True
@@ -340,125 +286,3 @@ class Interpreter:
         """The target does not read data any more. After a Query it goes on at once, else at the next Sync."""
         if self.handlers is self._feeding:
             self.handlers = self._normal if marker else self._skipping
-
-    # --- what a message needs ---
-
-    def _analysed(self, raw: bytes, types: tuple[int, ...]) -> Statement:
-        try:
-            text = raw.decode("utf-8")
-        except UnicodeDecodeError as error:
-            byte = raw[error.start]
-            raise refuse("22021", f'invalid byte sequence for encoding "UTF8": 0x{byte:02x}') from None
-        settled = self.settling.settle()
-        surroundings = self.settling.surroundings()
-        try:
-            statement = self._analyst.statement(text, types, surroundings, self._relay.names, self._target)
-        except ClientFault as fault:
-            raise refusals.Refused(refusals.answer_for(fault)) from None
-        if not settled and len(statement.facts) > 1:
-            raise refuse("25P02", "taskgate: one statement at a time until the failed transaction has ended")
-        return statement
-
-    def _current(self, prepared: Prepared) -> Statement:
-        """The statement as it is meant now: the target analyses a prepared text again when search_path or the
-        catalogue have changed."""
-        self.settling.settle()
-        statement = prepared.statement
-        if statement.volatile or statement.surroundings is not self.settling.surroundings():
-            statement = prepared.statement = self._analysed(prepared.text.encode(), prepared.types)
-        return statement
-
-    def _permit(self, action: Action, parameters: tuple[Parameter, ...] = ()) -> Permit:
-        verdict = self._relay.verdict
-        if verdict is not None:
-            if isinstance(verdict, Exception):
-                raise verdict
-            return verdict
-        permit = self._session.cached(action)
-        if permit is not None and not (permit.needs_judgement and action.executes):
-            return permit
-        if action.executes:
-            state = self._relay.transaction.state
-            action = dataclasses.replace(action, parameters=parameters, transaction=state)
-        self._relay.action = action
-        raise Blocked(Need.JUDGEMENT)
-
-    def _begin(
-        self, statement: Statement, permit: Permit, parameters: tuple[Parameter, ...]
-    ) -> tuple[Execution, tuple[int, ...]]:
-        """The action's record, and everything that changes because it is about to be sent."""
-        relay = self._relay
-        if statement.copies_out and permit.masked:
-            _insist_on_masks(statement, permit)
-        sequence = self._session.begin(statement.action, permit, parameters)
-        relay.begun(durable=permit.durable)
-        relay.transaction.sent(begins=statement.begins)
-        self.settling.sent(statement)
-        return Execution(self._session, permit, sequence), self.settling.stage_names(statement)
-
-    def _prepared(self, name: bytes) -> Prepared:
-        self._relay.certain((b"S", name))
-        prepared = self._relay.state.statements.get(name)
-        if prepared is None:
-            shown = name.decode("utf-8", "replace")
-            what = f'prepared statement "{shown}"' if name else "unnamed prepared statement"
-            raise refuse("26000", f"{what} does not exist")
-        return prepared
-
-    def _portal(self, name: bytes) -> Portal:
-        self._relay.certain((b"P", name))
-        portal = self._relay.state.portals.get(name)
-        if portal is not None:
-            return portal
-        shown = name.decode("utf-8", "replace")
-        if not name or not self._relay.names.cursors(shown):
-            raise refuse("34000", f'portal "{shown}" does not exist')
-        # A cursor that SQL declared: to execute it is to fetch from it.
-        quoted = shown.replace('"', '""')
-        statement = self._analysed(f'FETCH ALL FROM "{quoted}"'.encode(), ())
-        return Portal(name, statement, _NOTHING, None)
-
-
-def _only(permit: Permit) -> MaskPlan | None:
-    """The mask plan of the one statement a Parse can hold; None where there is nothing to mask."""
-    return permit.masks[0] if permit.masks and permit.masks[0].active else None
-
-
-def _parameters(message: frontend.Bind, types: tuple[int, ...]) -> tuple[Parameter, ...]:
-    return tuple(
-        Parameter(types[i] if i < len(types) else 0, message.parameter_format(i), value)
-        for i, value in enumerate(message.parameters)
-    )
-
-
-def _insist_on_masks(statement: Statement, permit: Permit) -> None:
-    """A COPY TO whose rows have to be masked comes in a format that can be."""
-    try:
-        formats = statement.copy_outs
-    except ClientFault as fault:
-        raise refusals.Refused(refusals.answer_for(fault)) from None
-    for facts, plan, copy_out in zip(statement.facts, permit.masks, formats, strict=True):
-        if copy_out is not None and plan.active and not copy_out.can_be_masked(plan, facts):
-            raise refuse(
-                "42501",
-                "taskgate: binary COPY is refused where values are masked",
-                hint="Use the text or CSV format.",
-            )
-
-
-def _changed() -> refusals.Refused:
-    return refuse(
-        "0A000",
-        "cached plan must not change result type",
-        detail="taskgate: the masks of this statement have changed since it was described.",
-        hint="Prepare it again.",
-    )
-
-
-def same_masks(one: MaskPlan | None, other: MaskPlan | None) -> bool:
-    """Whether two plans do the same to a result."""
-    if one is None or other is None or one is other:
-        return one is other
-    return (one.positions, one.origins, one.detectors, one.whole) == (
-        other.positions, other.origins, other.detectors, other.whole,
-    )  # fmt: skip

@@ -23,9 +23,10 @@ from taskgate.protocols.postgres.expectations import DROP, DROP_DONE, Expected, 
 from taskgate.protocols.postgres.interpret import Interpreter
 from taskgate.protocols.postgres.limits import Limits
 from taskgate.protocols.postgres.needs import Blocked, Need
+from taskgate.protocols.postgres.outgoing import Outgoing
 from taskgate.protocols.postgres.refusals import Refused, answer_for
 from taskgate.protocols.postgres.server_settings import ServerSettings
-from taskgate.protocols.postgres.session_state import Name, SessionState, Transaction
+from taskgate.protocols.postgres.session_state import Transaction
 from taskgate.protocols.postgres.statements import Analyst, Statement
 from taskgate.sql.names import SessionNames
 
@@ -33,23 +34,16 @@ _REPORTS = frozenset(b"ENSA")  # may come at any time: error, notice, parameter 
 _DATA_ROW, _COPY_DATA = 0x44, 0x64
 
 
-class Relay:
+class Relay(Outgoing):
     """One session between a client that has proven who it is and a target that is ready."""
 
     def __init__(self, session: GovernedSession, settings: ServerSettings, analyst: Analyst, limits: Limits) -> None:
-        self.session = session
+        super().__init__(session, limits)
         self.settings = settings
-        self.limits = limits
-        self.state = SessionState(limits.statements)
         self.names = SessionNames()
         self.transaction = Transaction()
-        self.to_server: list[bytes] = []
         self.to_client: list[bytes] = []
-        self.need: Need | None = None
         self.action: Action | None = None
-        self.awaited: Expected | None = None
-        self.syncing = False
-        self.generation = 0  # how many Syncs and Queries have been sent
         self.verdict: Permit | TaskgateError | None = None
         self.terminated = False  # the client said goodbye
         self.farewell = False  # the target's last words are on their way to the client
@@ -57,13 +51,6 @@ class Relay:
         self._from_server = MessageBuffer(TargetFault, limits.message)
         self._backlog: deque[tuple[bytes, int, int]] = deque()
         self._backlog_size = 0
-        self._queue: deque[Expected] = deque()
-        self._batch: list[Expected] = []
-        self._out: list[bytes] = []
-        self._begun = False
-        self._durable = False
-        self._pressing = False
-        self._released = False
         self._replacement = b""
         self.copies = Copies(self)
         self._interpreter = Interpreter(self, analyst)
@@ -140,100 +127,11 @@ class Relay:
             self._backlog_size -= stop - start
         self._flush()
 
-    # --- what interpretation asks for ---
+    def _refuse_batch(self, answer: Report, markers: int, *, open_end: bool) -> None:
+        self._interpreter.refuse_batch(answer, markers, open_end=open_end)
 
-    def send(self, data: bytes, *entries: Expected) -> None:
-        """To the target, with what it will answer."""
-        self._out.append(data)
-        for entry in entries:
-            self._batch.append(entry)
-            if entry.marker:
-                self.generation += 1
-
-    def change(self, data: bytes, name: Name, entry: Expected) -> None:
-        """The same for what changes the meaning of a name."""
-        self.state.pending[name] = (entry, self.generation)
-        self._out.append(data)
-        self._batch.append(entry)
-
-    def certain(self, name: Name) -> None:
-        """Raises Blocked while an earlier batch may or may not have changed what the name means."""
-        waiting = self.state.pending.get(name)
-        if waiting is not None and waiting[1] != self.generation:
-            raise self.block_on(waiting[0])
-
-    def press(self) -> None:
-        """What is gathered has to reach the target even if the next message has to wait."""
-        self._pressing = True
-
-    def begun(self, *, durable: bool) -> None:
-        """An action's record has been begun: it is in the journal before the batch is forwarded."""
-        self._begun = self._pressing = True
-        self._durable |= durable
-
-    def wait_for(self, entry: Expected) -> None:
-        """The client's next message waits until this entry is fulfilled, failed or skipped."""
-        self.awaited = entry
-        self.need = Need.ANSWER
-
-    def block_on(self, entry: Expected) -> Blocked:
-        """The same for this very message: to be raised."""
-        self.awaited = entry
-        return Blocked(Need.ANSWER)
-
-    def release(self) -> None:
-        """The target has answered as far as was waited for."""
-        self.awaited = None
-        if self.need is Need.ANSWER:
-            self.need = None
-            self._released = True
-
-    @property
-    def outstanding(self) -> bool:
-        """Whether anything sent, or about to be, has not been answered."""
-        return bool(self._queue or self._batch)
-
-    @property
-    def last(self) -> Expected | None:
-        """The newest thing the target owes."""
-        return self._batch[-1] if self._batch else (self._queue[-1] if self._queue else None)
-
-    def _flush(self) -> None:
-        if not self._out or self.syncing or (self.need is Need.JUDGEMENT and not self._pressing):
-            return
-        if self._begun:
-            if self._durable:
-                self.syncing = True
-                return
-            try:
-                self.session.commit()
-            except TaskgateError as error:
-                self._abandon(error)
-                return
-        self._forward()
-
-    def _forward(self) -> None:
-        self._queue.extend(self._batch)
-        self.to_server.extend(self._out)
-        self._clear_batch()
-
-    def _clear_batch(self) -> None:
-        self._batch.clear()
-        self._out.clear()
-        self._begun = self._durable = self._pressing = False
-
-    def _abandon(self, error: TaskgateError) -> None:
-        """The records could not be written: nothing of the batch is forwarded, each of its transactions is refused."""
-        batch = list(self._batch)
-        self._clear_batch()
-        for entry in reversed(batch):
-            entry.skipped(self, f"not executed: {error.message}")
-        markers = sum(entry.marker for entry in batch)
-        open_end = not batch or not batch[-1].marker
-        self._interpreter.refuse_batch(answer_for(error), markers, open_end=open_end)
-        self._forward()
-        if self.awaited in batch:
-            self.release()
+    def _skipped(self, entry: Expected, why: str) -> None:
+        entry.skipped(self, why)
 
     # --- answers to needs ---
 
