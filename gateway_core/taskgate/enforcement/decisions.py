@@ -19,7 +19,7 @@ from taskgate.policy.decision import Context, Decision
 from taskgate.policy.policy_set import PolicySet
 from taskgate.sql.catalog import Catalog
 
-PermitKey = tuple[str, tuple[int, ...], str, str]
+PermitKey = tuple[str, bool, tuple[int, ...], str, str]
 
 _MOST_PERMITS = 8192
 
@@ -33,10 +33,10 @@ class Judgement:
 
 
 def permit_key(action: Action) -> PermitKey:
-    """What tells actions of one scope apart for the cache. Parameters are not part of it: decisions that look at them
-    are never cached."""
-    environment = action.environment
-    return action.text, action.parameter_types, environment.search_path, environment.role
+    """What tells actions of one scope apart for the cache. Texts of one shape have the same facts and so the same permit.
+    Parameters are not part of it: decisions that look at them, or at the text itself, are never cached."""
+    environment, shape = action.environment, action.shape
+    return shape or action.text, bool(shape), action.parameter_types, environment.search_path, environment.role
 
 
 class DecisionScope:
@@ -67,8 +67,7 @@ class DecisionScope:
         return (self.baseline,)
 
     def cached(self, action: Action) -> Permit | None:
-        environment = action.environment
-        return self._permits.get((action.text, action.parameter_types, environment.search_path, environment.role))
+        return self._permits.get(permit_key(action))
 
     def judge(self, action: Action, context: Context, session_id: str) -> Judgement:
         """Decide, plan the masks, keep the permit where it may be kept. Raises PolicyRefusal."""

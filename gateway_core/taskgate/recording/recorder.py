@@ -152,7 +152,7 @@ class Recorder:
         self.journal.write(repair=True)
         wanted = self.journal.written
         while self.journal.synced < wanted:
-            # One that is done but has not been cleared away yet would be waited for without ever letting the loop go on.
+            # One that is done but not cleared away yet would be waited for without ever letting the loop go on.
             if self._syncing is None or self._syncing.done():
                 self._syncing = asyncio.get_running_loop().create_task(self._sync_once())
                 self._syncing.add_done_callback(self._sync_done)
