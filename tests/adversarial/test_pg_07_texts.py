@@ -1,6 +1,6 @@
 """PG-07: the decision is on what the server will parse. Statement counts are compared with a real server's own."""
 
-# ruff: noqa: E501  (tables of texts)
+
 
 from __future__ import annotations
 
