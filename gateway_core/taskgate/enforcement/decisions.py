@@ -33,7 +33,7 @@ class Judgement:
 
 
 def permit_key(action: Action) -> PermitKey:
-    """What tells actions of one scope apart for the cache. Texts of one shape have the same facts and so the same permit.
+    """What tells actions of one scope apart for the cache. Texts of one shape have the same facts, so the same permit.
     Parameters are not part of it: decisions that look at them, or at the text itself, are never cached."""
     environment, shape = action.environment, action.shape
     return shape or action.text, bool(shape), action.parameter_types, environment.search_path, environment.role
