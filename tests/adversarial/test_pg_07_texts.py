@@ -1,7 +1,5 @@
 """PG-07: the decision is on what the server will parse. Statement counts are compared with a real server's own."""
 
-
-
 from __future__ import annotations
 
 from collections.abc import Iterator
