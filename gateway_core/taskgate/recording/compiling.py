@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import sleep
 
+from taskgate.errors import GatewayFault
 from taskgate.recording.journal_reader import record_at
 from taskgate.recording.recording_file import RecordingWriter
 from taskgate.recording.session_key import SessionKey
-from taskgate.recording.storage import RecordingStorage
+from taskgate.recording.storage import Finished, RecordingStorage
 
 # Waking threads wait for the interpreter's lock; the event loop must not, so this thread steps aside every so many
 # records (about a third of a millisecond of work).
@@ -32,7 +33,7 @@ class CompileJob:
     finish: bool
 
     def run(self, storage: RecordingStorage) -> None:
-        """Raises OSError, GatewayFault; can be run again after either."""
+        """Into the recording's draft, on disk. Raises OSError, GatewayFault; can be run again after either."""
         writer = RecordingWriter(storage.draft(self.key.session_id), self.key)
         try:
             self._copy(writer)
@@ -42,8 +43,6 @@ class CompileJob:
                 writer.save()
         finally:
             writer.close()
-        if self.finish:
-            storage.store(self.key.session_id, datetime.fromtimestamp(self.opened_at / 1e9, tz=UTC))
 
     def _copy(self, writer: RecordingWriter) -> None:
         seq, have = self.first_seq, writer.next_seq
@@ -57,3 +56,20 @@ class CompileJob:
                         if not seq % _RECORDS_A_SLICE:
                             sleep(_PAUSE)
                     seq += 1
+
+
+def compile_finished(jobs: Sequence[CompileJob], storage: RecordingStorage) -> list[GatewayFault | None]:
+    """Jobs that finish their sessions; the recordings are stored together. One outcome a job: None, or why its journal
+    cannot be read. Raises OSError; can be run again then."""
+    outcomes: list[GatewayFault | None] = []
+    finished = []
+    for job in jobs:
+        try:
+            job.run(storage)
+        except GatewayFault as fault:
+            outcomes.append(fault)
+        else:
+            outcomes.append(None)
+            finished.append(Finished(job.key.session_id, datetime.fromtimestamp(job.opened_at / 1e9, tz=UTC)))
+    storage.store(finished)
+    return outcomes

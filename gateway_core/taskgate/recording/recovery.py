@@ -28,7 +28,7 @@ from taskgate.recording.keys import KeyWrapper
 from taskgate.recording.recording_file import Progress, RecordingWriter, progress
 from taskgate.recording.records import RecordKind, SessionClosed, encode
 from taskgate.recording.session_key import SessionKey
-from taskgate.recording.storage import RecordingStorage
+from taskgate.recording.storage import Finished, RecordingStorage
 
 log = structlog.get_logger("taskgate.recording")
 
@@ -94,6 +94,7 @@ class Recovery:
         self._storage = storage
         self._wrapper = wrapper
         self._locks: list[int] = []
+        self._finished: list[Finished] = []  # of one journal; stored together
 
     def run(self) -> list[TakenOver]:
         """Raises OSError; a session that cannot be recovered is logged and its journal kept."""
@@ -140,6 +141,8 @@ class Recovery:
                 complete = False
             else:
                 heads += [head] if head is not None else []
+        self._storage.store(self._finished)
+        self._finished = []
         return TakenOver(folder, Recovered(folder.name, len(heads), reader.torn), heads, complete)
 
     def _finish(self, session: str, left: _Left, torn: int) -> SessionHead | None:
@@ -167,7 +170,7 @@ class Recovery:
             writer.finish()
         finally:
             writer.close()
-        self._storage.store(session, datetime.fromtimestamp((opened or last.time) / 1e9, tz=UTC))
+        self._finished.append(Finished(session, datetime.fromtimestamp((opened or last.time) / 1e9, tz=UTC)))
         return SessionHead(session, last.seq, last.hash(), "closed")
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -15,6 +16,14 @@ SUFFIX = ".tgr"
 _SAFE = re.compile(r"[A-Za-z0-9_-]{1,128}\Z")
 
 
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A recording whose draft is complete and on disk."""
+
+    session_id: str
+    opened_at: datetime
+
+
 class RecordingStorage(Protocol):
     """Called from threads. A recording is there whole or not at all."""
 
@@ -24,8 +33,8 @@ class RecordingStorage(Protocol):
     def drafts(self) -> Iterator[str]:
         """Sessions whose recording is being written."""
 
-    def store(self, session_id: str, opened_at: datetime) -> None:
-        """The draft is complete and on disk: make it the recording. Storing again is the same as once."""
+    def store(self, finished: Sequence[Finished]) -> None:
+        """The drafts are complete and on disk: make them the recordings. Storing one again is the same as once."""
 
     def replace(self, session_id: str, draft: Path) -> None:
         """Put another file in an existing recording's place (its content was erased)."""
@@ -48,6 +57,7 @@ class LocalFolder:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._months: set[Path] = set()  # folders that are durable themselves
 
     def draft(self, session_id: str) -> Path:
         drafts = self._folder / "drafts"
@@ -58,13 +68,22 @@ class LocalFolder:
         for path in sorted((self._folder / "drafts").glob(f"*{SUFFIX}")):
             yield path.stem
 
-    def store(self, session_id: str, opened_at: datetime) -> None:
-        draft = self.draft(session_id)
-        folder = self._folder / f"{opened_at:%Y}" / f"{opened_at:%m}"
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        draft.rename(folder / draft.name)
-        for changed in (folder, folder.parent, self._folder, draft.parent):
-            sync_folder(changed)
+    def store(self, finished: Sequence[Finished]) -> None:
+        """A folder's sync costs as much as a file's: one for all that came into it."""
+        changed = {self._folder / "drafts"} if finished else set()
+        fresh = set()
+        for one in finished:
+            draft = self.draft(one.session_id)
+            folder = self._folder / f"{one.opened_at:%Y}" / f"{one.opened_at:%m}"
+            if folder not in self._months:
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                changed |= {folder.parent, self._folder}
+                fresh.add(folder)
+            draft.rename(folder / draft.name)
+            changed.add(folder)
+        for folder in changed:
+            sync_folder(folder)
+        self._months |= fresh
 
     def replace(self, session_id: str, draft: Path) -> None:
         path = self._path(session_id)

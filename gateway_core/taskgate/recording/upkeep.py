@@ -15,12 +15,12 @@ import structlog
 
 from taskgate.errors import GatewayFault, JournalFault
 from taskgate.recording.checkpoints import CheckpointSink, Recovered, SessionHead
+from taskgate.recording.compiling import compile_finished
 from taskgate.recording.erasure import erase_content
 from taskgate.recording.pushing import Pusher
 from taskgate.recording.recovery import Recovery
 
 if TYPE_CHECKING:
-    from taskgate.recording.compiling import CompileJob
     from taskgate.recording.recorder import Recorder
     from taskgate.recording.session_recording import SessionRecording
 
@@ -28,6 +28,7 @@ log = structlog.get_logger("taskgate.recording")
 
 SIGNED_WITHIN = 1.0  # seconds until a session's beginning and end are signed for: many share a checkpoint
 COMPILE_EVERY = 0.25
+COMPILED_TOGETHER = 64
 SYNC_RETRY_AFTER = 0.5
 RETRY_AFTER = 1.0
 SEALED_KEPT = 4  # full segments that living sessions may hold; older ones are emptied into recording drafts
@@ -162,11 +163,17 @@ class Upkeep:
     async def _compile_finished(self) -> None:
         async with self._compiling:
             while self._finished:
-                recording = self._finished[0]
-                done = await self._run(recording, recording.job(finish=True))
-                self._finished.remove(recording)
-                if not done:
-                    self._stuck.append(recording)
+                group = self._finished[:COMPILED_TOGETHER]
+                jobs = [recording.job(finish=True) for recording in group]
+                call = partial(compile_finished, jobs, self._recorder.storage)
+                outcomes = await asyncio.get_running_loop().run_in_executor(self._compiler, call)
+                del self._finished[: len(group)]
+                for recording, job, fault in zip(group, jobs, outcomes, strict=True):
+                    if fault is None:
+                        recording.compiled(job)
+                    else:
+                        self._damaged(recording, fault)
+                        self._stuck.append(recording)
             self._remove_unpinned()
 
     async def _relieve(self) -> None:
@@ -176,18 +183,21 @@ class Upkeep:
             for segment in self._recorder.journal.sealed[:-SEALED_KEPT]:
                 for recording in list(self._recorder.sessions.values()):
                     if recording.in_segment(segment):
-                        await self._run(recording, recording.job(finish=False))
+                        await self._save(recording)
             self._remove_unpinned()
 
-    async def _run(self, recording: SessionRecording, job: CompileJob) -> bool:
-        """Raises OSError: try again later. False: the journal is damaged, its segments stay for a human to look at."""
+    async def _save(self, recording: SessionRecording) -> None:
+        """Raises OSError: try again later. Where the journal is damaged its segments stay for a human to look at."""
+        job = recording.job(finish=False)
         try:
             await asyncio.get_running_loop().run_in_executor(self._compiler, job.run, self._recorder.storage)
         except GatewayFault as fault:
-            log.critical("journal_damaged", session=recording.id, error=str(fault))
-            return False
-        recording.compiled(job)
-        return True
+            self._damaged(recording, fault)
+        else:
+            recording.compiled(job)
+
+    def _damaged(self, recording: SessionRecording, fault: GatewayFault) -> None:
+        log.critical("journal_damaged", session=recording.id, error=str(fault))
 
     def _remove_unpinned(self) -> None:
         pins = self._recorder.pins

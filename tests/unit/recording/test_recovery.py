@@ -114,7 +114,7 @@ async def test_a_draft_and_what_came_after_it(tmp_path: Path) -> None:
     for number in range(10):
         statement(recording, f"select {number}")
         await dead.sync()
-    await dead._upkeep._run(recording, recording.job(finish=False))
+    await dead._upkeep._save(recording)
     dead._upkeep._remove_unpinned()
     for number in range(10, 15):
         statement(recording, f"select {number}")
@@ -132,7 +132,7 @@ async def test_a_draft_whose_journal_holds_nothing_more(tmp_path: Path) -> None:
     recording = opened(dead)
     statement(recording)
     await dead.sync()
-    await dead._upkeep._run(recording, recording.job(finish=False))
+    await dead._upkeep._save(recording)
     dead._upkeep._compiler.shutdown()
     die(dead)
     for path in dead.journal.folder.glob("*.seg"):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from taskgate.errors import GatewayFault
-from taskgate.recording.storage import LocalFolder, safe_id
+from taskgate.recording.storage import Finished, LocalFolder, safe_id
 
 WHEN = datetime(2026, 3, 9, tzinfo=UTC)
 
@@ -16,7 +16,7 @@ def test_a_recording_is_there_once_it_is_stored(tmp_path: Path) -> None:
     storage.draft("ses_1").write_bytes(b"one")
     assert storage.open("ses_1") is None
     assert list(storage.drafts()) == ["ses_1"]
-    storage.store("ses_1", WHEN)
+    storage.store([Finished("ses_1", WHEN)])
     file = storage.open("ses_1")
     assert file is not None
     with file:
@@ -32,7 +32,7 @@ def test_replace(tmp_path: Path) -> None:
     with pytest.raises(GatewayFault):
         storage.replace("ses_1", tmp_path / "new")
     storage.draft("ses_1").write_bytes(b"one")
-    storage.store("ses_1", WHEN)
+    storage.store([Finished("ses_1", WHEN)])
     storage.replace("ses_1", tmp_path / "new")
     assert (tmp_path / "2026" / "03" / "ses_1.tgr").read_bytes() == b"two"
 
