@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
@@ -59,6 +60,7 @@ log = structlog.get_logger(__name__)
 
 _INDEX_INTERVAL = 5.0
 _FAREWELL = 5.0
+_SWITCH_INTERVAL = 0.001  # seconds a thread that compiles or analyses may keep the event loop from the interpreter
 _PRUNE_INTERVAL = 86_400.0
 
 
@@ -358,6 +360,7 @@ async def _serve(settings: Settings) -> None:
 def run(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. Raises what keeps the gateway from running."""
     configure_logging(settings.log_level, settings.log_format)
+    sys.setswitchinterval(_SWITCH_INTERVAL)
     try:
         import uvloop
     except ImportError:  # not on every platform

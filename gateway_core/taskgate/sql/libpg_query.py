@@ -13,6 +13,7 @@ the text, and texts over MAX_TEXT not at all. orjson then refuses trees nested d
 from __future__ import annotations
 
 import ctypes
+import gc
 import importlib.util
 import platform
 import threading
@@ -27,7 +28,7 @@ Node = dict[str, Any]
 
 GRAMMAR = 18  # PostgreSQL major version of the bundled grammar; a test holds the library to it
 MAX_TEXT = 1 << 20  # bytes of UTF-8
-MAX_TREE = 32 << 20  # bytes of JSON
+MAX_TREE = 8 << 20  # bytes of JSON: read in one go, while every other thread waits
 MAX_STATEMENTS = 2_000
 
 _IN_PLACE = 16 << 10  # bytes of text parsed on the caller's own stack: at most 2.5 MiB of it
@@ -78,10 +79,15 @@ def parse(text: str | bytes) -> list[Node]:
     tree = _tree(encoded)
     if len(tree) > MAX_TREE:
         raise StatementTooComplex(f"the statement's parse tree is larger than {MAX_TREE >> 20} MiB")
+    collecting = gc.isenabled()
+    gc.disable()  # a tree is all new objects and no garbage: collections would double the time
     try:
         parsed = orjson.loads(tree)
     except orjson.JSONDecodeError as error:
         raise StatementTooComplex("the statement is nested too deeply to be analysed") from error
+    finally:
+        if collecting:
+            gc.enable()
     statements: list[Node] = parsed.get("stmts", [])
     if len(statements) > MAX_STATEMENTS:
         raise StatementTooComplex(f"more than {MAX_STATEMENTS} statements in one text")

@@ -17,7 +17,7 @@ from taskgate.sql.catalog import Catalog
 from taskgate.sql.facts import StatementFacts
 from taskgate.sql.faults import StatementTooComplex
 from taskgate.sql.names import SearchPathMoved, SessionNames
-from taskgate.sql.scope import Shape
+from taskgate.sql.scope import Shape, effort
 from taskgate.sql.statements import statement
 
 
@@ -31,7 +31,13 @@ def analyze(
     StatementTooComplex, TextFault.
     """
     names = names if names is not None else SessionNames()
-    path = tuple(search_path)
+    with effort():
+        return _each(text, catalog, tuple(search_path), names)
+
+
+def _each(
+    text: str | bytes, catalog: Catalog, path: tuple[str, ...], names: SessionNames
+) -> tuple[StatementFacts, ...]:
     found: list[StatementFacts] = []
     moved = False
     for raw in libpg_query.parse(text):
@@ -82,6 +88,7 @@ def analyze_view(definition: str, catalog: Catalog) -> tuple[Analysis, Shape]:
     if len(statements) != 1:
         raise StatementTooComplex("a view's definition is one query")
     try:
-        return analysis, queries.query(analysis, statements[0]["stmt"], None)
+        with effort():
+            return analysis, queries.query(analysis, statements[0]["stmt"], None)
     except RecursionError as error:
         raise StatementTooComplex("the view's definition is nested too deeply to be analysed") from error

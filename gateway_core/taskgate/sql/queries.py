@@ -7,7 +7,8 @@ from typing import Any
 from taskgate.sql import expressions, from_items, modifications, with_clause
 from taskgate.sql.analysis import Analysis, string, strings
 from taskgate.sql.column_names import column_name
-from taskgate.sql.scope import NOTHING, Columns, Scope, Shape, Sources, Value, computed, united
+from taskgate.sql.faults import StatementTooComplex
+from taskgate.sql.scope import MOST_TARGETS, NOTHING, Columns, Scope, Shape, Sources, Value, computed, united
 
 Node = dict[str, Any]
 
@@ -107,6 +108,10 @@ def targets(a: Analysis, nodes: list[Node], scope: Scope) -> Shape:
             a.used(value.sources)
             value = computed(value.sources)
         columns.append((fields.get("name") or column_name(expression, a.first_column_names), value))
+        if len(columns) > MOST_TARGETS:
+            break
+    if len(columns) > MOST_TARGETS:
+        raise StatementTooComplex(f"a select list has at most {MOST_TARGETS} entries")
     return Shape.of(tuple(columns), open=not whole, taint=taint)
 
 

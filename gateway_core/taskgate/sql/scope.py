@@ -6,15 +6,22 @@ outwards; only when it is a column nowhere can it be a whole row.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
+
+from taskgate.sql.faults import StatementTooComplex
 
 if TYPE_CHECKING:
     from taskgate.sql.with_clause import CommonTable
 
 Sources = frozenset[str]
 NO_SOURCES: Sources = frozenset()
+
+MOST_TARGETS = 1664  # PostgreSQL's MaxTupleAttributeNumber
+MOST_COLUMNS = 250_000  # that one text may give names to: a tenth of a second's work
 
 SYSTEM_COLUMNS = frozenset({"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"})
 
@@ -36,6 +43,26 @@ def computed(sources: Sources) -> Value:
 
 
 Columns = tuple[tuple[str, Value], ...]
+
+
+class _Effort(threading.local):
+    """What is left of the columns a text may give names to. A few words can mean many: each query of
+    `WITH b AS (SELECT x.*, y.* FROM a x, a y), c AS …` has twice the columns of the one before."""
+
+    left = MOST_COLUMNS
+
+
+_effort = _Effort()
+
+
+@contextmanager
+def effort() -> Iterator[None]:
+    """Within, shapes of `MOST_COLUMNS` columns in all can be made; then StatementTooComplex is raised."""
+    before, _effort.left = _effort.left, MOST_COLUMNS
+    try:
+        yield
+    finally:
+        _effort.left = before
 
 
 def united(values: Iterable[Value]) -> Value:
@@ -61,6 +88,9 @@ class Shape:
 
     @classmethod
     def of(cls, columns: Columns, *, open: bool = False, taint: Sources = NO_SOURCES) -> Shape:  # noqa: A002
+        _effort.left -= len(columns) + 1
+        if _effort.left < 0:
+            raise StatementTooComplex("the statement's queries have too many columns to be analysed")
         by_name: dict[str, Value] = {}
         for name, value in columns:
             by_name[name] = value if name not in by_name else united((by_name[name], value))

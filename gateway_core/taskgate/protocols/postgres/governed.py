@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import structlog
@@ -22,11 +23,13 @@ from taskgate.protocols.postgres.refusals import fatal, fatal_for
 from taskgate.protocols.postgres.relay import Relay
 from taskgate.protocols.postgres.service import Service
 from taskgate.protocols.postgres.startup import Wishes
+from taskgate.protocols.postgres.statements import LongAnalysis
 from taskgate.protocols.postgres.upstream import Opened
 
 log = structlog.get_logger(__name__)
 
 _POLL_PEER = 1.0
+_analysing = ThreadPoolExecutor(1, "taskgate-analysis")  # one, so that the event loop has one rival for the interpreter
 
 
 class Ended(Exception):
@@ -142,6 +145,8 @@ class GovernedConnection:
         if relay.need is Need.JUDGEMENT and self._task is None and relay.action is not None:
             self._withdrawn = False
             self._task = asyncio.ensure_future(self._judge(relay.action))
+        elif relay.need is Need.ANALYSIS and self._task is None and relay.analysis is not None:
+            self._task = asyncio.ensure_future(self._analyse(relay.analysis))
         elif relay.need is Need.CATALOG and self._task is None:
             self._task = asyncio.ensure_future(self._read_catalog())
         elif relay.need is None and self._task is not None:
@@ -165,6 +170,16 @@ class GovernedConnection:
         self._task = None
         if self._relay.need is Need.JUDGEMENT:
             self._proceed(lambda: self._relay.judged(verdict))
+
+    async def _analyse(self, analysis: LongAnalysis) -> None:
+        try:
+            await asyncio.get_running_loop().run_in_executor(_analysing, analysis.run)
+        except Exception as error:  # noqa: BLE001
+            self._task = None
+            self._broken(error)
+            return
+        self._task = None
+        self._proceed(self._relay.analysed)
 
     async def _read_catalog(self) -> None:
         try:

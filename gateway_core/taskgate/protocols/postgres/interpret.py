@@ -24,7 +24,7 @@ from taskgate.protocols.postgres.rows import ResultMasker
 from taskgate.protocols.postgres.session_state import Portal, Prepared
 from taskgate.protocols.postgres.simple_query import SimpleQueries
 from taskgate.protocols.postgres.statements import Analyst
-from taskgate.protocols.postgres.understanding import changed, only, parameters_of, same_masks
+from taskgate.protocols.postgres.understanding import IN_PLACE, changed, only, parameters_of, same_masks
 from taskgate.sql import libpg_query, names
 
 if TYPE_CHECKING:
@@ -84,7 +84,9 @@ class Interpreter(SimpleQueries):
         ticket = 0
         if message.name and statement.facts:
             name = message.name.decode("utf-8", "replace")
-            ticket = relay.names.stage([names.Prepared(name, libpg_query.parse(text)[0]["stmt"])])
+            # A long one is not read again here for the sake of SQL's EXECUTE, to which it is unknown.
+            tree = libpg_query.parse(text)[0]["stmt"] if len(text) <= IN_PLACE else {"LongStmt": {}}
+            ticket = relay.names.stage([names.Prepared(name, tree)])
         undo = relay.state.put_statement(Prepared(message.name, text, message.types, statement))
         key = (b"S", message.name)
         relay.change(data[start:stop], key, Answer(0x31, undo=undo, ticket=ticket, name=key))

@@ -8,6 +8,7 @@ from enum import Enum, auto
 class Need(Enum):
     ANSWER = auto()  # the target's
     JUDGEMENT = auto()  # policy's, perhaps a human's
+    ANALYSIS = auto()  # of a text so long that others would have to wait for it
     CATALOG = auto()  # read again, because this session changed it
 
 

@@ -27,7 +27,7 @@ from taskgate.protocols.postgres.outgoing import Outgoing
 from taskgate.protocols.postgres.refusals import Refused, answer_for
 from taskgate.protocols.postgres.server_settings import ServerSettings
 from taskgate.protocols.postgres.session_state import Transaction
-from taskgate.protocols.postgres.statements import Analyst, Statement
+from taskgate.protocols.postgres.statements import Analyst, LongAnalysis, Statement
 from taskgate.sql.names import SessionNames
 
 _REPORTS = frozenset(b"ENSA")  # may come at any time: error, notice, parameter status, notification
@@ -45,6 +45,7 @@ class Relay(Outgoing):
         self.to_client: list[bytes] = []
         self.action: Action | None = None
         self.verdict: Permit | TaskgateError | None = None
+        self.analysis: LongAnalysis | None = None  # for the message that waits at the head
         self.terminated = False  # the client said goodbye
         self.farewell = False  # the target's last words are on their way to the client
         self._from_client = MessageBuffer(ClientFault, limits.message)
@@ -122,7 +123,7 @@ class Relay(Outgoing):
             data, start, stop = self._backlog[0]
             if not self._interpret(data, start, stop):
                 break
-            self.verdict = None
+            self.verdict = self.analysis = None
             self._backlog.popleft()
             self._backlog_size -= stop - start
         self._flush()
@@ -147,6 +148,11 @@ class Relay(Outgoing):
             self._forward()
         else:
             self._abandon(error)
+        self._advance()
+
+    def analysed(self) -> None:
+        """`analysis` has been run."""
+        self.need = None
         self._advance()
 
     def catalog_read(self) -> None:

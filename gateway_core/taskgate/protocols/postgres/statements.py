@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from taskgate.domain import Action, Environment, Facts
+from taskgate.errors import GatewayFault, TaskgateError
 from taskgate.protocols.postgres.copy_out import CopyOut, copy_outs
 from taskgate.sql import search_path
 from taskgate.sql.literals import skeleton
@@ -137,6 +138,23 @@ class Analyst:
         self, text: str, types: tuple[int, ...], surroundings: Surroundings, names: SessionNames | None, target: str
     ) -> Statement:
         """Raises what the analysis raises: SyntaxFault and its kin, all of which refuse the statement only."""
+        known, key, shape = self._known(text, types, surroundings, target)
+        if known is not None:
+            return known
+        statement = self.analysed(text, types, surroundings, names, shape)
+        if len(text) <= self._most_text and not statement.volatile:
+            self._kept[key] = statement
+            if len(self._kept) > self._capacity:
+                self._kept.popitem(last=False)
+        return statement
+
+    def known(self, text: str, types: tuple[int, ...], surroundings: Surroundings, target: str) -> Statement | None:
+        """What `statement` would give without any analysis."""
+        return self._known(text, types, surroundings, target)[0]
+
+    def _known(
+        self, text: str, types: tuple[int, ...], surroundings: Surroundings, target: str
+    ) -> tuple[Statement | None, tuple[object, ...], str | None]:
         # Statements of a text with number literals share their analysis, where the numbers cannot matter.
         shape = skeleton(text[:-1] if text.endswith(";") else text)
         key = (target, text if shape is None else shape, types, surroundings, shape is None)
@@ -146,9 +164,16 @@ class Analyst:
             statement, shape = self._kept.get(key), None
         if statement is not None and (shape is None or statement.action.text == text):
             self._kept.move_to_end(key)
-            return statement
+            return statement, key, shape
         if statement is not None and not statement.literal_sensitive:
-            return statement.like(text)
+            return statement.like(text), key, shape
+        return None, key, shape
+
+    def analysed(
+        self, text: str, types: tuple[int, ...], surroundings: Surroundings, names: SessionNames | None,
+        shape: str | None = None,
+    ) -> Statement:  # fmt: skip
+        """The statement, analysed anew and kept nowhere: what may run in another thread."""
         facts = self._analyze(text, surroundings.catalog, surroundings.search_path, names)
         streams = any(pair.effect == "sql.copy_in" for each in facts for pair in each.pairs)
         sensitive = any(each.literal_sensitive for each in facts)
@@ -162,9 +187,39 @@ class Analyst:
             streams=streams,
             shape="" if sensitive or shape is None else shape,
         )
-        statement = Statement(surroundings, action)
-        if len(text) <= self._most_text and not statement.volatile:
-            self._kept[key] = statement
-            if len(self._kept) > self._capacity:
-                self._kept.popitem(last=False)
-        return statement
+        return Statement(surroundings, action)
+
+
+class LongAnalysis:
+    """One long text, to be analysed in another thread; kept by its session until the next."""
+
+    def __init__(
+        self, analyst: Analyst, text: str, types: tuple[int, ...], surroundings: Surroundings, names: SessionNames
+    ) -> None:
+        self._analyst = analyst
+        self._question = (text, types, surroundings)
+        self._names = names
+        self._outcome: Statement | TaskgateError | None = None
+
+    def of(self, text: str, types: tuple[int, ...], surroundings: Surroundings) -> bool:
+        """Whether this is the answer to that question, given once: names may be others the next time."""
+        mine = self._question
+        return self._outcome is not None and surroundings is mine[2] and types == mine[1] and text == mine[0]
+
+    def run(self) -> None:
+        text, types, surroundings = self._question
+        try:
+            statement = self._analyst.analysed(text, types, surroundings, self._names)
+            _ = statement.copy_outs
+            self._outcome = statement
+        except TaskgateError as error:
+            self._outcome = error
+
+    def result(self) -> Statement:
+        """Raises what the analysis raised."""
+        outcome = self._outcome
+        if isinstance(outcome, Exception):
+            raise outcome
+        if outcome is None:
+            raise GatewayFault("taskgate: the statement has not been analysed")
+        return outcome

@@ -15,11 +15,13 @@ from taskgate.protocols.postgres.needs import Blocked, Need
 from taskgate.protocols.postgres.refusals import refuse
 from taskgate.protocols.postgres.session_state import Portal, Prepared
 from taskgate.protocols.postgres.settling import Settling
-from taskgate.protocols.postgres.statements import Analyst, Statement
+from taskgate.protocols.postgres.statements import Analyst, LongAnalysis, Statement, Surroundings
 
 if TYPE_CHECKING:
     from taskgate.masking.plan import MaskPlan
     from taskgate.protocols.postgres.relay import Relay
+
+IN_PLACE = 4 << 10  # bytes of text whose analysis holds up nobody
 
 _NOTHING = Permit(rules=(), masks=())  # of a portal that has not been judged yet
 Handler = Callable[[bytes, int, int], None]
@@ -44,12 +46,29 @@ class Understanding:
         settled = self.settling.settle()
         surroundings = self.settling.surroundings()
         try:
-            statement = self._analyst.statement(text, types, surroundings, self._relay.names, self._target)
+            if len(raw) > IN_PLACE:
+                statement = self._long(text, types, surroundings)
+            else:
+                statement = self._analyst.statement(text, types, surroundings, self._relay.names, self._target)
         except ClientFault as fault:
             raise refusals.Refused(refusals.answer_for(fault)) from None
         if not settled and len(statement.facts) > 1:
             raise refuse("25P02", "taskgate: one statement at a time until the failed transaction has ended")
         return statement
+
+    def _long(self, text: str, types: tuple[int, ...], surroundings: Surroundings) -> Statement:
+        """A long text is analysed beside the event loop; this session's client waits, nobody else does."""
+        relay = self._relay
+        known = self._analyst.known(text, types, surroundings, self._target)
+        if known is not None:
+            return known
+        analysis = relay.analysis
+        if analysis is None or not analysis.of(text, types, surroundings):
+            # A copy: what the target answers meanwhile changes this session's names.
+            names = relay.names.including(())
+            relay.analysis = LongAnalysis(self._analyst, text, types, surroundings, names)
+            raise Blocked(Need.ANALYSIS)
+        return analysis.result()
 
     def _current(self, prepared: Prepared) -> Statement:
         """The statement as it is meant now: the target analyses a prepared text again when search_path or the
