@@ -179,11 +179,14 @@ class _Past:
     async def one_or_none(self, **values: object) -> Any:
         with _faults():
             bound = self._text.bind(values)
-            if self._writer is None:
-                rows = await self._direct.run(self._text.text, bound)
-            else:
-                async with self._writer:
+            try:
+                if self._writer is None:
                     rows = await self._direct.run(self._text.text, bound)
+                else:
+                    async with self._writer:
+                        rows = await self._direct.run(self._text.text, bound)
+            except sqlite3.IntegrityError as error:
+                raise IntegrityError(self._text.text, None, error) from error
         return self._text.row(rows[0]) if rows else None
 
 
