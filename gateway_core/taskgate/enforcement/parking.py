@@ -32,7 +32,8 @@ Estimate = Callable[[Action], Awaitable[Mapping[str, object]]]
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """On whose behalf a human is asked. `waits` is false for clients that want a pending refusal at once."""
+    """On whose behalf a human is asked. `waits` is false for clients that want a pending refusal at once;
+    `is_current` says whether the policy and the catalogue that were judged by are still in force."""
 
     session_id: str
     principal: Principal
@@ -40,6 +41,7 @@ class Asking:
     policy_version: str
     waits: bool
     record: Record
+    is_current: Callable[[], bool]
 
 
 class Parking:
@@ -118,6 +120,8 @@ class Parking:
             self._parked[asking.target.name] -= 1
         asking.record(RecordKind.DECIDED, Decided(decided.id, decided.state, decided.decided_by, decided.comment))
         if decided.state is ApprovalState.APPROVED:
+            if not asking.is_current():
+                raise refusals.overtaken(decided, url, asking.session_id)
             if grant := await self._grant(asking, digest):
                 return self._granted(asking, judgement.permit, grant)
             decided = await self._approvals.get(approval.id) or decided

@@ -92,6 +92,18 @@ def of_approval(approval: Approval, url: str, session_id: str, *, waited: float 
     )
 
 
+def overtaken(approval: Approval, url: str, session_id: str) -> PolicyRefusal:
+    """A human said yes to what an older policy or catalogue made of the statement. The grant stays unused."""
+    return PolicyRefusal(
+        f"taskgate: refused: the policy or the catalogue changed while approval {approval.id} was waited for",
+        rules=tuple(RuleMatch(rule, "approve") for rule in approval.rules),
+        detail=_detail(rule=approval.rules, session=session_id, approval=approval.id, url=url),
+        hint="Run it again: it is judged by what is in force now.",
+        approval_id=approval.id,
+        approval_url=url,
+    )
+
+
 def stream_needs_permission(rules: tuple[RuleMatch, ...], session_id: str) -> PolicyRefusal:
     """An approver cannot see what is streamed after the decision, so a rule has to allow streams in so many words."""
     names = ", ".join(match.rule for match in rules if match.verdict == "approve")

@@ -182,7 +182,10 @@ class Session:
     async def _ask(self, scope: DecisionScope, action: Action, judgement: Judgement, waiting: Waiting) -> Permit:
         if self._services.store_lost:
             raise StoreFault("taskgate: the store is out of reach, so no grant can be used and nobody can be asked")
-        asking = Asking(self.id, self.principal, self.target, scope.policy.version, self._waits, self._record_now)
+        asking = Asking(
+            self.id, self.principal, self.target, scope.policy.version, self._waits, self._record_now,
+            lambda: scope.is_current(self._services.policy.current, self._target.catalog),
+        )  # fmt: skip
         self.parked = True
         try:
             return await self._services.parking.permit(asking, action, judgement, waiting, self._estimate)

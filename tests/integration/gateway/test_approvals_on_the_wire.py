@@ -199,6 +199,26 @@ def test_grants_survive_a_restart(stage: Stage, task: Task, dana: Client, order:
         assert delete(connection, order_id) == 1
 
 
+def test_a_policy_that_changes_meanwhile_overtakes_the_wait(
+    stage: Stage, task: Task, dana: Client, background: ThreadPoolExecutor, order: Callable[[], int]
+) -> None:
+    order_id = order()
+    with task.connect() as connection:
+        deleted = background.submit(delete, connection, order_id)
+        approval = pending(dana, task.run_id)
+        before = dana.policy().version
+        with stage.gateway.policy_file.open("a") as policy:
+            policy.write("# another version of the same rules\n")
+        deadline = time.monotonic() + 10
+        while dana.policy().version == before:
+            assert time.monotonic() < deadline, "the policy was not read again"
+            time.sleep(0.1)
+        dana.approve(approval.id)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="changed while approval"):
+            deleted.result(10)
+    assert exists(stage, order_id)
+
+
 def test_a_parked_statement_holds_up_nobody(
     airflow: Client, dana: Client, background: ThreadPoolExecutor, order: Callable[[], int]
 ) -> None:
