@@ -120,7 +120,7 @@ async def test_stop_writes_what_waits(index: SessionIndex, monkeypatch: pytest.M
 
 
 async def test_stop_without_the_store_does_not_hang(
-    index: SessionIndex, flaky: Flaky, monkeypatch: pytest.MonkeyPatch
+    database: Database, index: SessionIndex, flaky: Flaky, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(closings_module, "WRITE_EVERY", 60.0)
     session_id = await open_session(index, task())
