@@ -20,7 +20,8 @@ from taskgate.masking.detectors import DETECTORS, Detector
 from taskgate.masking.maskers import PLACEHOLDER, mask, strictest
 from taskgate.speed import JSON, JSONB, TEXT, in_strings, views
 
-MOST_CANDIDATES = 10_000  # in one value; with more, the whole value is masked
+MOST_CANDIDATES = 4_000  # looked at in one go, beyond the first few of each value: about a tenth of a second
+_FREE_CANDIDATES = 8
 _SHORT = 128  # bytes
 _NUMBER = frozenset(b"0123456789+-.eE")
 
@@ -43,6 +44,16 @@ class Finding(NamedTuple):
 
 class TooManyCandidates(Exception):
     """A value with so many candidates that looking at each would hold up everybody else."""
+
+
+class Allowance:
+    """How many candidates may be looked at before others have waited long enough; with more, whole values are masked.
+    One for each batch of rows: a value full of numbers that are almost cards costs a thousand ordinary ones."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, left: int = MOST_CANDIDATES) -> None:
+        self.left = left
 
 
 class Patterns:
@@ -90,6 +101,11 @@ class Scanner:
         """The same scanner for the same rules and key."""
         return _scanner(tuple(rules.items()), hash_key)
 
+    @staticmethod
+    def allowance() -> Allowance:
+        """For one batch of values."""
+        return Allowance()
+
     @property
     def searches(self) -> bool:
         """False where all detectors go by a column's name."""
@@ -105,21 +121,25 @@ class Scanner:
         found: list[int] = []
         if self._patterns is None:
             return found
-        end = 0
-        for match in self._patterns.gate.finditer(joined):
+        search = self._patterns.gate.search
+        match = search(joined)
+        while match is not None:
             start, last = match.span()
-            if start >= end:
-                found.append(start)
-                end = joined.find(b"\0", last) + 1 or len(joined) + 1
+            found.append(start)
+            # The rest of this view is not looked at: one long value may hold millions of candidates.
+            following = joined.find(b"\0", last) + 1
+            match = search(joined, following) if following else None
         return found
 
-    def replace(self, cell: bytes, kind: int = TEXT, *, carries: bool = True) -> tuple[bytes | None, list[MaskRule]]:
+    def replace(
+        self, cell: bytes, kind: int = TEXT, *, carries: bool = True, allowance: Allowance | None = None
+    ) -> tuple[bytes | None, list[MaskRule]]:
         """The cell with everything found replaced, and the masks that did it; the same cell where nothing is found.
 
         `kind` says how it is read (`taskgate.speed`). With `carries` false the type has no room for a placeholder:
         any finding makes the cell NULL."""
         try:
-            findings = self.find(cell, kind)
+            findings = self.find(cell, kind, allowance)
         except TooManyCandidates:
             rule = strictest(*self._rules)
             return None, [rule] if rule else []
@@ -132,9 +152,10 @@ class Scanner:
             return self._replace_in_json(cell, findings, start=1 if kind == JSONB else 0), rules
         return self._replace_spans(cell, findings), rules
 
-    def find(self, cell: bytes, kind: int = TEXT) -> list[Finding]:
+    def find(self, cell: bytes, kind: int = TEXT, allowance: Allowance | None = None) -> list[Finding]:
         """What is in the cell, in order, without overlaps. Raises TooManyCandidates, ValueError (not of its kind)."""
         found: list[Finding] = []
+        allowance = allowance or Allowance()
         patterns = self._patterns
         if patterns is None:
             return found
@@ -142,11 +163,11 @@ class Scanner:
             if len(view) <= _SHORT:
                 for index, literal, search in patterns.short:
                     if literal in view and (match := search(view, 0)) is not None:
-                        self._confirm(index, search, match, view, places, found)
+                        self._confirm(index, search, match, view, places, found, allowance)
             elif patterns.gate.search(view) is not None:
                 for index in patterns.set.Match(view) or range(len(patterns.each)):
                     if (match := patterns.each[index](view, 0)) is not None:
-                        self._confirm(index, patterns.each[index], match, view, places, found)
+                        self._confirm(index, patterns.each[index], match, view, places, found, allowance)
         return _apart(found) if len(found) > 1 else found
 
     def scrub(self, text: str) -> str:
@@ -164,13 +185,18 @@ class Scanner:
         view: bytes,
         places: Sequence[int] | None,
         found: list[Finding],
+        allowance: Allowance,
     ) -> None:
         """Adds the values behind the candidates of one pattern, from its first candidate on."""
         assert self._patterns is not None
         confirm = self._patterns.detectors[index].confirm
-        for _ in range(MOST_CANDIDATES):
-            if match is None:
-                return
+        looked_at = 0
+        while match is not None:
+            looked_at += 1
+            if looked_at > _FREE_CANDIDATES:
+                allowance.left -= 1
+                if allowance.left < 0:
+                    raise TooManyCandidates
             start, end = match.span()
             span = (start, end) if confirm is None else confirm(view, start, end)
             # A candidate that is none may hide the beginning of one that is.
@@ -185,7 +211,6 @@ class Scanner:
             if following >= len(view):
                 return
             match = search(view, following)
-        raise TooManyCandidates
 
     def _masked(self, finding: Finding) -> bytes:
         return mask(finding.rule.kind, finding.text, self._hash_key) or PLACEHOLDER

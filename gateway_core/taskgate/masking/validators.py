@@ -80,8 +80,8 @@ def credit_card(text: bytes, start: int, end: int) -> Span | None:
         return None
     if _before(text, start) == _DOT and start > 1 and text[start - 2] in _DIGITS:
         return None  # the fraction of a number
-    while _at(text, end) in _DIGITS:  # the pattern stops at 19: then this is no card but something longer
-        end += 1
+    while _at(text, end) in _DIGITS and end - start <= 80:
+        end += 1  # the pattern stops at 19: then this is no card but something longer
     if end - start > 80:
         return None
     if text[start:end].isdigit():

@@ -61,6 +61,7 @@ class CopyMasker:
         self._most = most_row_bytes
         self._buffer = bytearray()
         self._looked_at = 0
+        self._allowance = self._scanner.allowance() if self._scanner else None
         self._header = layout.header
         self.counts: dict[str, int] = {}
 
@@ -68,6 +69,7 @@ class CopyMasker:
         """The rows that end in this piece of the stream, masked; what does not end yet is kept.
 
         Raises TargetFault on a row with another number of columns, MaskingFault on one that is too long."""
+        self._allowance = self._scanner.allowance() if self._scanner else None
         self._buffer += chunk
         ends, self._looked_at = self._ends.find(self._buffer, self._looked_at)
         if len(self._buffer) - (ends[-1] if ends else 0) > self._most:
@@ -139,12 +141,12 @@ class CopyMasker:
 
     def _searched(self, scanner: Scanner, cell: Cell, value: bytes) -> bytes:
         if _HEX.fullmatch(value):
-            replaced, rules = scanner.replace(value, OPAQUE, carries=False)
+            replaced, rules = scanner.replace(value, OPAQUE, carries=False, allowance=self._allowance)
         else:
             kind = JSON if _DOCUMENT.fullmatch(value) else TEXT
-            replaced, rules = scanner.replace(value, kind)
+            replaced, rules = scanner.replace(value, kind, allowance=self._allowance)
             if replaced is None and kind == JSON:  # brackets, but no JSON
-                replaced, rules = scanner.replace(value)
+                replaced, rules = scanner.replace(value, allowance=self._allowance)
         if not rules:
             return cell.raw
         for rule in rules:

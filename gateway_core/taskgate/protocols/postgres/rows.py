@@ -21,7 +21,7 @@ from taskgate.speed import cells_at, count_rows, join_cells, mask_rows, replace_
 
 if TYPE_CHECKING:
     from taskgate.masking.plan import MaskAction, MaskPlan
-    from taskgate.masking.scanner import Scanner
+    from taskgate.masking.scanner import Allowance, Scanner
 
 UNSEARCHABLE = "unsearchable"  # counts cells that became NULL because nobody could look inside
 _ADDRESS_DETECTORS = frozenset({"ipv4", "ipv6", "mac"})
@@ -156,22 +156,25 @@ class RowRewriter:
 
     def _opened(self, scanner: Scanner, frames: bytes | memoryview, hits: list[int]) -> bytes | memoryview:
         edits: list[tuple[int, bytes | None]] = []
+        allowance = scanner.allowance()
         for at, size, column in cells_at(frames, self._kinds, hits):
             cell = bytes(frames[at + 4 : at + 4 + size])
-            replaced, rules = self._replaced(scanner, cell, self._readings[column])
+            replaced, rules = self._replaced(scanner, cell, self._readings[column], allowance)
             if rules:
                 edits.append((at, replaced))
                 for rule in rules:
                     self._found[rule.id] = self._found.get(rule.id, 0) + 1
         return replace_cells(frames, edits) if edits else frames
 
-    def _replaced(self, scanner: Scanner, cell: bytes, reading: Reading) -> tuple[bytes | None, list[MaskRule]]:
+    def _replaced(
+        self, scanner: Scanner, cell: bytes, reading: Reading, allowance: Allowance
+    ) -> tuple[bytes | None, list[MaskRule]]:
         if not reading.elements:
-            return scanner.replace(cell, reading.kind, carries=reading.carries)
+            return scanner.replace(cell, reading.kind, carries=reading.carries, allowance=allowance)
         found: dict[MaskRule, None] = {}
 
         def element(value: bytes) -> bytes | None:
-            replaced, rules = scanner.replace(value)
+            replaced, rules = scanner.replace(value, allowance=allowance)
             found.update(dict.fromkeys(rules))
             return replaced
 
