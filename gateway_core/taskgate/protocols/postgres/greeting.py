@@ -107,7 +107,8 @@ class Greeting:
                 hint="The credential may be unknown, expired or revoked: ask for a new one.",
             ) from None
         assert credential is not None
-        self._peer.write(backend.authentication(_SASL_FINAL, final))
+        # A server does not flush here either: the client has nothing to say until it is let in, or is not.
+        self._peer.hold(backend.authentication(_SASL_FINAL, final))
         return credential
 
     async def _initial_response(self) -> tuple[str, bytes]:

@@ -24,6 +24,7 @@ class Peer(asyncio.Protocol):
         self._cap = cap
         self._write_buffer = write_buffer
         self._gathered = bytearray()
+        self._held = b""
         self._news: asyncio.Future[None] | None = None
         self._reasons: set[str] = set()
 
@@ -83,7 +84,13 @@ class Peer(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         if self.transport is not None and not self.transport.is_closing():
+            if self._held:
+                data, self._held = self._held + data, b""
             self.transport.write(data)
+
+    def hold(self, data: bytes) -> None:
+        """To go out with the next write: for what the peer need not be woken for."""
+        self._held += data
 
     def close(self) -> None:
         """Hand over what is written, then close."""
