@@ -12,7 +12,8 @@ from taskgate.domain import Action, Outcome, Parameter, RecordingLevel
 from taskgate.enforcement.contracts import Permit
 from taskgate.errors import PolicyRefusal, RuleMatch
 from taskgate.masking.plan import MaskPlan
-from taskgate.recording.records import ActionTemplate, RecordedAction, RecordedParameter, Result, encode
+from taskgate.masking.scanner import Scanner
+from taskgate.recording.records import ActionTemplate, RecordedAction, RecordedParameter, Result, encode_result
 
 _MOST_CONTENTS = 4096
 
@@ -20,7 +21,7 @@ _MOST_CONTENTS = 4096
 class ActionContent:
     """What an action says each time it runs under one permit: the unchanging part is worked out once."""
 
-    __slots__ = ("_masks", "_template", "_with_parameters", "action", "effects")
+    __slots__ = ("_masks", "_plan", "_template", "_touched", "_with_parameters", "action", "effects")
 
     def __init__(self, action: Action, permit: Permit) -> None:
         self.action = action
@@ -28,13 +29,43 @@ class ActionContent:
         self._template = ActionTemplate(_allowed(action, permit))
         self._with_parameters = permit.recording is not RecordingLevel.METADATA
         self._masks = permit.masks if permit.masked else ()
+        self._touched = any(plan.touched for plan in self._masks)
+        self._plan = next((plan for plan in self._masks if plan.detectors), None)
 
-    def encode(self, parameters: Sequence[Parameter]) -> bytes:
+    def fits(self, action: Action) -> bool:
+        """Whether nothing but the text can differ: number literals that the facts do not depend on."""
+        known = self.action
+        return known is action or (
+            known.facts is action.facts
+            and known.environment is action.environment
+            and known.transaction is action.transaction
+        )
+
+    def encode(self, action: Action, parameters: Sequence[Parameter]) -> bytes:
+        text = None if action is self.action else action.text
         if not parameters or not self._with_parameters:
-            return self._template.content()
-        if not self._masks:
-            return self._template.content(parameters)
-        return self._template.content(recorded_parameters(parameters, self._masks))
+            return self._template.content(text=text)
+        if self._touched:
+            return self._template.content(recorded_parameters(parameters, self._masks), text=text)
+        plan = self._plan
+        if plan is None:
+            return self._template.content(parameters, text=text)
+        scanner = plan.scanner
+        # Most parameters hold nothing that a detector looks for: those are recorded as they are.
+        kept = [
+            parameter
+            if scanner is None
+            or parameter.value is None
+            or (parameter.format == 0 and _clean(scanner, parameter.value))
+            else _scanned(parameter, plan)
+            for parameter in parameters
+        ]
+        return self._template.content(kept, text=text)
+
+
+def _clean(scanner: Scanner, value: bytes) -> bool:
+    """Whether nothing is found in a text that is plain ASCII; others are read as their record will show them."""
+    return value.isascii() and not scanner.replace(value)[1]
 
 
 class ActionContents:
@@ -45,7 +76,7 @@ class ActionContents:
 
     def of(self, action: Action, permit: Permit) -> ActionContent:
         known = self._contents.get(permit)
-        if known is None or known.action is not action:
+        if known is None or not (known.action is action or known.fits(action)):
             if len(self._contents) >= _MOST_CONTENTS:
                 self._contents.clear()
             known = self._contents[permit] = ActionContent(action, permit)
@@ -79,7 +110,7 @@ def parked(action: Action, permit: Permit, rules: tuple[RuleMatch, ...], approva
 
 
 def result(sequence: int, outcome: Outcome, seconds: float) -> bytes:
-    return encode(
+    return encode_result(
         Result(
             action=sequence,
             tag=outcome.tag,

@@ -211,7 +211,7 @@ class Session:
 
     def begin(self, action: Action, permit: Permit, parameters: Sequence[Parameter] = ()) -> int:
         what = self._contents.of(action, permit)
-        sequence = self._recording.append(RecordKind.ACTION, what.encode(parameters))
+        sequence = self._recording.append(RecordKind.ACTION, what.encode(action, parameters))
         self._started[sequence] = time.perf_counter()
         self.tally.actions += 1
         if permit not in self._run:

@@ -220,23 +220,55 @@ def encode(content: Content | Mapping[str, object]) -> bytes:
 
 
 class ActionTemplate:
-    """An action that is executed again and again: everything but the parameters is encoded once."""
+    """An action that is executed again and again, perhaps with other literals in its text: everything but text and
+    parameters is encoded once. A record without text (level `metadata`) is without parameters too."""
 
-    __slots__ = ("_after", "_before", "_without")
+    __slots__ = ("_bare", "_between", "_text", "_whole")
 
     def __init__(self, action: RecordedAction) -> None:
         fields = orjson.loads(encode(action))
+        self._text = fields.pop("text")
         fields.pop("parameters")
-        self._before = encode(fields)[:-1] + b',"parameters":'
-        self._after = b"}"
-        self._without = self._before + (b"null" if action.parameters is None else b"[]") + self._after
+        self._between = b"," + encode(fields)[1:-1] + b',"parameters":'
+        self._bare = action.parameters is None
+        self._whole = self._content(self._text, b"null" if self._bare else b"[]")
 
-    def content(self, parameters: Sequence[Parameter | RecordedParameter] | None = None) -> bytes:
-        """The record's content with these parameters; without any, the whole is ready already."""
-        if not parameters:
-            return self._without
-        return self._before + orjson.dumps([_recorded(value) for value in parameters]) + self._after
+    def content(
+        self, parameters: Sequence[Parameter | RecordedParameter] | None = None, *, text: str | None = None
+    ) -> bytes:
+        """The record's content with these parameters (without any and with the template's own text it is ready
+        already). `text`: what was sent this time."""
+        if self._bare or (not parameters and (text is None or text == self._text)):
+            return self._whole
+        encoded = b"[%b]" % b",".join([_parameter(value) for value in parameters]) if parameters else b"[]"
+        return self._content(self._text if text is None else text, encoded)
+
+    def _content(self, text: str | None, parameters: bytes) -> bytes:
+        try:
+            return b'{"text":%b%b%b}' % (orjson.dumps(text), self._between, parameters)
+        except TypeError:  # a text that is no Unicode
+            raise JournalFault("taskgate: an action record cannot be written as JSON") from None
 
 
-def _recorded(parameter: Parameter | RecordedParameter) -> RecordedParameter:
-    return parameter if isinstance(parameter, RecordedParameter) else RecordedParameter.of(parameter)
+def _parameter(parameter: Parameter | RecordedParameter) -> bytes:
+    """What `encode` makes of a RecordedParameter, without making one for the common case: text in plain UTF-8."""
+    if isinstance(parameter, Parameter):
+        if parameter.format == 0 and parameter.value is not None:
+            try:
+                text = orjson.dumps(parameter.value.decode())
+            except UnicodeDecodeError:
+                pass
+            else:
+                return b'{"type_oid":%d,"format":0,"text":%b,"hex":null,"masked":null}' % (parameter.type_oid, text)
+        parameter = RecordedParameter.of(parameter)
+    return orjson.dumps(parameter)
+
+
+def encode_result(result: Result) -> bytes:
+    """What `encode` makes of a Result: written by hand, since every action ends with one."""
+    return b'{"action":%d,"tag":%b,"rows":%d,"bytes_to_client":%d,"masked":%b,"error":%b,"elapsed_us":%b}' % (
+        result.action, orjson.dumps(result.tag), result.rows, result.bytes_to_client,
+        orjson.dumps(result.masked) if result.masked else b"{}",
+        b"null" if result.error is None else orjson.dumps(result.error),
+        b"null" if result.elapsed_us is None else b"%d" % result.elapsed_us,
+    )  # fmt: skip

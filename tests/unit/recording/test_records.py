@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import orjson
 import pytest
 
@@ -17,6 +19,7 @@ from taskgate.recording.records import (
     Rows,
     SessionClosed,
     encode,
+    encode_result,
 )
 from tests.unit.recording.samples import OPENED, action
 
@@ -80,3 +83,38 @@ def test_a_template_says_the_same_as_the_whole_encoding() -> None:
     assert orjson.loads(template.content(parameters)) == whole
     assert template.content([RecordedParameter.of(one) for one in parameters]) == template.content(parameters)
     assert orjson.loads(template.content()) == orjson.loads(encode(action("select $1")))
+
+
+def test_a_template_takes_another_text() -> None:
+    template = ActionTemplate(action("select 1"))
+    assert orjson.loads(template.content(text="select 2")) == orjson.loads(encode(action("select 2")))
+    assert orjson.loads(template.content(text="select 1")) == orjson.loads(encode(action("select 1")))
+    with pytest.raises(JournalFault):
+        template.content(text="\ud800")
+
+
+def test_without_text_a_template_records_neither_text_nor_parameters() -> None:
+    bare = dataclasses.replace(action("x"), text=None, parameters=None)
+    whole = orjson.loads(encode(bare))
+    template = ActionTemplate(bare)
+    assert orjson.loads(template.content((Parameter(25, 0, b"a"),), text="select 'secret'")) == whole
+
+
+@pytest.mark.parametrize("value", [b"a", b'"\\', "é\U0001f600".encode(), b"\xff", b"\0", b"", None])
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_parameter_reads_the_same_however_it_is_encoded(value: bytes | None, code: int) -> None:
+    parameter = Parameter(25, code, value)
+    (found,) = orjson.loads(ActionTemplate(action("x")).content((parameter,)))["parameters"]
+    assert found == orjson.loads(orjson.dumps(RecordedParameter.of(parameter)))
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        Result(3),
+        Result(3, "SELECT 1", 1, 64, elapsed_us=0),
+        Result(3, 'odd "tag"', 1, 64, {'a"b': 2, "c": 1}, 'it "failed" \\ é', 12),
+    ],
+)
+def test_a_result_written_by_hand_is_the_encoding(result: Result) -> None:
+    assert encode_result(result) == encode(result)

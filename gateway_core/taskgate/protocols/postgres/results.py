@@ -9,6 +9,7 @@ from taskgate.domain import Facts
 from taskgate.errors import TargetFault
 from taskgate.protocols.postgres import backend
 from taskgate.protocols.postgres.backend import Report
+from taskgate.protocols.postgres.described import described
 from taskgate.protocols.postgres.expectations import (
     DROP,
     DROP_DONE,
@@ -78,13 +79,14 @@ class DescribedPortal(Expected):
             raise unexpected(kind)
         if self.plan is None:
             return DROP_DONE if self._swallow else PASS_DONE
-        fields = backend.decode_row_description(data, start, stop)
-        masker = self._portal.masker = ResultMasker(self.plan, fields)
-        if self._portal.prepared is None:
-            self._portal.asked = self._portal.formats = tuple(field.format for field in fields)
+        portal = self._portal
+        known = described(self.plan, data[start:stop], None if portal.prepared is None else portal.asked)
+        portal.masker = known.masker
+        if portal.prepared is None:
+            portal.asked = portal.formats = known.formats
         if self._swallow:
             return DROP_DONE
-        return relay.replace(backend.row_description(masker.described(self._portal.asked)), done=True)
+        return PASS_DONE if known.answer is None else relay.replace(known.answer, done=True)
 
 
 class Executed(Expected):
@@ -109,9 +111,9 @@ class Executed(Expected):
             if self.portal.masker is None:
                 raise TargetFault("the target sent rows that it has not described")
             self._rewriter = self.portal.masker.rewriter(self.portal.formats)
-        rewritten = bytes(self._rewriter.rewrite(frames))
+        rewritten = self._rewriter.rewrite(frames)
         self.execution.sent(rewritten, count)
-        return rewritten
+        return None if rewritten is frames else rewritten
 
     def accept(self, relay: Relay, kind: int, data: bytes, start: int, stop: int) -> int:
         if kind == 0x43:
@@ -203,9 +205,9 @@ class Queried(Expected):
             return None
         if self._rewriter is None:
             raise TargetFault("the target sent rows that it has not described")
-        rewritten = bytes(self._rewriter.rewrite(frames))
+        rewritten = self._rewriter.rewrite(frames)
         self.execution.sent(rewritten, count)
-        return rewritten
+        return None if rewritten is frames else rewritten
 
     def accept(self, relay: Relay, kind: int, data: bytes, start: int, stop: int) -> int:
         if kind == 0x5A:
@@ -237,11 +239,9 @@ class Queried(Expected):
         plan = self.plan
         if plan is None:
             return PASS
-        fields = backend.decode_row_description(data, start, stop)
-        formats = [field.format for field in fields]  # binary for FETCH from a binary cursor
-        masker = ResultMasker(plan, fields)
-        self._rewriter = masker.rewriter(formats)
-        return relay.replace(backend.row_description(masker.described(formats)), done=False)
+        known = described(plan, data[start:stop], None)
+        self._rewriter = known.masker.rewriter(known.formats)  # binary for FETCH from a binary cursor
+        return PASS if known.answer is None else relay.replace(known.answer, done=False)
 
     def _count_masked(self) -> None:
         if self._rewriter is not None and self.execution is not None:

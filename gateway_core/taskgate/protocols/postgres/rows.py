@@ -8,7 +8,7 @@ Where detectors search, a column whose type nobody can read in binary is describ
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from taskgate.domain import MaskKind, MaskRule
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from taskgate.masking.scanner import Allowance, Scanner
 
 UNSEARCHABLE = "unsearchable"  # counts cells that became NULL because nobody could look inside
+_MOST_RECIPES = 16  # a client may ask for any mix of formats
 _ADDRESS_DETECTORS = frozenset({"ipv4", "ipv6", "mac"})
 
 
@@ -46,6 +47,7 @@ class ResultMasker:
             rule.kind is not MaskKind.NULL if rule else self._scanner is not None and self._reading(index, True) is None
             for index, rule in enumerate(self._rules)
         )
+        self._recipes: dict[tuple[int, ...], Recipe] = {}
         self.identity = not any(self._rules) and (
             self._scanner is None
             or all(self._reading(index, True) is NOT_SEARCHED for index in range(len(self._fields)))
@@ -74,6 +76,15 @@ class ResultMasker:
     def rewriter(self, formats: Sequence[int]) -> RowRewriter:
         """For rows that the server sends in these formats: the codes of the Bind it got, or each field's where it
         answers a simple query."""
+        key = tuple(formats)
+        recipe = self._recipes.get(key)
+        if recipe is None:
+            recipe = self._recipe(key)
+            if len(self._recipes) < _MOST_RECIPES:
+                self._recipes[key] = recipe
+        return RowRewriter(recipe)
+
+    def _recipe(self, formats: tuple[int, ...]) -> Recipe:
         codes = self._codes(formats)
         actions: list[MaskAction | None] = []
         readings: list[Reading] = []
@@ -87,7 +98,7 @@ class ResultMasker:
                 actions.append(None if found is not None else True)
             readings.append(found or NOT_SEARCHED)
             names.append(rule.id if rule else UNSEARCHABLE)
-        return RowRewriter(tuple(actions), tuple(names), tuple(readings), self._scanner)
+        return Recipe.of(tuple(actions), tuple(names), tuple(readings), self._scanner)
 
     def _action(self, rule: MaskRule, field: Field, binary: bool) -> MaskAction:
         action = self._plan.action(rule)
@@ -112,58 +123,76 @@ class ResultMasker:
         return list(codes or (0,)) * len(self._fields)
 
 
-class RowRewriter:
-    """Rewrites the rows of one result, batch by batch. `counts`: masked cells by mask or detector."""
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What becomes of each column's cells: the part of a rewriter that all results of a statement share."""
 
-    def __init__(
-        self,
+    actions: tuple[MaskAction | None, ...] | None  # None: no column is masked as a whole
+    names: tuple[str, ...]  # what to count a masked cell of each column under
+    readings: tuple[Reading, ...]
+    kinds: bytes
+    scanner: Scanner | None  # None: no column is searched
+
+    @classmethod
+    def of(
+        cls,
         actions: tuple[MaskAction | None, ...],
         names: tuple[str, ...],
         readings: tuple[Reading, ...],
         scanner: Scanner | None,
-    ) -> None:
-        self._actions = actions if any(action is not None for action in actions) else None
-        self._names = names
-        self._readings = readings
-        self._kinds = bytes(reading.kind for reading in readings)
-        self._scanner = scanner if any(self._kinds) else None
-        self._masked = [0] * len(actions)
-        self._found: dict[str, int] = {}
+    ) -> Recipe:
+        kinds = bytes(reading.kind for reading in readings)
+        masks = actions if any(action is not None for action in actions) else None
+        return cls(masks, names, readings, kinds, scanner if any(kinds) else None)
+
+
+class RowRewriter:
+    """Rewrites the rows of one result, batch by batch. `counts`: masked cells by mask or detector."""
+
+    __slots__ = ("_found", "_masked", "_recipe")
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self._masked = [0] * len(recipe.names) if recipe.actions is not None else None
+        self._found: dict[str, int] | None = None
 
     @property
     def counts(self) -> dict[str, int]:
-        counts = dict(self._found)
-        for name, masked in zip(self._names, self._masked, strict=True):
-            if masked:
-                counts[name] = counts.get(name, 0) + masked
+        counts = dict(self._found or {})
+        if self._masked is not None:
+            for name, masked in zip(self._recipe.names, self._masked, strict=True):
+                if masked:
+                    counts[name] = counts.get(name, 0) + masked
         return counts
 
-    def rewrite(self, frames: bytes | memoryview) -> bytes | memoryview:
+    def rewrite(self, frames: bytes) -> bytes:
         """Whole DataRow messages in, whole DataRow messages out; the same object where nothing in them changes.
 
         Raises TargetFault on rows that are not what the server announced: then nothing of them may go on."""
+        recipe = self._recipe
         try:
-            if self._actions is not None:
-                frames = mask_rows(frames, self._actions, self._masked)
-            if self._scanner is not None:
-                hits = self._scanner.hits(join_cells(frames, self._kinds))
-                return self._opened(self._scanner, frames, hits) if hits else frames
-            if self._actions is None:
-                count_rows(frames, len(self._readings))
+            if self._masked is not None and recipe.actions is not None:
+                frames = mask_rows(frames, recipe.actions, self._masked)
+            if recipe.scanner is not None:
+                hits = recipe.scanner.hits(join_cells(frames, recipe.kinds))
+                return self._opened(recipe.scanner, frames, hits) if hits else frames
+            if recipe.actions is None:
+                count_rows(frames, len(recipe.readings))
         except ValueError as error:
             raise TargetFault(f"the target sent malformed rows: {error}") from None
         return frames
 
-    def _opened(self, scanner: Scanner, frames: bytes | memoryview, hits: list[int]) -> bytes | memoryview:
+    def _opened(self, scanner: Scanner, frames: bytes, hits: list[int]) -> bytes:
         edits: list[tuple[int, bytes | None]] = []
         allowance = scanner.allowance()
-        for at, size, column in cells_at(frames, self._kinds, hits):
+        counts = self._found = {} if self._found is None else self._found
+        for at, size, column in cells_at(frames, self._recipe.kinds, hits):
             cell = bytes(frames[at + 4 : at + 4 + size])
-            replaced, rules = self._replaced(scanner, cell, self._readings[column], allowance)
+            replaced, rules = self._replaced(scanner, cell, self._recipe.readings[column], allowance)
             if rules:
                 edits.append((at, replaced))
                 for rule in rules:
-                    self._found[rule.id] = self._found.get(rule.id, 0) + 1
+                    counts[rule.id] = counts.get(rule.id, 0) + 1
         return replace_cells(frames, edits) if edits else frames
 
     def _replaced(
