@@ -1,0 +1,248 @@
+"""Parking against a stand-in for Approvals that keeps one request in memory: what the real one does in its store is
+tested with the store; here it is about who withdraws what, and when a grant is used."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import pytest
+
+from taskgate.approvals.digest import ActionDigest
+from taskgate.approvals.requests import ApprovalDraft, Approvals
+from taskgate.domain import Action, Approval, ApprovalState, ApprovalTerms, TransactionState, Verdict
+from taskgate.enforcement.contracts import ParkedNotice, Permit
+from taskgate.enforcement.decisions import Judgement
+from taskgate.enforcement.parking import Asking, Parking
+from taskgate.errors import JournalFault, PolicyRefusal, RuleMatch
+from taskgate.policy.decision import Decision
+from taskgate.recording.records import Content, RecordKind
+from tests.unit.policy.builders import ORDERS, does, task
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+DELETE = does("sql.delete public.orders")
+
+
+@dataclass
+class OneApproval:
+    """The stand-in. `slow`: `request` takes until it is set."""
+
+    approval: Approval | None = None
+    used: list[tuple[str, str, str | None, str]] = field(default_factory=list)
+    withdrawn: list[str] = field(default_factory=list)
+    slow: asyncio.Event | None = None
+    waiting: asyncio.Future[Approval] | None = None
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def use_grant(
+        self, digest: str, owner_key: str, *, policy_version: str | None = None, session_id: str = ""
+    ) -> Approval | None:
+        self.used.append((digest, owner_key, policy_version, session_id))
+        found = self.approval
+        if found is None or found.state is not ApprovalState.APPROVED or not found.uses_left:
+            return None
+        self.approval = replace(found, uses_left=found.uses_left - 1)
+        return self.approval
+
+    async def request(self, draft: ApprovalDraft) -> Approval:
+        self.asked.set()
+        if self.slow:
+            await self.slow.wait()
+        self.approval = Approval(
+            "apr_1", draft.digest, ApprovalState.PENDING, draft.principal.owner_key, draft.principal, draft.target,
+            draft.session_id, draft.text, draft.pairs, draft.rules, draft.terms, draft.policy_version, NOW,
+            NOW + timedelta(hours=1), held=draft.held,
+        )  # fmt: skip
+        return self.approval
+
+    def decided(self, approval_id: str) -> asyncio.Future[Approval]:
+        self.waiting = asyncio.get_running_loop().create_future()
+        return self.waiting
+
+    async def get(self, approval_id: str) -> Approval | None:
+        return self.approval
+
+    async def withdraw(self, approval_id: str, reason: str) -> Approval:
+        assert self.approval is not None
+        self.withdrawn.append(reason)
+        if self.approval.state is ApprovalState.PENDING:
+            self.approval = replace(self.approval, state=ApprovalState.WITHDRAWN)
+        return self.approval
+
+    def decide(self, state: ApprovalState) -> None:
+        assert self.approval is not None
+        assert self.waiting is not None
+        uses = 1 if state is ApprovalState.APPROVED else 0
+        self.approval = replace(self.approval, state=state, uses_left=uses, decided_by="user:okta:dana")
+        self.waiting.set_result(self.approval)
+
+
+class Client:
+    def __init__(self) -> None:
+        self.notices: list[ParkedNotice] = []
+        self.told = asyncio.Event()
+
+    def parked(self, notice: ParkedNotice) -> None:
+        self.notices.append(notice)
+        self.told.set()
+
+
+@dataclass
+class Desk:
+    """A session that asks."""
+
+    approvals: OneApproval = field(default_factory=OneApproval)
+    client: Client = field(default_factory=Client)
+    records: list[RecordKind] = field(default_factory=list)
+    disk_full: bool = False
+    policy_in_force: bool = True
+    most_parked: int = 5
+
+    def __post_init__(self) -> None:
+        self.parking = Parking(
+            cast(Approvals, self.approvals), ActionDigest(b"k" * 32), lambda one: f"https://x/{one}", self.most_parked
+        )
+
+    def record(self, kind: RecordKind, content: Content) -> None:
+        if self.disk_full:
+            raise JournalFault("no space")
+        self.records.append(kind)
+
+    def asks(self, action: Action = DELETE, *, waits: bool = True, **terms: Any) -> asyncio.Task[Permit]:
+        async def estimate(action: Action) -> Mapping[str, object]:
+            return {"rows": 3}
+
+        decision = Decision(Verdict.APPROVE, (RuleMatch("r", "approve"),), terms=ApprovalTerms(("group:dba",), **terms))
+        judgement = Judgement(decision, Permit(("r",), (), needs_judgement=True))
+        asking = Asking("ses_1", task(), ORDERS, "policy-1", waits, self.record, lambda: self.policy_in_force)
+        return asyncio.ensure_future(self.parking.permit(asking, action, judgement, self.client, estimate))
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+async def test_a_grant_is_bound_to_policy_and_session(desk: Desk) -> None:
+    asking = desk.asks()
+    await desk.client.told.wait()
+    desk.approvals.decide(ApprovalState.APPROVED)
+    permit = await asking
+    assert (permit.approval_id, permit.durable, permit.needs_judgement) == ("apr_1", True, False)
+    assert [used[2:] for used in desk.approvals.used] == [("policy-1", "ses_1")] * 2
+    assert desk.records == [RecordKind.PARKED, RecordKind.DECIDED, RecordKind.EVENT]
+    assert desk.approvals.withdrawn == []
+
+
+async def test_news_of_an_approval_is_no_permission(desk: Desk) -> None:
+    asking = desk.asks()
+    await desk.client.told.wait()
+    desk.approvals.decide(ApprovalState.APPROVED)
+    assert desk.approvals.approval is not None
+    desk.approvals.approval = replace(desk.approvals.approval, uses_left=0)  # another attempt was faster
+    with pytest.raises(PolicyRefusal) as refused:
+        await asking
+    assert refused.value.pending
+
+
+async def test_a_grant_is_not_used_under_a_policy_that_is_gone(desk: Desk) -> None:
+    asking = desk.asks()
+    await desk.client.told.wait()
+    desk.policy_in_force = False
+    desk.approvals.decide(ApprovalState.APPROVED)
+    with pytest.raises(PolicyRefusal):
+        await asking
+    assert desk.approvals.approval is not None
+    assert desk.approvals.approval.uses_left == 1
+
+
+async def test_denied(desk: Desk) -> None:
+    asking = desk.asks()
+    await desk.client.told.wait()
+    desk.approvals.decide(ApprovalState.DENIED)
+    with pytest.raises(PolicyRefusal, match="denied by user:okta:dana"):
+        await asking
+
+
+async def test_no_answer_is_a_no(desk: Desk) -> None:
+    with pytest.raises(PolicyRefusal, match="nobody decided"):
+        await desk.asks(hold=0.05)
+    assert desk.approvals.withdrawn == ["nobody decided within 0 s"]
+
+
+@pytest.mark.parametrize(
+    ("state", "hold"),
+    [
+        (TransactionState.IDLE, 600.0), (TransactionState.BEGUN, 600.0), (TransactionState.ACTIVE, 7.0),
+        (TransactionState.FAILED, 7.0),
+    ],
+)  # fmt: skip
+async def test_locks_shorten_the_wait(desk: Desk, state: TransactionState, hold: float) -> None:
+    asking = desk.asks(replace(DELETE, transaction=state), hold_in_transaction=7.0)
+    await desk.client.told.wait()
+    assert desk.client.notices[0].hold == hold
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+
+
+async def test_who_goes_away_withdraws(desk: Desk) -> None:
+    asking = desk.asks()
+    await desk.client.told.wait()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert desk.approvals.withdrawn == ["the client cancelled or went away"]
+
+
+async def test_who_goes_away_while_the_request_is_written_leaves_none_behind(desk: Desk) -> None:
+    desk.approvals.slow = asyncio.Event()
+    asking = desk.asks()
+    await desk.approvals.asked.wait()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    desk.approvals.slow.set()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert desk.approvals.withdrawn == ["the client cancelled or went away"]
+    assert desk.client.notices == []
+
+
+async def test_a_request_that_cannot_be_recorded_is_withdrawn() -> None:
+    desk = Desk(disk_full=True)
+    with pytest.raises(JournalFault):
+        await desk.asks()
+    assert desk.approvals.withdrawn == ["the request could not be recorded"]
+
+
+async def test_who_will_not_wait_is_told_at_once_and_the_request_stays(desk: Desk) -> None:
+    with pytest.raises(PolicyRefusal) as refused:
+        await desk.asks(waits=False)
+    assert refused.value.pending
+    assert refused.value.approval_id == "apr_1"
+    assert desk.approvals.withdrawn == []
+
+
+async def test_one_too_many_is_told_at_once() -> None:
+    desk = Desk(most_parked=1)
+    first = desk.asks()
+    await desk.client.told.wait()
+    with pytest.raises(PolicyRefusal) as refused:
+        await desk.asks(does("sql.delete public.customers"))
+    assert refused.value.pending
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+
+
+async def test_what_is_streamed_needs_a_rule_that_says_so(desk: Desk) -> None:
+    streaming = replace(DELETE, streams=True)
+    with pytest.raises(PolicyRefusal, match="nobody can approve data they do not see"):
+        await desk.asks(streaming)
+    with pytest.raises(PolicyRefusal) as refused:
+        await desk.asks(streaming, waits=False, streams=True)
+    assert refused.value.pending
