@@ -21,7 +21,7 @@ _MOST_CONTENTS = 4096
 class ActionContent:
     """What an action says each time it runs under one permit: the unchanging part is worked out once."""
 
-    __slots__ = ("_masks", "_plan", "_template", "_touched", "_with_parameters", "action", "effects")
+    __slots__ = ("_masks", "_plan", "_scanner", "_template", "_touched", "_with_parameters", "action", "effects")
 
     def __init__(self, action: Action, permit: Permit) -> None:
         self.action = action
@@ -31,6 +31,7 @@ class ActionContent:
         self._masks = permit.masks if permit.masked else ()
         self._touched = any(plan.touched for plan in self._masks)
         self._plan = next((plan for plan in self._masks if plan.detectors), None)
+        self._scanner = self._plan.scanner if self._plan is not None else None
 
     def fits(self, action: Action) -> bool:
         """Whether nothing but the text can differ: number literals that the facts do not depend on."""
@@ -47,10 +48,9 @@ class ActionContent:
             return self._template.content(text=text)
         if self._touched:
             return self._template.content(recorded_parameters(parameters, self._masks), text=text)
-        plan = self._plan
-        if plan is None:
+        plan, scanner = self._plan, self._scanner
+        if plan is None or scanner is None:
             return self._template.content(parameters, text=text)
-        scanner = plan.scanner
         # Most parameters hold nothing that a detector looks for: those are recorded as they are.
         kept = [
             parameter
@@ -137,11 +137,14 @@ def _scanned(parameter: Parameter, plan: MaskPlan | None) -> RecordedParameter:
     recorded = RecordedParameter.of(parameter)
     if plan is None or parameter.value is None:
         return recorded
-    text = recorded.text if recorded.text is not None else parameter.value.decode("latin-1")
-    scrubbed = plan.scrub(text)
-    if scrubbed == text:
-        return recorded
-    return RecordedParameter(parameter.type_oid, parameter.format, masked="detector")
+    if recorded.text is not None:
+        found = plan.scrub(recorded.text) != recorded.text
+    else:  # as bytes, in which look-alikes in UTF-8 show, and as Latin-1, which every sequence of bytes is
+        latin = parameter.value.decode("latin-1")
+        found = plan.scrub(latin) != latin or (
+            plan.scanner is not None and bool(plan.scanner.replace(parameter.value)[1])
+        )
+    return RecordedParameter(parameter.type_oid, parameter.format, masked="detector") if found else recorded
 
 
 def _allowed(action: Action, permit: Permit) -> RecordedAction:
