@@ -20,7 +20,7 @@ from taskgate.protocols.postgres.expectations import (
     Expected,
     unexpected,
 )
-from taskgate.protocols.postgres.rows import ResultMasker
+from taskgate.protocols.postgres.rows import ResultMasker, insist_on_rows
 
 if TYPE_CHECKING:
     from taskgate.masking.plan import MaskPlan
@@ -105,6 +105,7 @@ class Executed(Expected):
     def rows(self, relay: Relay, data: bytes, start: int, stop: int, count: int) -> bytes | None:
         frames = data if start == 0 and stop == len(data) else data[start:stop]
         if self.plan is None:
+            insist_on_rows(frames)
             self.execution.sent(frames, count)
             return None
         if self._rewriter is None:
@@ -201,6 +202,7 @@ class Queried(Expected):
             raise unexpected(0x44)
         frames = data if start == 0 and stop == len(data) else data[start:stop]
         if self.plan is None:
+            insist_on_rows(frames)
             self.execution.sent(frames, count)
             return None
         if self._rewriter is None:

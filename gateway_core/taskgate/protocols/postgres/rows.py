@@ -28,6 +28,14 @@ _MOST_RECIPES = 16  # a client may ask for any mix of formats
 _ADDRESS_DETECTORS = frozenset({"ipv4", "ipv6", "mac"})
 
 
+def insist_on_rows(frames: bytes) -> None:
+    """For rows that nothing is done to: all of one shape, every cell inside its row. Raises TargetFault."""
+    try:
+        count_rows(frames, int.from_bytes(frames[5:7], "big"))
+    except ValueError as error:
+        raise TargetFault(f"the target sent malformed rows: {error}") from None
+
+
 class ResultMasker:
     """What a mask plan means for a result with these fields (as the server describes them).
 
@@ -187,7 +195,7 @@ class RowRewriter:
         allowance = scanner.allowance()
         counts = self._found = {} if self._found is None else self._found
         for at, size, column in cells_at(frames, self._recipe.kinds, hits):
-            cell = bytes(frames[at + 4 : at + 4 + size])
+            cell = frames[at + 4 : at + 4 + size]
             replaced, rules = self._replaced(scanner, cell, self._recipe.readings[column], allowance)
             if rules:
                 edits.append((at, replaced))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -9,8 +10,9 @@ from hypothesis import strategies as st
 from taskgate.domain import MaskKind, MaskRule
 from taskgate.errors import ClientFault, MaskingFault, TargetFault
 from taskgate.masking.plan import MaskPlan
+from taskgate.protocols.postgres.backend import data_row
 from taskgate.protocols.postgres.fields import Field
-from taskgate.protocols.postgres.rows import UNSEARCHABLE, ResultMasker
+from taskgate.protocols.postgres.rows import UNSEARCHABLE, ResultMasker, insist_on_rows
 from taskgate.protocols.postgres.types import TEXT_OID
 
 INT4, INT8, TEXT, UUID, INET, JSONB, BYTEA, TEXT_ARRAY, ENUM, HSTORE_LIKE = (
@@ -262,7 +264,7 @@ def test_many_rows_lengths_stay_right() -> None:
         row(b"n%d" % number, b"x" * (number % 70) + b" b%d@example.com" % number) for number in range(300)
     )
     rewriter = ResultMasker(SEARCH, [field(), field()]).rewriter([])
-    out = bytes(rewriter.rewrite(memoryview(frames)))
+    out = rewriter.rewrite(frames)
     assert out == b"".join(row(b"n%d" % number, b"x" * (number % 70) + b" [redacted]") for number in range(300))
     assert rewriter.counts == {"email": 300}
 
@@ -311,3 +313,23 @@ def test_a_spared_column_is_not_searched_its_neighbour_is() -> None:
     assert rewritten(plan, fields, b"a@example.com", b"b@example.com") == row(b"a@example.com", b"[redacted]")
     opaque = [field("a", ENUM, (7, 1)), field("b", INT4, (7, 2))]
     assert ResultMasker(plan, opaque).described() == tuple(opaque), "a spared column keeps its type"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda row: row[:6] + b"\x09" + row[7:],  # more columns than cells
+        lambda row: row[:10] + b"\x7f" + row[11:],  # a cell that is longer than its row
+        lambda row: row[:4] + bytes((row[4] + 1,)) + row[5:] + b"x",  # bytes behind the last cell
+    ],
+)
+def test_malformed_rows_are_caught_even_where_nothing_is_done_to_them(damage: Callable[[bytes], bytes]) -> None:
+    row = data_row((b"a", None))
+    insist_on_rows(row * 3)
+    with pytest.raises(TargetFault):
+        insist_on_rows(row + damage(row))
+
+
+def test_rows_of_one_result_have_one_number_of_columns() -> None:
+    with pytest.raises(TargetFault):
+        insist_on_rows(data_row((b"a", None)) + data_row((b"a",)))
