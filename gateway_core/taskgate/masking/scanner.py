@@ -20,7 +20,7 @@ from taskgate.masking.detectors import DETECTORS, Detector
 from taskgate.masking.maskers import PLACEHOLDER, mask, strictest
 from taskgate.speed import JSON, JSONB, TEXT, in_strings, views
 
-MOST_CANDIDATES = 4_000  # looked at in one go, beyond the first few of each value: about a tenth of a second
+MOST_CANDIDATES = 2_000  # looked at in one go, beyond the first few of each value: some hundredths of a second
 _FREE_CANDIDATES = 8
 _SHORT = 128  # bytes
 _NUMBER = frozenset(b"0123456789+-.eE")

@@ -16,6 +16,7 @@ import ctypes
 import gc
 import importlib.util
 import platform
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,9 @@ GRAMMAR = 18  # PostgreSQL major version of the bundled grammar; a test holds th
 MAX_TEXT = 1 << 20  # bytes of UTF-8
 MAX_TREE = 8 << 20  # bytes of JSON: read in one go, while every other thread waits
 MAX_STATEMENTS = 2_000
+
+_OPERATORS = re.compile(rb"[~!@#^&|`?+\-*/%<>=]{4096,}")
+_MOST_GLUED_COMMENTS = 256
 
 _IN_PLACE = 16 << 10  # bytes of text parsed on the caller's own stack: at most 2.5 MiB of it
 _STACK_PER_BYTE = 160
@@ -111,6 +115,10 @@ def _encoded(text: str | bytes) -> bytes:
         raise TextFault("the text holds a NUL character")
     if len(encoded) > MAX_TEXT:
         raise StatementTooComplex(f"the text is longer than {MAX_TEXT} bytes")
+    for run in _OPERATORS.finditer(encoded):
+        # The scanner reads such a run to its end for every comment that begins in it: minutes for a megabyte.
+        if run.group().count(b"/*") > _MOST_GLUED_COMMENTS:
+            raise StatementTooComplex("comments are nested too deeply to be analysed")
     return encoded
 
 

@@ -69,6 +69,7 @@ HOSTILE = {
     "arrays": "select " + "array[" * 5_000 + "1" + "]" * 5_000,
     "minus": "select " + "- " * 100_000 + "1",
     "too many statements": ";".join(["select 1"] * 3_000),
+    "glued comments": "select 1 " + "/*" * 300_000,
     "too long": "select '" + "x" * libpg_query.MAX_TEXT + "'",
 }
 
