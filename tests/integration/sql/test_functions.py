@@ -8,9 +8,9 @@ from taskgate.demo.postgres_server import PostgresServer
 from taskgate.sql.functions import COUNTING, MASKED_WHOLE, SAFE
 from tests.integration.sql.conftest import Connection, new_database
 
-VOLATILE = {  # random and time; sizes and server state; nothing that writes, waits or reads a table
+VOLATILE = {  # random, time, sizes, server state, letting go of own locks; nothing that writes, waits or reads a table
     "array_sample", "array_shuffle", "clock_timestamp", "current_query", "gen_random_uuid", "pg_collation_actual_version",
-    "pg_database_size", "pg_indexes_size", "pg_is_in_recovery", "pg_jit_available", "pg_partition_ancestors",
+    "pg_advisory_unlock_all", "pg_database_size", "pg_indexes_size", "pg_is_in_recovery", "pg_jit_available", "pg_partition_ancestors",
     "pg_partition_tree", "pg_relation_size", "pg_table_size", "pg_tablespace_size", "pg_total_relation_size", "random",
     "random_normal", "timeofday", "uuidv4", "uuidv7",
 }  # fmt: skip
