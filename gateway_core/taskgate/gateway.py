@@ -28,11 +28,13 @@ from taskgate.approvals.notifiers.webhook import WebhookNotifier
 from taskgate.approvals.requests import Approvals
 from taskgate.approvals.sealing import ParameterSeal
 from taskgate.domain import Target
+from taskgate.enforcement import store_watch
 from taskgate.enforcement.decisions import DecisionScopes
 from taskgate.enforcement.gate import TaskgateGate
 from taskgate.enforcement.live import LiveSessions
 from taskgate.enforcement.parking import Parking
-from taskgate.enforcement.services import STORE_LOST_AFTER, Services
+from taskgate.enforcement.services import Services
+from taskgate.enforcement.store_watch import StoreWatch
 from taskgate.enforcement.targets import GovernedTarget
 from taskgate.errors import StoreFault, TargetFault
 from taskgate.identity.api_keys import ApiKeys
@@ -290,9 +292,10 @@ class Gateway:
         self._live.end(f"killed by {by}", lambda session: session.id == heard.subject)
 
     async def _watch_store(self) -> None:
+        watch = StoreWatch(time.monotonic())
         while True:
-            await asyncio.sleep(0.5)
-            if time.monotonic() - self.signals.last_contact > STORE_LOST_AFTER:
+            await asyncio.sleep(store_watch.INTERVAL)
+            if watch.lost(time.monotonic(), self.signals.last_contact):
                 self._live.end("the store is out of reach", lambda session: True)
 
     async def _keep_index(self) -> None:

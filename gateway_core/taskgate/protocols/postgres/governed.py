@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -270,11 +269,7 @@ class GovernedConnection:
         client, server = self._client, self._server
         client.lost = server.lost = None
         client.received = server.received = lambda _: None
-        for task in (self._task, self._disk):
-            if task is not None:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError, TaskgateError):
-                    await task
+        await _cancelled([task for task in (self._task, self._disk) if task], self._service.limits.close_seconds)
         if ended.last_words:
             client.write(ended.last_words)
         opened = self._opened
@@ -287,6 +282,18 @@ class GovernedConnection:
             else:
                 server.write(frontend.TERMINATE)
         await close(server, self._service.limits.close_seconds)
+
+
+async def _cancelled(tasks: list[asyncio.Task[None]], patience: float) -> None:
+    """Cancel, and wait for what they still have to undo, `patience` seconds at most: a store that does not answer a
+    withdrawal keeps nobody's connection open."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        done, _ = await asyncio.wait(tasks, timeout=patience)
+        for task in done:
+            if not task.cancelled():
+                task.exception()  # its session is over
 
 
 _background: set[asyncio.Task[None]] = set()
