@@ -15,10 +15,12 @@ PARTS = ("pgbench", "bulk", "leaks", "connect", "parked", "decision")
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="rounds that count (default 5)")
+    parser.add_argument("--seconds", type=int, default=5, help="seconds of each pgbench run (default 5)")
     parser.add_argument("--quick", action="store_true", help="one short round of everything")
     parser.add_argument("--only", action="append", choices=PARTS, help="only these parts")
     chosen = parser.parse_args()
-    rounds, seconds = (1, 2) if chosen.quick else (5, 5)
+    rounds, seconds = (1, 2) if chosen.quick else (chosen.rounds, chosen.seconds)
     parts = chosen.only or PARTS
     print(f"Python {platform.python_version()}, {platform.machine()}, PostgreSQL 15, all on loopback")
     with tempfile.TemporaryDirectory(prefix="taskgate-bench-") as folder, Stand(Path(folder)) as stand:
