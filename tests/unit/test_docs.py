@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +38,23 @@ def test_every_setting_is_documented_and_exists() -> None:
     general, target = text.split("\nA target:\n")
     assert documented(general.split("\n## Settings\n")[1]) == set(names(Settings))
     assert documented(target) == set(TargetSettings.model_fields)
+
+
+def test_the_keys_of_getting_started_can_be_made(tmp_path: Path) -> None:
+    """Its `api-key create` commands, run as they stand there against a store of their own."""
+    page = (ROOT / "docs" / "getting-started.md").read_text()
+    commands = [line.split()[1:] for line in page.splitlines() if line.startswith("taskgate api-key create")]
+    assert len(commands) == 2
+    settings = tmp_path / "taskgate.yaml"
+    target = "{name: t, host: localhost, database: d, user: u, secret: 'env:X', tls: disable}"
+    settings.write_text(f"policy: [policy.yaml]\ntargets: [{target}]\n")
+    for command in commands:
+        done = subprocess.run(
+            [sys.executable, "-m", "taskgate.cli", *command, "--config", str(settings)],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert "tgk_" in done.stdout
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -16,7 +16,7 @@ import structlog
 from taskgate.domain import Action, Target
 from taskgate.errors import TargetFault, TaskgateError
 from taskgate.secrets import SecretSources
-from taskgate.sql import impact
+from taskgate.sql import impact, search_path
 from taskgate.sql.catalog import Catalog
 from taskgate.sql.catalog_reader import CatalogReader
 
@@ -87,7 +87,7 @@ class GovernedTarget:
         if self._planner is None:
             as_user = replace(self.target, catalog_user=None, catalog_secret=None)
             self._planner = CatalogReader(as_user, await self.secret())
-        path = action.environment.search_path.split(",") if action.environment.search_path else []
+        path = search_path.parse(action.environment.search_path, action.environment.role)
         try:
             return await impact.estimate(
                 self._planner, action.text, action.facts, action.parameters or (), path, self.catalog

@@ -157,6 +157,15 @@ def test_a_wait_that_is_over_is_a_refusal(stage: Stage, dana: Client) -> None:
         assert 1.8 <= time.monotonic() - started <= 4
 
 
+def test_the_estimate_looks_names_up_where_the_session_does(task: Task, dana: Client) -> None:
+    refused_as_pending = pytest.raises(psycopg.errors.InsufficientPrivilege)
+    with task.connect(wait="refuse") as connection, refused_as_pending as refused:
+        connection.execute("delete from orders where id = -1")  # unqualified: found by "$user", public
+    estimate = dana.approval(asked(refused.value)).estimate
+    assert estimate is not None
+    assert "rows" in estimate, estimate
+
+
 def test_nobody_approves_their_own(dana: Client, background: ThreadPoolExecutor) -> None:
     credential = dana.issue_credential(TARGET)
     with (
