@@ -67,7 +67,8 @@ class DecisionScope:
         return (self.baseline,)
 
     def cached(self, action: Action) -> Permit | None:
-        return self._permits.get(permit_key(action))
+        permit = self._permits.get(permit_key(action))
+        return None if permit is None or _means_its_own(action) else permit
 
     def judge(self, action: Action, context: Context, session_id: str) -> Judgement:
         """Decide, plan the masks, keep the permit where it may be kept. Raises PolicyRefusal."""
@@ -88,7 +89,7 @@ class DecisionScope:
             read_only=self.read_only,
             needs_judgement=open_question or decision.verdict is Verdict.APPROVE or not decision.cacheable,
         )
-        if not any(facts.session_objects for facts in action.facts):
+        if not _means_its_own(action):
             self._keep(action, permit)
         return Judgement(decision, permit)
 
@@ -98,6 +99,11 @@ class DecisionScope:
             for key in list(self._permits)[: _MOST_PERMITS // 2]:
                 del self._permits[key]
         self._permits[permit_key(action)] = permit
+
+
+def _means_its_own(action: Action) -> bool:
+    """The text means something in this session that it means in no other."""
+    return any(facts.session_objects for facts in action.facts)
 
 
 def _opens_writing(pair: Pair) -> bool:

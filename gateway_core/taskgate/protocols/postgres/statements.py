@@ -137,7 +137,10 @@ class Analyst:
     def statement(
         self, text: str, types: tuple[int, ...], surroundings: Surroundings, names: SessionNames | None, target: str
     ) -> Statement:
-        """Raises what the analysis raises: SyntaxFault and its kin, all of which refuse the statement only."""
+        """Raises what the analysis raises: SyntaxFault and its kin, all of which refuse the statement only. What a text
+        means to a session with objects of its own (`names`) is neither taken from others nor kept for them."""
+        if names is not None and names.has_objects:
+            return self.analysed(text, types, surroundings, names)
         known, key, shape = self._known(text, types, surroundings, target)
         if known is not None:
             return known
@@ -148,8 +151,12 @@ class Analyst:
                 self._kept.popitem(last=False)
         return statement
 
-    def known(self, text: str, types: tuple[int, ...], surroundings: Surroundings, target: str) -> Statement | None:
+    def known(
+        self, text: str, types: tuple[int, ...], surroundings: Surroundings, names: SessionNames | None, target: str
+    ) -> Statement | None:
         """What `statement` would give without any analysis."""
+        if names is not None and names.has_objects:
+            return None
         return self._known(text, types, surroundings, target)[0]
 
     def _known(

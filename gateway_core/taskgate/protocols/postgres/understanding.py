@@ -59,7 +59,7 @@ class Understanding:
     def _long(self, text: str, types: tuple[int, ...], surroundings: Surroundings) -> Statement:
         """A long text is analysed beside the event loop; this session's client waits, nobody else does."""
         relay = self._relay
-        known = self._analyst.known(text, types, surroundings, self._target)
+        known = self._analyst.known(text, types, surroundings, relay.names, self._target)
         if known is not None:
             return known
         analysis = relay.analysis
@@ -71,11 +71,15 @@ class Understanding:
         return analysis.result()
 
     def _current(self, prepared: Prepared) -> Statement:
-        """The statement as it is meant now: the target analyses a prepared text again when search_path or the
-        catalogue have changed."""
+        """The statement as it is meant now: the target analyses a prepared text again when search_path, the catalogue
+        or the session's own objects have changed."""
         self.settling.settle()
         statement = prepared.statement
-        if statement.volatile or statement.surroundings is not self.settling.surroundings():
+        if (
+            statement.volatile
+            or statement.surroundings is not self.settling.surroundings()
+            or self._relay.names.has_objects
+        ):
             statement = prepared.statement = self._analysed(prepared.text.encode(), prepared.types)
         return statement
 

@@ -8,7 +8,7 @@ from typing import Any
 from taskgate.domain import Environment
 from taskgate.protocols.postgres.statements import Analyst
 from taskgate.sql.catalog import Catalog, Column, Relation
-from taskgate.sql.names import SessionNames
+from taskgate.sql.names import RelationCreated, SessionNames, SessionRelation
 from taskgate.sql.postgres import analyze
 
 CATALOG = Catalog(version=1, relations=(Relation(16400, "public", "t", (Column("a", 1, "pg_catalog.int4"),)),))
@@ -75,3 +75,16 @@ def test_a_statement_about_the_sessions_own_names_is_never_kept() -> None:
     for _ in range(2):
         assert analyst.statement("EXECUTE p", (), here, SessionNames(), "x").volatile
     assert len(counting.texts) == 2
+
+
+def test_a_session_with_objects_of_its_own_shares_with_nobody() -> None:
+    analyst = Analyst(analyze)
+    here = analyst.surroundings(Environment("r", "public"), CATALOG)
+    everybody = analyst.statement("SELECT a FROM t", (), here, SessionNames(), "x")
+    names = SessionNames()
+    names.confirm(names.stage((RelationCreated(SessionRelation("pg_temp", "t", None)),)))
+    own = analyst.statement("SELECT a FROM t", (), here, names, "x")
+    assert own.volatile
+    assert own.facts[0].pairs != everybody.facts[0].pairs
+    assert analyst.known("SELECT a FROM t", (), here, names, "x") is None
+    assert analyst.statement("SELECT a FROM t", (), here, SessionNames(), "x") is everybody
