@@ -4,10 +4,14 @@
 Every offset is checked against the buffer before it is read: what stands here runs on bytes from the network.
 """
 
+from cpython.buffer cimport PyBUF_READ
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.stdint cimport int32_t, int64_t, uint64_t
-from libc.stdlib cimport free, realloc, strtod
-from libc.string cimport memchr, memcpy
+from libc.stdlib cimport free, malloc, realloc, strtod
+from libc.string cimport memchr, memcmp, memcpy
+
+from zlib import crc32
 
 
 def complete_messages(const unsigned char[::1] buffer, Py_ssize_t start, Py_ssize_t cap):
@@ -776,3 +780,198 @@ def replace_cells(const unsigned char[::1] frames, list edits):
         return PyBytes_FromStringAndSize(<char*>out.data, out.size)
     finally:
         free(out.data)
+
+
+# --- records ----------------------------------------------------------------------------------------------------------
+
+
+cdef inline Py_ssize_t put_decimal(unsigned char* data, unsigned long long value) noexcept nogil:
+    cdef unsigned char digits[20]
+    cdef int count = 0, index
+    while True:
+        digits[count] = 48 + <unsigned char>(value % 10)
+        count += 1
+        value //= 10
+        if not value:
+            break
+    for index in range(count):
+        data[index] = digits[count - 1 - index]
+    return count
+
+
+cdef inline Py_ssize_t put_text(unsigned char* data, const char* text, Py_ssize_t size) noexcept nogil:
+    memcpy(data, text, size)
+    return size
+
+
+cdef inline Py_ssize_t put_hex(unsigned char* data, const unsigned char* digest, Py_ssize_t size) noexcept nogil:
+    cdef const char* digits = "0123456789abcdef"
+    cdef Py_ssize_t index
+    for index in range(size):
+        data[2 * index] = digits[digest[index] >> 4]
+        data[2 * index + 1] = digits[digest[index] & 15]
+    return 2 * size
+
+
+def record_header(bytes prefix, unsigned long long seq, bytes kind, unsigned long long time, bytes previous,
+                  bytes commitment):
+    cdef Py_ssize_t first = PyBytes_GET_SIZE(prefix), named = PyBytes_GET_SIZE(kind)
+    cdef Py_ssize_t before = PyBytes_GET_SIZE(previous), content = PyBytes_GET_SIZE(commitment), size
+    cdef Py_ssize_t room = first + named + 2 * before + 2 * content + 100
+    cdef unsigned char* data = <unsigned char*>malloc(room)
+    if data == NULL:
+        raise MemoryError()
+    try:
+        size = put_text(data, PyBytes_AS_STRING(prefix), first)
+        size += put_decimal(data + size, seq)
+        size += put_text(data + size, b',"kind":"', 9)
+        size += put_text(data + size, PyBytes_AS_STRING(kind), named)
+        size += put_text(data + size, b'","time":', 9)
+        size += put_decimal(data + size, time)
+        size += put_text(data + size, b',"previous":"', 13)
+        size += put_hex(data + size, <const unsigned char*>PyBytes_AS_STRING(previous), before)
+        size += put_text(data + size, b'","commitment":"', 16)
+        size += put_hex(data + size, <const unsigned char*>PyBytes_AS_STRING(commitment), content)
+        size += put_text(data + size, b'"}', 2)
+        return PyBytes_FromStringAndSize(<char*>data, size)
+    finally:
+        free(data)
+
+
+cdef inline void put_little(unsigned char* data, unsigned int value) noexcept nogil:
+    data[0] = value & 0xFF
+    data[1] = (value >> 8) & 0xFF
+    data[2] = (value >> 16) & 0xFF
+    data[3] = (value >> 24) & 0xFF
+
+
+def record_frame(bytes header, bytes sealed):
+    cdef Py_ssize_t first = PyBytes_GET_SIZE(header), second = PyBytes_GET_SIZE(sealed)
+    cdef Py_ssize_t size = 3 + first + second
+    cdef bytes frame
+    cdef unsigned char* data
+    if first > 0xFFFF:
+        raise OverflowError("header length")
+    frame = PyBytes_FromStringAndSize(NULL, 8 + size)
+    data = <unsigned char*>PyBytes_AS_STRING(frame)
+    data[8] = 0x52
+    data[9] = first & 0xFF
+    data[10] = (first >> 8) & 0xFF
+    memcpy(data + 11, PyBytes_AS_STRING(header), first)
+    memcpy(data + 11 + first, PyBytes_AS_STRING(sealed), second)
+    put_little(data, <unsigned int>size)
+    put_little(data + 4, <unsigned int>crc32(PyMemoryView_FromMemory(<char*>data + 8, size, PyBUF_READ)))
+    return frame
+
+
+# --- exchanges --------------------------------------------------------------------------------------------------------
+
+cdef bytes DESCRIBE_PORTAL = b"D\x00\x00\x00\x06P\x00"
+cdef bytes EXECUTE_SYNC = b"E\x00\x00\x00\x09\x00\x00\x00\x00\x00S\x00\x00\x00\x04"
+cdef enum:
+    LONGEST_EXCHANGE = 4096
+
+
+def exchange_key(bytes batch):
+    cdef Py_ssize_t total = PyBytes_GET_SIZE(batch), at = 0, size, end, name, count_at, position, length, kept
+    cdef const unsigned char* data = <const unsigned char*>PyBytes_AS_STRING(batch)
+    cdef const void* found
+    cdef int formats, count, index
+    cdef list parameters
+    cdef bytes key
+    cdef char* out
+    if total < 22 or total > LONGEST_EXCHANGE or memcmp(data + total - 15, PyBytes_AS_STRING(EXECUTE_SYNC), 15) != 0:
+        return None
+    if data[0] == 0x50:
+        size = <Py_ssize_t><unsigned int>big32(data + 1)
+        if size > total - 1:
+            return None
+        at = 1 + size
+    if total - at < 22 or data[at] != 0x42:
+        return None
+    size = <Py_ssize_t><unsigned int>big32(data + at + 1)
+    end = at + 1 + size
+    if size < 12 or end > total - 15:
+        return None
+    if end != total - 15 and (
+        end != total - 22 or memcmp(data + end, PyBytes_AS_STRING(DESCRIBE_PORTAL), 7) != 0
+    ):
+        return None
+    if data[at + 5] != 0:
+        return None
+    found = memchr(data + at + 6, 0, end - at - 6)
+    if found == NULL:
+        return None
+    name = <const unsigned char*>found - data
+    if end - name < 5:
+        return None
+    formats = big16(data + name + 1) & 0xFFFF
+    count_at = name + 3 + 2 * formats
+    if formats > 0x7FFF or end - count_at < 2:
+        return None
+    count = big16(data + count_at) & 0xFFFF
+    if count > 0x7FFF:
+        return None
+    position = count_at + 2
+    parameters = []
+    for index in range(count):
+        if end - position < 4:
+            return None
+        length = big32(data + position)
+        position += 4
+        if length == -1:
+            parameters.append(None)
+            continue
+        if length < 0 or length > end - position:
+            return None
+        parameters.append(PyBytes_FromStringAndSize(<char*>data + position, length))
+        position += length
+    kept = count_at + 2 - (at + 5)
+    key = PyBytes_FromStringAndSize(NULL, at + 1 + kept + total - position)
+    out = PyBytes_AS_STRING(key)
+    memcpy(out, data, at + 1)
+    memcpy(out + at + 1, data + at + 5, kept)
+    memcpy(out + at + 1 + kept, data + position, total - position)
+    return key, parameters
+
+
+def exchange_reply(bytes reply, bytes opening):
+    cdef Py_ssize_t total = PyBytes_GET_SIZE(reply), at = PyBytes_GET_SIZE(opening), size, end, position, length
+    cdef const unsigned char* data = <const unsigned char*>PyBytes_AS_STRING(reply)
+    cdef Py_ssize_t rows = 0
+    cdef int columns = -1, count, index
+    if total < at or memcmp(data, PyBytes_AS_STRING(opening), at) != 0:
+        return None
+    while total - at >= 7 and data[at] == 0x44:
+        size = <Py_ssize_t><unsigned int>big32(data + at + 1)
+        end = at + 1 + size
+        if size < 6 or end > total:
+            return None
+        count = big16(data + at + 5) & 0xFFFF
+        if columns < 0:
+            columns = count
+        if count != columns:
+            return None
+        position = at + 7
+        for index in range(count):
+            if end - position < 4:
+                return None
+            length = big32(data + position)
+            position += 4
+            if length < -1 or length > end - position:
+                return None
+            if length > 0:
+                position += length
+        if position != end:
+            return None
+        rows += 1
+        at = end
+    if total - at < 12 or data[at] != 0x43:
+        return None
+    size = <Py_ssize_t><unsigned int>big32(data + at + 1)
+    end = at + 1 + size
+    if size < 5 or end != total - 6 or data[end - 1] != 0 or memchr(data + at + 5, 0, end - 1 - at - 5) != NULL:
+        return None
+    if memcmp(data + end, b"Z\x00\x00\x00\x05", 5) != 0 or data[end + 5] not in (0x49, 0x54, 0x45):
+        return None
+    return at, rows, PyBytes_FromStringAndSize(<char*>data + at + 5, end - 1 - at - 5), data[end + 5]

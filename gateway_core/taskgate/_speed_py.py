@@ -6,6 +6,7 @@ import struct
 from array import array
 from collections.abc import Callable, Iterator
 from typing import Literal
+from zlib import crc32
 
 Action = bytes | Literal[True] | Callable[[bytes], bytes | None] | None
 
@@ -442,3 +443,124 @@ def replace_cells(frames: bytes | memoryview, edits: list[tuple[int, bytes | Non
         out[head + 1 : head + 5] = (len(out) - head - 1).to_bytes(4, "big")
         at = end
     return bytes(out)
+
+
+# --- records ----------------------------------------------------------------------------------------------------------
+
+
+def record_header(prefix: bytes, seq: int, kind: bytes, time: int, previous: bytes, commitment: bytes) -> bytes:
+    """A record's header (`recording/header.py`). `prefix` ends where the sequence number begins; `previous` and
+    `commitment` are SHA-256 digests."""
+    return b'%b%d,"kind":"%b","time":%d,"previous":"%b","commitment":"%b"}' % (
+        prefix, seq, kind, time, previous.hex().encode(), commitment.hex().encode(),
+    )  # fmt: skip
+
+
+def record_frame(header: bytes, sealed: bytes) -> bytes:
+    """The journal's frame of a record (`recording/framing.py`): length, CRC-32, and `R`, the header's length, the
+    header, the sealed content."""
+    payload = b"R%b%b%b" % (len(header).to_bytes(2, "little"), header, sealed)
+    return struct.pack("<II", len(payload), crc32(payload)) + payload
+
+
+# --- exchanges --------------------------------------------------------------------------------------------------------
+
+_QUERY, _PARSE, _BIND, _DESCRIBE, _EXECUTE, _SYNC = b"QPBDES"
+_DESCRIBE_PORTAL = b"D\x00\x00\x00\x06P\x00"
+_EXECUTE_SYNC = b"E\x00\x00\x00\x09\x00\x00\x00\x00\x00S\x00\x00\x00\x04"
+_LONGEST_EXCHANGE = 4096
+
+
+def exchange_key(data: bytes) -> tuple[bytes, list[bytes | None]] | None:
+    """What a client's batch has in common with others that differ in parameters only, and its parameters; None where it
+    is no batch of the forms [Parse] Bind [Describe] Execute Sync, all of them about unnamed portals without a row
+    limit, or is not exactly one, or is longer than is worth looking at. The key is the batch without its parameters'
+    lengths and values and without the length of Bind; equal keys mean equal messages but for these."""
+    total = len(data)
+    if not 22 <= total <= _LONGEST_EXCHANGE or data[total - 15 :] != _EXECUTE_SYNC:
+        return None
+    at = 0
+    if data[0] == _PARSE:
+        size = int.from_bytes(data[1:5], "big")
+        if size > total - 1:
+            return None
+        at = 1 + size
+    if total - at < 22 or data[at] != _BIND:
+        return None
+    size = int.from_bytes(data[at + 1 : at + 5], "big")
+    end = at + 1 + size
+    if size < 12 or end > total - 15:
+        return None
+    if data[end : total - 15] not in (b"", _DESCRIBE_PORTAL):
+        return None
+    if data[at + 5] != 0:  # a named portal
+        return None
+    name = data.find(b"\0", at + 6, end)
+    if name < 0 or end - name < 5:
+        return None
+    formats = int.from_bytes(data[name + 1 : name + 3], "big")
+    count_at = name + 3 + 2 * formats
+    if formats > 0x7FFF or end - count_at < 2:
+        return None
+    count = int.from_bytes(data[count_at : count_at + 2], "big")
+    if count > 0x7FFF:
+        return None
+    position = count_at + 2
+    parameters: list[bytes | None] = []
+    for _ in range(count):
+        if end - position < 4:
+            return None
+        length = int.from_bytes(data[position : position + 4], "big", signed=True)
+        position += 4
+        if length == -1:
+            parameters.append(None)
+            continue
+        if length < 0 or length > end - position:
+            return None
+        parameters.append(data[position : position + length])
+        position += length
+    return data[: at + 1] + data[at + 5 : count_at + 2] + data[position:], parameters
+
+
+def exchange_reply(data: bytes, opening: bytes) -> tuple[int, int, bytes, int] | None:
+    """Whether `data` is one whole answer that begins with `opening` and goes on with any number of DataRow messages (of
+    one shape, every cell inside its row), one CommandComplete and one ReadyForQuery: the offset behind the rows, their
+    number, the tag, the transaction's status. None: something else, or not all of it."""
+    total = len(data)
+    at = len(opening)
+    if not data.startswith(opening):
+        return None
+    rows = 0
+    columns = -1
+    while total - at >= 7 and data[at] == 0x44:
+        size = int.from_bytes(data[at + 1 : at + 5], "big")
+        end = at + 1 + size
+        if size < 6 or end > total:
+            return None
+        count = int.from_bytes(data[at + 5 : at + 7], "big")
+        if columns < 0:
+            columns = count
+        if count != columns:
+            return None
+        position = at + 7
+        for _ in range(count):
+            if end - position < 4:
+                return None
+            length = int.from_bytes(data[position : position + 4], "big", signed=True)
+            position += 4
+            if length < -1 or length > end - position:
+                return None
+            position += max(length, 0)
+        if position != end:
+            return None
+        rows += 1
+        at = end
+    if total - at < 12 or data[at] != 0x43:
+        return None
+    size = int.from_bytes(data[at + 1 : at + 5], "big")
+    end = at + 1 + size
+    if size < 5 or end != total - 6 or data[end - 1] != 0 or 0 in data[at + 5 : end - 1]:
+        return None
+    if data[end : end + 5] != b"Z\0\0\0\5" or data[end + 5] not in b"ITE":
+        return None
+    return at, rows, data[at + 5 : end - 1], data[end + 5]

@@ -7,6 +7,7 @@ from hashlib import sha256
 from taskgate.errors import JournalFault
 from taskgate.recording.header import NO_PREVIOUS, Record, SessionHeader
 from taskgate.recording.records import RecordKind, encode
+from taskgate.speed import record_header
 
 MAX_PREFIX = 8192  # a whole header's length has to fit into two bytes
 _QUOTED: dict[str, bytes] = {str(kind): str(kind).encode() for kind in RecordKind}
@@ -19,24 +20,19 @@ class Chain:
 
     def __init__(self, header: SessionHeader, *, next_seq: int = 0, head: str = NO_PREVIOUS) -> None:
         self.next_seq = next_seq
-        self._head = head.encode()
+        self._head = bytes.fromhex(head)
         self._prefix = prefix_of(header)
 
     @property
     def head(self) -> str:
-        return self._head.decode()
+        return self._head.hex()
 
     def forge(self, kind: RecordKind | str, time: int, plaintext: bytes, prefix: bytes | None = None) -> bytes:
         """The header's bytes for salt ‖ content. `prefix`: of the session header in force when it was appended."""
-        header = b'%b%d,"kind":"%b","time":%d,"previous":"%b","commitment":"%b"}' % (
-            prefix or self._prefix,
-            self.next_seq,
-            _QUOTED[kind],
-            time,
-            self._head,
-            sha256(plaintext).hexdigest().encode(),
+        header = record_header(
+            prefix or self._prefix, self.next_seq, _QUOTED[kind], time, self._head, sha256(plaintext).digest()
         )
-        self._head = sha256(header).hexdigest().encode()
+        self._head = sha256(header).digest()
         self.next_seq += 1
         return header
 

@@ -16,12 +16,8 @@ from taskgate.recording.framing import FrameReader, frame, read_frame
 SEGMENT_GLOB = "[0-9]*.seg"
 
 
-def record_payload(header: bytes, sealed: bytes) -> bytes:
-    return b"R%b%b%b" % (len(header).to_bytes(2, "little"), header, sealed)
-
-
 def split_record(payload: bytes) -> tuple[bytes, bytes]:
-    """Header and sealed content of an `R` frame's payload."""
+    """Header and sealed content of an `R` frame's payload, as `speed.record_frame` put them together."""
     end = 3 + int.from_bytes(payload[1:3], "little")
     return payload[3:end], payload[end:]
 

@@ -28,7 +28,6 @@ from taskgate.recording.disk import Disk
 from taskgate.recording.framing import frame
 from taskgate.recording.header import SALT_BYTES, SessionHeader
 from taskgate.recording.journal import SEGMENT_BYTES, Entry, Journal, again
-from taskgate.recording.journal_reader import record_payload
 from taskgate.recording.keys import KeyWrapper, LocalKeyWrapper, SigningKey
 from taskgate.recording.policy_texts import PolicyTexts
 from taskgate.recording.recordings import Recordings
@@ -37,6 +36,7 @@ from taskgate.recording.session_key import SessionKey
 from taskgate.recording.session_recording import Intake, SessionRecording
 from taskgate.recording.storage import LocalFolder, RecordingStorage, safe_id
 from taskgate.recording.upkeep import Upkeep
+from taskgate.speed import record_frame
 
 BUFFER_BYTES = 64 * 1024**2
 RECORDING_KEY = Path("keys") / "recording.key"
@@ -139,8 +139,7 @@ class Recorder:
             plaintext = salts[used : used + SALT_BYTES] + content
             used += SALT_BYTES
             header = chain.forge(kind, time, plaintext, prefix)
-            sealed = recording.key.seal_record(seq, plaintext)
-            entries.append((recording, seq, frame(record_payload(header, sealed))))
+            entries.append((recording, seq, record_frame(header, recording.key.seal_record(seq, plaintext))))
         self._salts = salts[used:]
         intake.queued_bytes = 0
         self.journal.add(entries)

@@ -53,6 +53,7 @@ class GovernedConnection:
         self._task: asyncio.Task[None] | None = None  # a judgement, or reading the catalogue
         self._disk: asyncio.Task[None] | None = None
         self._withdrawn = False
+        self._joined = False  # this round
         self._opened: Opened | None = None
 
     async def run(self, wishes: Wishes) -> str:
@@ -128,6 +129,9 @@ class GovernedConnection:
         if relay.to_server:
             self._server.write(b"".join(relay.to_server) if len(relay.to_server) > 1 else relay.to_server[0])
             relay.to_server.clear()
+        if relay.committing and not self._joined:
+            self._joined = True
+            self._service.rounds.join(self._commit)
         if relay.need is not None or relay.syncing or self._task is not None:
             self._meet_needs()
         if relay.terminated:
@@ -136,6 +140,10 @@ class GovernedConnection:
             self._client.pause("ahead")
         elif self._client.paused:
             self._client.resume("ahead")
+
+    def _commit(self) -> None:
+        self._joined = False
+        self._proceed(self._relay.commit)
 
     def _meet_needs(self) -> None:
         relay = self._relay

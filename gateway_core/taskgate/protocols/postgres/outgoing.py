@@ -25,6 +25,7 @@ class Outgoing:
         self.need: Need | None = None
         self.awaited: Expected | None = None
         self.syncing = False
+        self.committing = False
         self.generation = 0  # how many Syncs and Queries have been sent
         self._queue: deque[Expected] = deque()
         self._batch: list[Expected] = []
@@ -93,16 +94,28 @@ class Outgoing:
     def _flush(self) -> None:
         if not self._out or self.syncing or (self.need is Need.JUDGEMENT and not self._pressing):
             return
-        if self._begun:
-            if self._durable:
-                self.syncing = True
-                return
-            try:
-                self.session.commit()
-            except TaskgateError as error:
-                self._abandon(error)
-                return
-        self._forward()
+        if not self._begun:
+            self._forward()
+        elif self._durable:
+            self.syncing = True
+        else:
+            self.committing = True
+
+    def commit(self) -> None:
+        """The round ends: what has gathered is recorded, and goes on."""
+        self.committing = False
+        if self.syncing or not self._out:
+            return
+        try:
+            self.session.commit()
+        except TaskgateError as error:
+            self._abandon(error)
+            self._advance()
+        else:
+            self._forward()
+
+    def _advance(self) -> None:
+        raise NotImplementedError
 
     def _forward(self) -> None:
         self._queue.extend(self._batch)

@@ -3,8 +3,9 @@
 The proxy feeds `client_data` and `server_data` and writes out what has gathered in `to_server` and `to_client`. Where a
 message needs something that takes time (a judgement, an answer of the target), `need` says what; the client's later
 messages wait in the backlog until `judged`, `catalog_read` or the target's answer lets them go on. A message that had
-to wait is interpreted again from its beginning, so handlers change nothing before they know all they need. `syncing`
-says that what is gathered may not be forwarded before its records are on disk (`synced`).
+to wait is interpreted again from its beginning, so handlers change nothing before they know all they need. `committing`
+says that what is gathered is forwarded with `commit`, once a round; `syncing`, that it may not be forwarded before its
+records are on disk (`synced`).
 """
 
 from __future__ import annotations

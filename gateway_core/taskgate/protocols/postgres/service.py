@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from taskgate.enforcement.contracts import Gate
 from taskgate.protocols.postgres.cancel import CancelKeys
 from taskgate.protocols.postgres.limits import Limits
+from taskgate.protocols.postgres.rounds import Rounds
 from taskgate.protocols.postgres.scram import KeyCache, MockVerifiers
 from taskgate.protocols.postgres.statements import Analyst
 from taskgate.protocols.postgres.tls import ServerTls
@@ -21,3 +22,4 @@ class Service:
     cancels: CancelKeys
     keys: KeyCache = field(default_factory=KeyCache)
     mocks: MockVerifiers = field(default_factory=MockVerifiers)
+    rounds: Rounds = field(default_factory=Rounds)

@@ -50,13 +50,20 @@ class Conversation:
 
     def client(self, *data: bytes) -> None:
         self.relay.client_data(b"".join(data))
+        self.round()
 
     def server(self, *data: bytes) -> None:
         self.relay.server_data(b"".join(data))
+        self.round()
 
     def judged(self) -> None:
         assert self.relay.need is Need.JUDGEMENT
         self.relay.judged(PERMIT)
+        self.round()
+
+    def round(self) -> None:
+        if self.relay.committing:
+            self.relay.commit()
 
     @property
     def to_server(self) -> str:
