@@ -935,11 +935,11 @@ def exchange_key(bytes batch):
     return key, parameters
 
 
-def exchange_reply(bytes reply, bytes opening):
+def exchange_reply(bytes reply, bytes opening, int columns):
     cdef Py_ssize_t total = PyBytes_GET_SIZE(reply), at = PyBytes_GET_SIZE(opening), size, end, position, length
     cdef const unsigned char* data = <const unsigned char*>PyBytes_AS_STRING(reply)
     cdef Py_ssize_t rows = 0
-    cdef int columns = -1, count, index
+    cdef int count, index
     if total < at or memcmp(data, PyBytes_AS_STRING(opening), at) != 0:
         return None
     while total - at >= 7 and data[at] == 0x44:

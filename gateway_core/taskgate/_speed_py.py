@@ -522,16 +522,16 @@ def exchange_key(data: bytes) -> tuple[bytes, list[bytes | None]] | None:
     return data[: at + 1] + data[at + 5 : count_at + 2] + data[position:], parameters
 
 
-def exchange_reply(data: bytes, opening: bytes) -> tuple[int, int, bytes, int] | None:
+def exchange_reply(data: bytes, opening: bytes, columns: int) -> tuple[int, int, bytes, int] | None:
     """Whether `data` is one whole answer that begins with `opening` and goes on with any number of DataRow messages (of
-    one shape, every cell inside its row), one CommandComplete and one ReadyForQuery: the offset behind the rows, their
-    number, the tag, the transaction's status. None: something else, or not all of it."""
+    `columns` cells, of one number where that is -1, and every cell inside its row), one CommandComplete and one
+    ReadyForQuery: the offset behind the rows, their number, the tag, the transaction's status. None: something else, or
+    not all of it."""
     total = len(data)
     at = len(opening)
     if not data.startswith(opening):
         return None
     rows = 0
-    columns = -1
     while total - at >= 7 and data[at] == 0x44:
         size = int.from_bytes(data[at + 1 : at + 5], "big")
         end = at + 1 + size

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
+from typing import NamedTuple
 
 AttributeValue = str | int | bool | tuple[str, ...]
 
@@ -184,8 +185,7 @@ class Facts:
     session_objects: bool = False  # names depend on the session's own objects (temporary tables, DDL): never cached
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(NamedTuple):
     """A bound parameter as it stands on the wire. `format`: 0 text, 1 binary. `value` None is NULL."""
 
     type_oid: int

@@ -67,6 +67,11 @@ class Interpreter(SimpleQueries):
         }
         self.handlers: Mapping[int, Handler] = self._normal
 
+    @property
+    def normal(self) -> bool:
+        """No COPY reads data, and nothing is being skipped."""
+        return self.handlers is self._normal
+
     # --- extended protocol ---
 
     def _parse(self, data: bytes, start: int, stop: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import TYPE_CHECKING
 
 from taskgate.enforcement.contracts import GovernedSession
 from taskgate.errors import TaskgateError
@@ -12,6 +13,10 @@ from taskgate.protocols.postgres.limits import Limits
 from taskgate.protocols.postgres.needs import Blocked, Need
 from taskgate.protocols.postgres.refusals import answer_for
 from taskgate.protocols.postgres.session_state import Name, SessionState
+
+if TYPE_CHECKING:
+    from taskgate.protocols.postgres.known import Flight
+    from taskgate.protocols.postgres.relay import Relay
 
 
 class Outgoing:
@@ -27,6 +32,7 @@ class Outgoing:
         self.syncing = False
         self.committing = False
         self.generation = 0  # how many Syncs and Queries have been sent
+        self.flight: Flight | None = None
         self._queue: deque[Expected] = deque()
         self._batch: list[Expected] = []
         self._out: list[bytes] = []
@@ -63,6 +69,23 @@ class Outgoing:
         """An action's record has been begun: it is in the journal before the batch is forwarded."""
         self._begun = self._pressing = True
         self._durable |= durable
+
+    def depart(self, data: bytes, flight: Flight) -> None:
+        """A known exchange, recorded, instead of messages with entries of their own."""
+        self.flight = flight
+        self._out.append(data)
+        self._begun = True
+        self.generation += 1
+
+    def _expand(self) -> None:
+        """A known exchange becomes ordinary: something else is to be looked at beside it."""
+        flight, self.flight = self.flight, None
+        if flight is not None:
+            (self._batch if self._out else self._queue).extend(flight.entries(self._relay))
+
+    @property
+    def _relay(self) -> Relay:
+        raise NotImplementedError
 
     def wait_for(self, entry: Expected) -> None:
         """The client's next message waits until this entry is fulfilled, failed or skipped."""
@@ -129,6 +152,7 @@ class Outgoing:
 
     def _abandon(self, error: TaskgateError) -> None:
         """The records could not be written: nothing of the batch is forwarded, each of its transactions is refused."""
+        self._expand()
         batch = list(self._batch)
         self._clear_batch()
         for entry in reversed(batch):

@@ -22,6 +22,7 @@ from taskgate.protocols.postgres.codec import MessageBuffer, Run, split
 from taskgate.protocols.postgres.copying import Copies
 from taskgate.protocols.postgres.expectations import DROP, DROP_DONE, Expected, unexpected
 from taskgate.protocols.postgres.interpret import Interpreter
+from taskgate.protocols.postgres.known import KnownExchanges
 from taskgate.protocols.postgres.limits import Limits
 from taskgate.protocols.postgres.needs import Blocked, Need
 from taskgate.protocols.postgres.outgoing import Outgoing
@@ -56,11 +57,16 @@ class Relay(Outgoing):
         self._replacement = b""
         self.copies = Copies(self)
         self._interpreter = Interpreter(self, analyst)
+        self._exchanges = KnownExchanges(self, self._interpreter)
 
     def start(self) -> None:
         """The target is ready, the client may begin."""
         self._interpreter.settling.start()
         self._flush()
+
+    @property
+    def _relay(self) -> Relay:
+        return self
 
     # --- from the client ---
 
@@ -71,6 +77,34 @@ class Relay(Outgoing):
 
     def client_data(self, data: bytes) -> None:
         """Raises ClientFault where the client breaks the protocol: the session ends."""
+        if self._quiet:
+            if self._exchanges.depart(data):
+                self._flush()
+                return
+            self._interpret_all(data)
+            if self.need is None:
+                self._exchanges.observe(data, self._out, self._batch)
+        else:
+            self._expand()
+            self._interpret_all(data)
+        self._flush()
+
+    @property
+    def _quiet(self) -> bool:
+        """Nothing is on its way in either direction, and nothing waits."""
+        return not (
+            self._queue
+            or self._out
+            or self._batch
+            or self.need is not None
+            or self.flight is not None
+            or self.syncing
+            or self._backlog
+            or len(self._from_client)
+            or not self._interpreter.normal
+        )
+
+    def _interpret_all(self, data: bytes) -> None:
         data, runs = self._from_client.take(data)
         if self.need is not None or self.syncing or self._backlog:
             for run in runs:
@@ -83,9 +117,7 @@ class Relay(Outgoing):
                 self._keep(data, start if self.need is not None and self._unread else stop, run)
                 for later in runs[position + 1 :]:
                     self._keep(data, later[1], later)
-                self._flush()
                 return
-        self._flush()
 
     _unread = False
 
@@ -166,6 +198,22 @@ class Relay(Outgoing):
 
     def server_data(self, data: bytes) -> None:
         """Raises TargetFault where the target breaks the protocol: the session ends, the client gets none of it."""
+        flight = self.flight
+        if flight is not None:
+            if not self._out and flight.answered(self, data):
+                self.flight = None
+                return
+            self._expand()
+        learning = not len(self._from_server) and self._exchanges.expecting(self._queue)
+        self._accept(data)
+        if learning and not self._queue and not self._batch and not len(self._from_server):
+            self._exchanges.learn(data)
+        if self._released:
+            self._advance()
+        else:
+            self._flush()
+
+    def _accept(self, data: bytes) -> None:
         data, runs = self._from_server.take(data)
         if not runs:
             return
@@ -209,10 +257,6 @@ class Relay(Outgoing):
         end = runs[-1][2]
         if passed < end:
             to_client.append(data if passed == 0 and end == len(data) else data[passed:end])
-        if self._released:
-            self._advance()
-        else:
-            self._flush()
 
     def replace(self, data: bytes, *, done: bool) -> int:
         """For entries: this goes to the client in the message's place."""
@@ -306,6 +350,7 @@ class Relay(Outgoing):
 
     def lost(self, why: str) -> None:
         """The session is over: whatever has not been answered never will be."""
+        self._expand()
         for entry in (*self._queue, *self._batch):
             entry.skipped(self, why)
         self._queue.clear()

@@ -64,27 +64,27 @@ class DescribedStatement(Expected):
 class DescribedPortal(Expected):
     """RowDescription or NoData. `bare`: the client asked by a Query, which has no NoData."""
 
-    __slots__ = ("_bare", "_portal", "_swallow", "plan")
+    __slots__ = ("_bare", "_portal", "plan", "swallows")
 
     def __init__(self, portal: Portal, plan: MaskPlan | None, *, swallow: bool = False, bare: bool = False) -> None:
         self._portal = portal
-        self._swallow = swallow
+        self.swallows = swallow
         self._bare = bare
         self.plan = plan
 
     def accept(self, relay: Relay, kind: int, data: bytes, start: int, stop: int) -> int:
         if kind == 0x6E:
-            return DROP_DONE if self._swallow or self._bare else PASS_DONE
+            return DROP_DONE if self.swallows or self._bare else PASS_DONE
         if kind != 0x54:
             raise unexpected(kind)
         if self.plan is None:
-            return DROP_DONE if self._swallow else PASS_DONE
+            return DROP_DONE if self.swallows else PASS_DONE
         portal = self._portal
         known = described(self.plan, data[start:stop], None if portal.prepared is None else portal.asked)
         portal.masker = known.masker
         if portal.prepared is None:
             portal.asked = portal.formats = known.formats
-        if self._swallow:
+        if self.swallows:
             return DROP_DONE
         return PASS_DONE if known.answer is None else relay.replace(known.answer, done=True)
 

@@ -61,6 +61,13 @@ class Settling:
             known = self._surroundings = self._analyst.surroundings(environment, catalog)
         return known
 
+    def settled_in(self, surroundings: Surroundings) -> bool:
+        """Whether these are the present ones, for everybody and beyond doubt: no message could be blocked by `settle`,
+        and no text means anything of this session's own."""
+        return not (
+            self._unsettled or self._catalog_changed or self._asking is not None or self._relay.names.has_objects
+        ) and (self.surroundings() is surroundings)
+
     def moved(self) -> None:
         self._dirty = True
 
