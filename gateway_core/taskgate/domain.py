@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
+from types import MappingProxyType
 from typing import NamedTuple
 
 AttributeValue = str | int | bool | tuple[str, ...]
@@ -273,14 +274,13 @@ class ApprovalTerms:
     allow_requester: bool = False  # four eyes switched off by policy, explicitly
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How an action ended. `error` is the target's SQLSTATE (or protocol's equal) and already scrubbed text."""
 
     tag: str = ""
     rows: int = 0
     bytes_to_client: int = 0
-    masked: Mapping[str, int] = field(default_factory=dict)  # masked cells by mask rule or detector
+    masked: Mapping[str, int] = MappingProxyType({})  # masked cells by mask rule or detector
     error: str | None = None
 
 

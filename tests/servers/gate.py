@@ -81,6 +81,7 @@ class ScriptedSession:
         self.withdrawn = 0
         self.closed: str | None = None
         self._permits: dict[object, Permit] = {}
+        self._scope: tuple[object, object] | None = None
 
     @property
     def catalog(self) -> Catalog:
@@ -98,6 +99,14 @@ class ScriptedSession:
         environment = action.environment
         text = action.shape or action.text
         return text, action.parameter_types, environment.search_path, environment.role, self.gate.policy_version
+
+    @property
+    def scope(self) -> object:
+        gate = self.gate
+        depends = (gate.policy_version, gate.catalog, gate.masks.columns, gate.masks.detectors, gate.recording)
+        if not gate.caches or self._scope is None or self._scope[0] != depends:
+            self._scope = (depends, object())
+        return self._scope[1]
 
     def cached(self, action: Action) -> Permit | None:
         return self._permits.get(self._key(action)) if self.gate.caches else None

@@ -13,7 +13,7 @@ from taskgate.enforcement.contracts import Permit
 from taskgate.errors import PolicyRefusal, RuleMatch
 from taskgate.masking.plan import MaskPlan
 from taskgate.masking.scanner import Scanner
-from taskgate.recording.records import ActionTemplate, RecordedAction, RecordedParameter, Result, encode_result
+from taskgate.recording.records import ActionTemplate, RecordedAction, RecordedParameter, encode_result
 
 _MOST_CONTENTS = 4096
 
@@ -76,7 +76,7 @@ class ActionContents:
 
     def of(self, action: Action, permit: Permit) -> ActionContent:
         known = self._contents.get(permit)
-        if known is None or not (known.action is action or known.fits(action)):
+        if known is None or (known.action is not action and not known.fits(action)):
             if len(self._contents) >= _MOST_CONTENTS:
                 self._contents.clear()
             known = self._contents[permit] = ActionContent(action, permit)
@@ -110,17 +110,7 @@ def parked(action: Action, permit: Permit, rules: tuple[RuleMatch, ...], approva
 
 
 def result(sequence: int, outcome: Outcome, seconds: float) -> bytes:
-    return encode_result(
-        Result(
-            action=sequence,
-            tag=outcome.tag,
-            rows=outcome.rows,
-            bytes_to_client=outcome.bytes_to_client,
-            masked=outcome.masked,
-            error=outcome.error,
-            elapsed_us=int(seconds * 1_000_000),
-        )
-    )
+    return encode_result(sequence, outcome, int(seconds * 1_000_000))
 
 
 def recorded_parameters(parameters: Sequence[Parameter], masks: Sequence[MaskPlan]) -> tuple[RecordedParameter, ...]:

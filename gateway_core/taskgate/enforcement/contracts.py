@@ -87,6 +87,11 @@ class GovernedSession(Protocol):
     def ended(self) -> asyncio.Future[str]:
         """Resolves with the reason when the session must end now: revoked, killed, expired, store out of reach."""
 
+    @property
+    def scope(self) -> object:
+        """What a cached permit hangs on besides its action: policy, catalogue, principal, target. The same object means
+        that `cached` still gives what it gave. Raises TargetFault where the catalogue is too old to be trusted."""
+
     def cached(self, action: Action) -> Permit | None:
         """The hot path: synchronous, no I/O. `action.parameters` is ignored. None: ask `judge`."""
 

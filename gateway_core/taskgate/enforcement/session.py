@@ -139,6 +139,10 @@ class Session:
 
     # --- judging -----------------------------------------------------------------------------------------------
 
+    @property
+    def scope(self) -> DecisionScope:
+        return self._current()
+
     def cached(self, action: Action) -> Permit | None:
         return self._current().cached(action)
 

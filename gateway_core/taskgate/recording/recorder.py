@@ -134,11 +134,10 @@ class Recorder:
             if kind is None:
                 entries.append((recording, -1, frame(b"S" + recording.key.describe())))
                 continue
-            chain = recording.chain
-            seq = chain.next_seq
+            seq = recording.chain.next_seq
             plaintext = salts[used : used + SALT_BYTES] + content
             used += SALT_BYTES
-            header = chain.forge(kind, time, plaintext, prefix)
+            header = recording.chain.forge(kind, time, plaintext, prefix)
             entries.append((recording, seq, record_frame(header, recording.key.seal_record(seq, plaintext))))
         self._salts = salts[used:]
         intake.queued_bytes = 0

@@ -16,7 +16,7 @@ from enum import StrEnum
 
 import orjson
 
-from taskgate.domain import AttributeValue, Parameter, Principal
+from taskgate.domain import AttributeValue, Outcome, Parameter, Principal
 from taskgate.errors import JournalFault, RuleMatch
 
 
@@ -223,7 +223,7 @@ class ActionTemplate:
     """An action that is executed again and again, perhaps with other literals in its text: everything but text and
     parameters is encoded once. A record without text (level `metadata`) is without parameters too."""
 
-    __slots__ = ("_bare", "_between", "_text", "_whole")
+    __slots__ = ("_bare", "_between", "_own", "_text", "_whole")
 
     def __init__(self, action: RecordedAction) -> None:
         fields = orjson.loads(encode(action))
@@ -231,6 +231,7 @@ class ActionTemplate:
         fields.pop("parameters")
         self._between = b"," + encode(fields)[1:-1] + b',"parameters":'
         self._bare = action.parameters is None
+        self._own = self._content(self._text, b"")[:-1]
         self._whole = self._content(self._text, b"null" if self._bare else b"[]")
 
     def content(
@@ -240,8 +241,10 @@ class ActionTemplate:
         already). `text`: what was sent this time."""
         if self._bare or (not parameters and (text is None or text == self._text)):
             return self._whole
-        encoded = b"[%b]" % b",".join([_parameter(value) for value in parameters]) if parameters else b"[]"
-        return self._content(self._text if text is None else text, encoded)
+        encoded = b",".join([_parameter(value) for value in parameters]) if parameters else b""
+        if text is None:
+            return b"%b[%b]}" % (self._own, encoded)
+        return self._content(text, b"[%b]" % encoded)
 
     def _content(self, text: str | None, parameters: bytes) -> bytes:
         try:
@@ -264,11 +267,10 @@ def _parameter(parameter: Parameter | RecordedParameter) -> bytes:
     return orjson.dumps(parameter)
 
 
-def encode_result(result: Result) -> bytes:
-    """What `encode` makes of a Result: written by hand, since every action ends with one."""
-    return b'{"action":%d,"tag":%b,"rows":%d,"bytes_to_client":%d,"masked":%b,"error":%b,"elapsed_us":%b}' % (
-        result.action, orjson.dumps(result.tag), result.rows, result.bytes_to_client,
-        orjson.dumps(result.masked) if result.masked else b"{}",
-        b"null" if result.error is None else orjson.dumps(result.error),
-        b"null" if result.elapsed_us is None else b"%d" % result.elapsed_us,
+def encode_result(action: int, outcome: Outcome, elapsed_us: int) -> bytes:
+    """What `encode` makes of this Result: written by hand, since every action ends with one."""
+    tag, rows, size, masked, error = outcome
+    return b'{"action":%d,"tag":%b,"rows":%d,"bytes_to_client":%d,"masked":%b,"error":%b,"elapsed_us":%d}' % (
+        action, orjson.dumps(tag), rows, size, orjson.dumps(masked) if masked else b"{}",
+        b"null" if error is None else orjson.dumps(error), elapsed_us,
     )  # fmt: skip

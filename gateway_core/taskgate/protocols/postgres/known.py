@@ -57,6 +57,7 @@ class Exchange:
     prepared: Prepared
     statement: Statement
     permit: Permit
+    scope: object  # of the session, when the permit was had
     plan: MaskPlan | None
     asked: tuple[int, ...]
     formats: tuple[int, ...]  # of the parameters
@@ -152,7 +153,7 @@ class KnownExchanges:
         self._relay = relay
         self._interpreter = interpreter
         self._known: OrderedDict[bytes, Exchange] = OrderedDict()
-        self._lesson: tuple[bytes, list[Expected]] | None = None
+        self._lesson: tuple[bytes, list[Expected], object] | None = None
 
     def depart(self, data: bytes) -> bool:
         """Whether `data` is a known exchange: then it is recorded and on its way (`relay.flight`), and nothing of it is
@@ -165,7 +166,7 @@ class KnownExchanges:
         exchange = self._known.get(key)
         relay = self._relay
         if exchange is None:
-            self._lesson = (key, []) if len(key) <= _LONGEST_KEY else None
+            self._lesson = (key, [], None) if len(key) <= _LONGEST_KEY else None
             return False
         state, statement, permit = relay.state, exchange.statement, exchange.permit
         prepared = exchange.prepared
@@ -173,11 +174,11 @@ class KnownExchanges:
             prepared.statement is not statement
             or not (exchange.parses or state.statements.get(prepared.name) is prepared)
             or not self._interpreter.settling.settled_in(statement.surroundings)
-            or relay.session.cached(statement.action) is not permit
+            or relay.session.scope is not exchange.scope
             or state.full
         ):
             del self._known[key]
-            self._lesson = (key, [])
+            self._lesson = (key, [], None)
             return False
         if relay.transaction.block:
             if relay.transaction.state is not TransactionState.ACTIVE:
@@ -211,7 +212,7 @@ class KnownExchanges:
             return
         forwarded = b"".join(sent)
         if forwarded in (data, data[:-_END] + _DESCRIBE + data[-_END:]):
-            self._lesson = (lesson[0], list(batch))
+            self._lesson = (lesson[0], list(batch), self._relay.session.scope)
 
     def expecting(self, queue: Sequence[Expected]) -> bool:
         """Whether the next answer is one to learn from: exactly that of the batch."""
@@ -227,7 +228,7 @@ class KnownExchanges:
         lesson, self._lesson = self._lesson, None
         if lesson is None:
             return
-        key, batch = lesson
+        key, batch, scope = lesson
         executed = batch[-2]
         form = _form_of(batch)
         if form is None or not isinstance(executed, Executed):
@@ -266,6 +267,7 @@ class KnownExchanges:
             prepared=portal.prepared,
             statement=portal.statement,
             permit=executed.execution.permit,
+            scope=scope,
             plan=executed.plan,
             asked=portal.asked,
             formats=_formats_of(portal.parameters),

@@ -62,11 +62,15 @@ class Settling:
         return known
 
     def settled_in(self, surroundings: Surroundings) -> bool:
-        """Whether these are the present ones, for everybody and beyond doubt: no message could be blocked by `settle`,
-        and no text means anything of this session's own."""
-        return not (
-            self._unsettled or self._catalog_changed or self._asking is not None or self._relay.names.has_objects
-        ) and (self.surroundings() is surroundings)
+        """Whether these are the present ones beyond doubt, as long as their catalogue is: no message could be blocked by
+        `settle`, and no text means anything of this session's own."""
+        return self._surroundings is surroundings and not (
+            self._dirty
+            or self._unsettled
+            or self._catalog_changed
+            or self._asking is not None
+            or self._relay.names.has_objects
+        )
 
     def moved(self) -> None:
         self._dirty = True
