@@ -864,6 +864,17 @@ def record_frame(bytes header, bytes sealed):
     return frame
 
 
+def seal_record(bytes prefix, unsigned long long seq, bytes kind, unsigned long long time, bytes previous,
+                bytes plaintext, sha256, encrypt):
+    cdef unsigned char nonce[12]
+    cdef int index
+    cdef bytes header = record_header(prefix, seq, kind, time, previous, sha256(plaintext).digest())
+    for index in range(12):
+        nonce[index] = 0 if index < 4 else (seq >> (8 * (11 - index))) & 0xFF
+    sealed = encrypt(PyBytes_FromStringAndSize(<char*>nonce, 12), plaintext, None)
+    return record_frame(header, sealed), sha256(header).digest()
+
+
 # --- exchanges --------------------------------------------------------------------------------------------------------
 
 cdef bytes DESCRIBE_PORTAL = b"D\x00\x00\x00\x06P\x00"

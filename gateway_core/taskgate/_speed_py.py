@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from array import array
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import Any, Literal
 from zlib import crc32
 
 Action = bytes | Literal[True] | Callable[[bytes], bytes | None] | None
@@ -461,6 +461,22 @@ def record_frame(header: bytes, sealed: bytes) -> bytes:
     header, the sealed content."""
     payload = b"R%b%b%b" % (len(header).to_bytes(2, "little"), header, sealed)
     return struct.pack("<II", len(payload), crc32(payload)) + payload
+
+
+def seal_record(
+    prefix: bytes,
+    seq: int,
+    kind: bytes,
+    time: int,
+    previous: bytes,
+    plaintext: bytes,
+    sha256: Callable[[bytes], Any],
+    encrypt: Callable[[bytes, bytes, None], bytes],
+) -> tuple[bytes, bytes]:
+    """A record's frame and the digest of its header: the header commits to `plaintext` by its SHA-256, and `encrypt`
+    seals it with the sequence number as its nonce (12 bytes)."""
+    header = record_header(prefix, seq, kind, time, previous, sha256(plaintext).digest())
+    return record_frame(header, encrypt(seq.to_bytes(12, "big"), plaintext, None)), sha256(header).digest()
 
 
 # --- exchanges --------------------------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         record_frame,
         record_header,
         replace_cells,
+        seal_record,
         views,
     )
 
@@ -62,6 +63,7 @@ elif os.environ.get("TASKGATE_PURE_PYTHON") == "1":
         record_frame,
         record_header,
         replace_cells,
+        seal_record,
         views,
     )
 
@@ -92,6 +94,7 @@ else:
             record_frame,
             record_header,
             replace_cells,
+            seal_record,
             views,
         )
 
@@ -121,6 +124,7 @@ else:
             record_frame,
             record_header,
             replace_cells,
+            seal_record,
             views,
         )
 
@@ -151,5 +155,6 @@ __all__ = [
     "record_frame",
     "record_header",
     "replace_cells",
+    "seal_record",
     "views",
 ]

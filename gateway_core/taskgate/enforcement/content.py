@@ -56,7 +56,7 @@ class ActionContent:
             parameter
             if scanner is None
             or parameter.value is None
-            or (parameter.format == 0 and _clean(scanner, parameter.value))
+            or (parameter.format == 0 and (scanner.clean(parameter.value) or _clean(scanner, parameter.value)))
             else _scanned(parameter, plan)
             for parameter in parameters
         ]

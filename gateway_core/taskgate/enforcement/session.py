@@ -84,6 +84,7 @@ class Session:
         self._run: set[Permit] = set()
         self._indexed = self.tally.counts, 0
         self._target_name = target.target.name
+        self._counts = services.metrics.actions
         services.keep_text(services.policy.current)
         self._scope = services.scopes.current(self.principal, self.target, services.policy.current, target.catalog)
         self._contents = self._scope.contents
@@ -149,7 +150,7 @@ class Session:
     def _current(self) -> DecisionScope:
         """The scope for the policy and the catalogue in force now."""
         scope, catalog, policy = self._scope, self._target.catalog, self._services.policy.current
-        if not scope.is_current(policy, catalog):
+        if scope.catalog is not catalog or scope.policy is not policy:
             self._services.keep_text(policy)
             self._scope = scope = self._services.scopes.current(self.principal, self.target, policy, catalog)
             self._contents = scope.contents
@@ -221,7 +222,9 @@ class Session:
         if permit not in self._run:
             self._run.add(permit)
             self.tally.attempted(action)
-        self._services.metrics.action(self._target_name, "allow", what.effects)
+        counts = self._counts
+        for effect in what.effects:
+            counts[self._target_name, "allow", effect] += 1
         return sequence
 
     def commit(self) -> None:

@@ -152,6 +152,18 @@ class Scanner:
             return self._replace_in_json(cell, findings, start=1 if kind == JSONB else 0), rules
         return self._replace_spans(cell, findings), rules
 
+    def clean(self, text: bytes) -> bool:
+        """Whether there is certainly nothing in it: a short way to say so of what is short and plain."""
+        patterns = self._patterns
+        if patterns is None:
+            return True
+        if len(text) > _SHORT or not text.isascii() or b"\\" in text:
+            return False
+        for _, literal, search in patterns.short:
+            if literal in text and search(text) is not None:
+                return False
+        return True
+
     def find(self, cell: bytes, kind: int = TEXT, allowance: Allowance | None = None) -> list[Finding]:
         """What is in the cell, in order, without overlaps. Raises TooManyCandidates, ValueError (not of its kind)."""
         found: list[Finding] = []

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import sha256
 
 from taskgate.errors import JournalFault
 from taskgate.recording.header import NO_PREVIOUS, Record, SessionHeader
 from taskgate.recording.records import RecordKind, encode
-from taskgate.speed import record_header
+from taskgate.speed import record_header, seal_record
 
 MAX_PREFIX = 8192  # a whole header's length has to fit into two bytes
 _QUOTED: dict[str, bytes] = {str(kind): str(kind).encode() for kind in RecordKind}
@@ -35,6 +36,16 @@ class Chain:
         self._head = sha256(header).digest()
         self.next_seq += 1
         return header
+
+    def seal(
+        self, kind: RecordKind | str, time: int, plaintext: bytes, prefix: bytes, encrypt: Callable[..., bytes]
+    ) -> bytes:
+        """`forge`, and the journal's frame of the record: one step, since every record on an action's way takes it.
+        `encrypt` is AES-GCM's under the session's key."""
+        seq = self.next_seq
+        frame, self._head = seal_record(prefix, seq, _QUOTED[kind], time, self._head, plaintext, sha256, encrypt)
+        self.next_seq = seq + 1
+        return frame
 
 
 def prefix_of(header: SessionHeader) -> bytes:

@@ -36,7 +36,6 @@ from taskgate.recording.session_key import SessionKey
 from taskgate.recording.session_recording import Intake, SessionRecording
 from taskgate.recording.storage import LocalFolder, RecordingStorage, safe_id
 from taskgate.recording.upkeep import Upkeep
-from taskgate.speed import record_frame
 
 BUFFER_BYTES = 64 * 1024**2
 RECORDING_KEY = Path("keys") / "recording.key"
@@ -137,8 +136,8 @@ class Recorder:
             seq = recording.chain.next_seq
             plaintext = salts[used : used + SALT_BYTES] + content
             used += SALT_BYTES
-            header = recording.chain.forge(kind, time, plaintext, prefix)
-            entries.append((recording, seq, record_frame(header, recording.key.seal_record(seq, plaintext))))
+            piece = recording.chain.seal(kind, time, plaintext, prefix, recording.key.aead.encrypt)
+            entries.append((recording, seq, piece))
         self._salts = salts[used:]
         intake.queued_bytes = 0
         self.journal.add(entries)

@@ -35,29 +35,26 @@ class MessageBuffer:
     and never joined before its message is whole, so a message that arrives in many pieces costs linear time.
     """
 
-    __slots__ = ("_cap", "_chunks", "_fault", "_missing", "_size")
+    __slots__ = ("_cap", "_chunks", "_fault", "_missing", "size")
 
     def __init__(self, fault: Fault, cap: int) -> None:
         self._fault = fault
         self._cap = cap
         self._chunks: list[bytes] = []
-        self._size = 0
+        self.size = 0  # bytes held
         self._missing = 0  # bytes that still have to arrive before anything can be complete
-
-    def __len__(self) -> int:
-        return self._size
 
     def take(self, data: bytes) -> tuple[bytes, list[Run]]:
         """A buffer and the whole messages in it. Raises the direction's fault on a length below 4 or above the cap."""
         if self._chunks:
             self._chunks.append(data)
-            self._size += len(data)
+            self.size += len(data)
             self._missing -= len(data)
             if self._missing > 0:
                 return b"", []
             data = b"".join(self._chunks)
             self._chunks.clear()
-            self._size = 0
+            self.size = 0
         try:
             runs = message_runs(data, 0, self._cap)
         except ValueError as error:
@@ -67,7 +64,7 @@ class MessageBuffer:
             return data, runs
         rest = data[end:]
         self._chunks.append(rest)
-        self._size = len(rest)
+        self.size = len(rest)
         self._missing = (5 if len(rest) < 5 else 1 + UINT32.unpack_from(rest, 1)[0]) - len(rest)
         return data, runs
 

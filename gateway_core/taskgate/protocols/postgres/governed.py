@@ -105,16 +105,24 @@ class GovernedConnection:
     def _client_data(self, data: bytes) -> None:
         if self._over.done():
             return
+        relay = self._relay
         try:
-            self._relay.client_data(data)
+            relay.client_data(data)
         except Exception as error:  # noqa: BLE001  whatever it is, the session must not go on
             self._broken(error)
-        self._drain()
+        if relay.flight is not None and relay.committing and not relay.to_client:
+            self._join()  # a known exchange departs: there is nothing else to see to
+        else:
+            self._drain()
 
     def _server_data(self, data: bytes) -> None:
         if self._over.done():
             return
         try:
+            answer = self._relay.landed(data)
+            if answer is not None:
+                self._client.write(answer)
+                return
             self._relay.server_data(data)
         except Exception as error:  # noqa: BLE001
             self._relay.to_client.clear()
@@ -129,9 +137,8 @@ class GovernedConnection:
         if relay.to_server:
             self._server.write(b"".join(relay.to_server) if len(relay.to_server) > 1 else relay.to_server[0])
             relay.to_server.clear()
-        if relay.committing and not self._joined:
-            self._joined = True
-            self._service.rounds.join(self._commit)
+        if relay.committing:
+            self._join()
         if relay.need is not None or relay.syncing or self._task is not None:
             self._meet_needs()
         if relay.terminated:
@@ -140,6 +147,11 @@ class GovernedConnection:
             self._client.pause("ahead")
         elif self._client.paused:
             self._client.resume("ahead")
+
+    def _join(self) -> None:
+        if not self._joined:
+            self._joined = True
+            self._service.rounds.join(self._commit)
 
     def _commit(self) -> None:
         self._joined = False

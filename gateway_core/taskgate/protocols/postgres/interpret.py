@@ -41,7 +41,7 @@ class Interpreter(SimpleQueries):
     def __init__(self, relay: Relay, analyst: Analyst) -> None:
         super().__init__(relay, analyst)
         every: dict[int, Handler] = {0x58: self._terminate}
-        self._normal: Mapping[int, Handler] = every | {
+        self.normal: Mapping[int, Handler] = every | {
             0x51: self._query,
             0x50: self._parse,
             0x42: self._bind,
@@ -56,7 +56,7 @@ class Interpreter(SimpleQueries):
             0x66: self._ignore,
         }
         self._skipping: Mapping[int, Handler] = (
-            every | {kind: self._ignore for kind in self._normal if kind not in (0x53, 0x58)} | {0x53: self._sync}
+            every | {kind: self._ignore for kind in self.normal if kind not in (0x53, 0x58)} | {0x53: self._sync}
         )
         self._feeding: Mapping[int, Handler] = every | {
             0x64: self._copy_data,
@@ -65,12 +65,7 @@ class Interpreter(SimpleQueries):
             0x48: self._ignore,
             0x53: self._ignore,
         }
-        self.handlers: Mapping[int, Handler] = self._normal
-
-    @property
-    def normal(self) -> bool:
-        """No COPY reads data, and nothing is being skipped."""
-        return self.handlers is self._normal
+        self.handlers: Mapping[int, Handler] = self.normal
 
     # --- extended protocol ---
 
@@ -203,7 +198,7 @@ class Interpreter(SimpleQueries):
 
     def _sync(self, data: bytes, start: int, stop: int) -> None:
         frontend.expect_empty(data, start, stop, "Sync")
-        self.handlers = self._normal
+        self.handlers = self.normal
         self._relay.send(SYNC, Ready())
         self._relay.press()
 
@@ -239,7 +234,7 @@ class Interpreter(SimpleQueries):
     def _copy_ended(self, message: bytes) -> None:
         relay = self._relay
         entry = relay.copies.feeding
-        self.handlers = self._normal
+        self.handlers = self.normal
         relay.send(message)
         relay.press()
         if entry is not None and entry.marker:  # a Query: it may go on with another COPY
@@ -247,7 +242,7 @@ class Interpreter(SimpleQueries):
 
     def out_of_place(self, kind: int) -> ClientFault:
         """No handler in this mode: either unknown, or unexpected while a COPY reads data."""
-        if kind in self._normal:
+        if kind in self.normal:
             return ClientFault(f"unexpected message type 0x{kind:02X} during COPY from stdin")
         return ClientFault(f"invalid frontend message type {kind}")
 
@@ -279,7 +274,7 @@ class Interpreter(SimpleQueries):
             self.handlers = self._skipping
 
     def await_commands(self) -> None:
-        self.handlers = self._normal
+        self.handlers = self.normal
 
     def skip_until_sync(self) -> None:
         """The target skips, and so does the client's message that perhaps waits for a judgement."""
@@ -292,4 +287,4 @@ class Interpreter(SimpleQueries):
     def copy_in_failed(self, *, marker: bool) -> None:
         """The target does not read data any more. After a Query it goes on at once, else at the next Sync."""
         if self.handlers is self._feeding:
-            self.handlers = self._normal if marker else self._skipping
+            self.handlers = self.normal if marker else self._skipping

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from taskgate.domain import Parameter, RecordingLevel, TransactionState
+from taskgate.domain import Outcome, Parameter, RecordingLevel, TransactionState
 from taskgate.enforcement.contracts import Permit
 from taskgate.protocols.postgres import backend, frontend
 from taskgate.protocols.postgres.described import described
@@ -44,7 +44,14 @@ _UNNAMED_STATEMENT, _UNNAMED_PORTAL = (b"S", b""), (b"P", b"")
 _PARSE_COMPLETE, _BIND_COMPLETE, _NO_DATA, _ROW_DESCRIPTION = 0x31, 0x32, 0x6E, 0x54
 _IDLE, _IN_TRANSACTION = 0x49, 0x54
 
-_rows_of = lru_cache(maxsize=256)(backend.rows_of)
+_NOTHING: dict[str, int] = {}
+
+
+@lru_cache(maxsize=256)
+def _read(tag: bytes) -> tuple[str, int]:
+    """A command tag as text, and the rows it tells of."""
+    return tag.decode("utf-8", "replace"), backend.rows_of(tag)
+
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,51 +78,45 @@ class Exchange:
 class Flight:
     """A known exchange on its way: the only thing that is."""
 
-    __slots__ = ("exchange", "execution", "generation", "parameters", "status")
+    __slots__ = ("exchange", "generation", "parameters", "sequence", "status")
 
     def __init__(
-        self, exchange: Exchange, execution: Execution, parameters: Sequence[Parameter], generation: int, status: int
+        self, exchange: Exchange, sequence: int, parameters: Sequence[Parameter], generation: int, status: int
     ) -> None:
         self.exchange = exchange
-        self.execution = execution
+        self.sequence = sequence  # of its action's record
         self.parameters = parameters
         self.generation = generation
         self.status = status  # of the ReadyForQuery that leaves everything as it is
 
-    def answered(self, relay: Relay, data: bytes) -> bool:
-        """Whether `data` was the answer, all of it: then it is on its way to the client and on record.
+    def landed(self, relay: Relay, data: bytes) -> bytes | None:
+        """What the client gets for `data`, now on record, where that was the answer, all of it; else None.
 
         Raises TargetFault where the rows are not what the target announced."""
         exchange = self.exchange
         reply = exchange_reply(data, exchange.opening, exchange.columns)
         if reply is None:
-            return False
+            return None
         end, rows, tag, status = reply
         if status != self.status:
-            return False
+            return None
         start = len(exchange.opening)
-        execution = self.execution
-        if rows:
-            execution.rows = rows
-            execution.size = end - start
-        if exchange.rewrites and rows and exchange.masker is not None:
-            frames = data[start:end]
+        size = end - start
+        masked: dict[str, int] = _NOTHING
+        if rows and exchange.rewrites and exchange.masker is not None:
             rewriter = exchange.masker.rewriter(exchange.asked)
-            rewritten = rewriter.rewrite(frames)
-            if rewritten is not frames:
-                execution.size = len(rewritten)
-                execution.masked(rewriter.counts)
-                data = b"".join((exchange.shown, rewritten, data[end:]))
-            elif exchange.shown is not exchange.opening:
-                data = exchange.shown + data[start:]
+            rewritten = rewriter.rewrite(data[start:end])
+            masked, size = rewriter.counts, len(rewritten)
+            data = b"".join((exchange.shown, rewritten, data[end:]))
         elif exchange.shown is not exchange.opening:
             data = exchange.shown + data[start:]
-        relay.to_client.append(data)
-        execution.finish(tag, changed=_rows_of(tag))
-        relay.transaction.state = TransactionState.IDLE if status == _IDLE else TransactionState.ACTIVE
-        if status != _IDLE:
+        name, changed = _read(tag)
+        relay.session.finish(self.sequence, Outcome(name, changed or rows, size, masked))
+        if status == _IDLE:
+            relay.transaction.state = TransactionState.IDLE
+        else:
             relay.state.portals[b""] = self._portal()
-        return True
+        return data
 
     def _portal(self) -> Portal:
         exchange = self.exchange
@@ -141,7 +142,8 @@ class Flight:
         found.append(bound)
         if exchange.describes:
             found.append(DescribedPortal(portal, exchange.plan, swallow=exchange.injects))
-        found.append(Executed(portal, exchange.plan, self.execution, ()))
+        execution = Execution(relay.session, exchange.permit, self.sequence)
+        found.append(Executed(portal, exchange.plan, execution, ()))
         found.append(Ready())
         return found
 
@@ -175,7 +177,7 @@ class KnownExchanges:
             or not (exchange.parses or state.statements.get(prepared.name) is prepared)
             or not self._interpreter.settling.settled_in(statement.surroundings)
             or relay.session.scope is not exchange.scope
-            or state.full
+            or len(state.statements) + len(state.portals) >= state.capacity
         ):
             del self._known[key]
             self._lesson = (key, [], None)
@@ -195,8 +197,7 @@ class KnownExchanges:
         relay.transaction.state = TransactionState.ACTIVE
         if exchange.injects:
             data = data[:-_END] + _DESCRIBE + data[-_END:]
-        flight = Flight(exchange, Execution(relay.session, permit, sequence), parameters, relay.generation, status)
-        relay.depart(data, flight)
+        relay.depart(data, Flight(exchange, sequence, parameters, relay.generation, status))
         return True
 
     # --- learning ---

@@ -74,7 +74,7 @@ class Outgoing:
         """A known exchange, recorded, instead of messages with entries of their own."""
         self.flight = flight
         self._out.append(data)
-        self._begun = True
+        self._begun = self.committing = True
         self.generation += 1
 
     def _expand(self) -> None:

@@ -73,36 +73,28 @@ class Relay(Outgoing):
     @property
     def client_ahead(self) -> int:
         """Bytes of the client that wait here."""
-        return self._backlog_size + len(self._from_client)
+        return self._backlog_size + self._from_client.size
 
     def client_data(self, data: bytes) -> None:
         """Raises ClientFault where the client breaks the protocol: the session ends."""
-        if self._quiet:
-            if self._exchanges.depart(data):
-                self._flush()
-                return
-            self._interpret_all(data)
-            if self.need is None:
-                self._exchanges.observe(data, self._out, self._batch)
-        else:
-            self._expand()
-            self._interpret_all(data)
-        self._flush()
-
-    @property
-    def _quiet(self) -> bool:
-        """Nothing is on its way in either direction, and nothing waits."""
-        return not (
-            self._queue
+        quiet = not (  # nothing is on its way in either direction, and nothing waits
+            self.flight is not None
+            or self._queue
             or self._out
             or self._batch
             or self.need is not None
-            or self.flight is not None
             or self.syncing
             or self._backlog
-            or len(self._from_client)
-            or not self._interpreter.normal
+            or self._from_client.size
+            or self._interpreter.handlers is not self._interpreter.normal
         )
+        if quiet and self._exchanges.depart(data):
+            return
+        self._expand()
+        self._interpret_all(data)
+        if quiet and self.need is None:
+            self._exchanges.observe(data, self._out, self._batch)
+        self._flush()
 
     def _interpret_all(self, data: bytes) -> None:
         data, runs = self._from_client.take(data)
@@ -196,17 +188,23 @@ class Relay(Outgoing):
 
     # --- from the target ---
 
+    def landed(self, data: bytes) -> bytes | None:
+        """What the client gets where `data` is all that a known exchange waits for; None: `server_data` has to look.
+        Raises TargetFault."""
+        flight = self.flight
+        if flight is None or self.committing or self._from_server.size:
+            return None
+        answer = flight.landed(self, data)
+        if answer is not None:
+            self.flight = None
+        return answer
+
     def server_data(self, data: bytes) -> None:
         """Raises TargetFault where the target breaks the protocol: the session ends, the client gets none of it."""
-        flight = self.flight
-        if flight is not None:
-            if not self._out and flight.answered(self, data):
-                self.flight = None
-                return
-            self._expand()
-        learning = not len(self._from_server) and self._exchanges.expecting(self._queue)
+        self._expand()
+        learning = not self._from_server.size and self._exchanges.expecting(self._queue)
         self._accept(data)
-        if learning and not self._queue and not self._batch and not len(self._from_server):
+        if learning and not self._queue and not self._batch and not self._from_server.size:
             self._exchanges.learn(data)
         if self._released:
             self._advance()

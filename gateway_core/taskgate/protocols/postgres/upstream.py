@@ -71,7 +71,7 @@ class Opening:
                 if self.done:
                     raise TargetFault("the target went on talking before it was asked anything")
                 answer += self._message(data, start, stop)
-        if self.done and len(self._buffer):
+        if self.done and self._buffer.size:
             raise TargetFault("the target went on talking before it was asked anything")
         return answer
 
