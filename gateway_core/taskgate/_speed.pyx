@@ -883,6 +883,67 @@ cdef enum:
     LONGEST_EXCHANGE = 4096
 
 
+cdef Py_ssize_t put_skeleton(unsigned char* out, const unsigned char* text, Py_ssize_t size) noexcept nogil:
+    """-1: it has none. `out` has room for `size` bytes."""
+    cdef Py_ssize_t at = 0, end, written = 0
+    cdef unsigned char c, before
+    while at < size:
+        c = text[at]
+        if c == 0x27 or c == 0x22 or c == 0x60 or c == 0x24 or c == 0x5C or c == 0x3B:
+            return -1
+        if (c < 0x20 and c != 0x09 and c != 0x0A and c != 0x0D) or c > 0x7E:
+            return -1
+        if at + 1 < size and ((c == 0x2D and text[at + 1] == 0x2D) or (c == 0x2F and text[at + 1] == 0x2A)):
+            return -1
+        if 48 <= c <= 57 and at > 0:
+            before = text[at - 1]
+            if before == 0x20 or before == 0x09 or before == 0x0A or before == 0x0D or before == 0x3D \
+                    or before == 0x3C or before == 0x3E or before == 0x28 or before == 0x2C:
+                end = at + 1
+                while end < size and 48 <= text[end] <= 57:
+                    end += 1
+                if end - at <= 18 and (
+                    end == size or text[end] == 0x20 or text[end] == 0x09 or text[end] == 0x0A or text[end] == 0x0D
+                    or text[end] == 0x29 or text[end] == 0x2C
+                ):
+                    out[written] = 48
+                    written += 1
+                    at = end
+                    continue
+        out[written] = c
+        written += 1
+        at += 1
+    return written
+
+
+def skeleton(bytes text):
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(text), written
+    cdef unsigned char* out = <unsigned char*>malloc(size + 1)
+    if out == NULL:
+        raise MemoryError()
+    try:
+        written = put_skeleton(out, <const unsigned char*>PyBytes_AS_STRING(text), size)
+        return None if written < 0 else PyBytes_FromStringAndSize(<char*>out, written)
+    finally:
+        free(out)
+
+
+cdef object query_key(const unsigned char* data, Py_ssize_t total):
+    cdef unsigned char out[LONGEST_EXCHANGE]
+    cdef Py_ssize_t end, written
+    if <Py_ssize_t><unsigned int>big32(data + 1) != total - 1 or memchr(data + 5, 0, total - 5) != data + total - 1:
+        return None
+    end = total - 2 if data[total - 2] == 0x3B else total - 1
+    written = put_skeleton(out + 1, data + 5, end - 5)
+    if written < 0:
+        return b"q" + PyBytes_FromStringAndSize(<char*>data + 5, total - 6), []
+    out[0] = 0x51
+    if end < total - 1:
+        out[1 + written] = 0x3B
+        written += 1
+    return PyBytes_FromStringAndSize(<char*>out, 1 + written), []
+
+
 def exchange_key(bytes batch):
     cdef Py_ssize_t total = PyBytes_GET_SIZE(batch), at = 0, size, end, name, count_at, position, length, kept
     cdef const unsigned char* data = <const unsigned char*>PyBytes_AS_STRING(batch)
@@ -891,6 +952,8 @@ def exchange_key(bytes batch):
     cdef list parameters
     cdef bytes key
     cdef char* out
+    if 6 <= total <= LONGEST_EXCHANGE and data[0] == 0x51:
+        return query_key(data, total)
     if total < 22 or total > LONGEST_EXCHANGE or memcmp(data + total - 15, PyBytes_AS_STRING(EXECUTE_SYNC), 15) != 0:
         return None
     if data[0] == 0x50:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from array import array
 from collections.abc import Callable, Iterator
@@ -487,12 +488,30 @@ _EXECUTE_SYNC = b"E\x00\x00\x00\x09\x00\x00\x00\x00\x00S\x00\x00\x00\x04"
 _LONGEST_EXCHANGE = 4096
 
 
+_UNSAFE = re.compile(rb"""['"`$\\;]|--|/\*|[^\x20-\x7e\t\n\r]""")
+_NUMBER = re.compile(rb"(?<=[\s=<>(,])[0-9]{1,18}(?=[\s),]|\Z)")
+
+
+def skeleton(text: bytes) -> bytes | None:
+    """`text` with its number literals replaced by `0` (`sql/literals.py` says which); None where it holds anything
+    that could make digits mean something else."""
+    return None if _UNSAFE.search(text) else _NUMBER.sub(b"0", text)
+
+
 def exchange_key(data: bytes) -> tuple[bytes, list[bytes | None]] | None:
-    """What a client's batch has in common with others that differ in parameters only, and its parameters; None where it
-    is no batch of the forms [Parse] Bind [Describe] Execute Sync, all of them about unnamed portals without a row
-    limit, or is not exactly one, or is longer than is worth looking at. The key is the batch without its parameters'
-    lengths and values and without the length of Bind; equal keys mean equal messages but for these."""
+    """What a client's batch has in common with others that differ in parameters only, and its parameters.
+
+    A batch is [Parse] Bind [Describe] Execute Sync, all of them about unnamed portals without a row limit: the key is
+    the batch without its parameters' lengths and values and without the length of Bind. Or it is a Query: the key is
+    its text's skeleton where it has one, else its text, behind `Q` and `q`. Equal keys mean equal messages but for
+    what was left out. None: `data` is not exactly one such batch, or is longer than is worth looking at."""
     total = len(data)
+    if 6 <= total <= _LONGEST_EXCHANGE and data[0] == _QUERY:
+        if int.from_bytes(data[1:5], "big") != total - 1 or data.find(b"\0", 5) != total - 1:
+            return None
+        end = total - 2 if data[total - 2] == 0x3B else total - 1
+        shape = skeleton(data[5:end])
+        return (b"q" + data[5 : total - 1] if shape is None else b"Q" + shape + data[end : total - 1]), []
     if not 22 <= total <= _LONGEST_EXCHANGE or data[total - 15 :] != _EXECUTE_SYNC:
         return None
     at = 0

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         record_header,
         replace_cells,
         seal_record,
+        skeleton,
         views,
     )
 
@@ -64,6 +65,7 @@ elif os.environ.get("TASKGATE_PURE_PYTHON") == "1":
         record_header,
         replace_cells,
         seal_record,
+        skeleton,
         views,
     )
 
@@ -95,6 +97,7 @@ else:
             record_header,
             replace_cells,
             seal_record,
+            skeleton,
             views,
         )
 
@@ -125,6 +128,7 @@ else:
             record_header,
             replace_cells,
             seal_record,
+            skeleton,
             views,
         )
 
@@ -156,5 +160,6 @@ __all__ = [
     "record_header",
     "replace_cells",
     "seal_record",
+    "skeleton",
     "views",
 ]

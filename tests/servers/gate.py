@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from taskgate.domain import (
@@ -152,7 +152,11 @@ class ScriptedSession:
         if not approved:
             raise PolicyRefusal("taskgate: approval apr_1 was denied", approval_id="apr_1")
 
-    def begin(self, action: Action, permit: Permit, parameters: Sequence[Parameter] = ()) -> int:
+    def begin(
+        self, action: Action, permit: Permit, parameters: Sequence[Parameter] = (), *, text: str | None = None
+    ) -> int:
+        if text is not None:
+            action = replace(action, text=text)
         self.begun.append(Begun(len(self.begun) + 1, action, permit, tuple(parameters)))
         return len(self.begun)
 

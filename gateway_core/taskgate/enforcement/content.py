@@ -42,8 +42,8 @@ class ActionContent:
             and known.transaction is action.transaction
         )
 
-    def encode(self, action: Action, parameters: Sequence[Parameter]) -> bytes:
-        text = None if action is self.action else action.text
+    def encode(self, parameters: Sequence[Parameter], text: str | None = None) -> bytes:
+        """`text`: what was sent, where it is not the action's."""
         if not parameters or not self._with_parameters:
             return self._template.content(text=text)
         if self._touched:

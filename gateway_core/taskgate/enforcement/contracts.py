@@ -100,8 +100,11 @@ class GovernedSession(Protocol):
         recorded) or GatewayFault. Cancelling withdraws the request. With `action.executes` false nobody is asked and
         the permit says `needs_judgement` where the verdict is still open."""
 
-    def begin(self, action: Action, permit: Permit, parameters: Sequence[Parameter] = ()) -> int:
-        """Append the action's record to the journal's buffer; returns its sequence number in the session."""
+    def begin(
+        self, action: Action, permit: Permit, parameters: Sequence[Parameter] = (), *, text: str | None = None
+    ) -> int:
+        """Append the action's record to the journal's buffer; returns its sequence number in the session. `text`: what
+        was sent, where it is not the action's own: the same but for number literals (`Action.shape`)."""
 
     def commit(self) -> None:
         """One write for everything begun since the last: it survives the death of this process. Raises JournalFault."""

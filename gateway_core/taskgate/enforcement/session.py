@@ -214,9 +214,13 @@ class Session:
 
     # --- recording ---------------------------------------------------------------------------------------------
 
-    def begin(self, action: Action, permit: Permit, parameters: Sequence[Parameter] = ()) -> int:
+    def begin(
+        self, action: Action, permit: Permit, parameters: Sequence[Parameter] = (), *, text: str | None = None
+    ) -> int:
         what = self._contents.of(action, permit)
-        sequence = self._recording.append(RecordKind.ACTION, what.encode(action, parameters))
+        if text is None and action is not what.action:
+            text = action.text
+        sequence = self._recording.append(RecordKind.ACTION, what.encode(parameters, text))
         self._started[sequence] = time.perf_counter()
         self.tally.actions += 1
         if permit not in self._run:

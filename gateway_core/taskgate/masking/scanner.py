@@ -159,8 +159,8 @@ class Scanner:
             return True
         if len(text) > _SHORT or not text.isascii() or b"\\" in text:
             return False
-        for _, literal, search in patterns.short:
-            if literal in text and search(text) is not None:
+        for _, literal, search in patterns.short:  # noqa: SIM110  a generator would cost more than the search
+            if literal in text and search(text, 0) is not None:
                 return False
         return True
 

@@ -240,7 +240,9 @@ class SessionNames:
         """Whether names may mean something that the catalogue does not know: no decision may be shared."""
         if self._relations or self._definitions_changed:
             return True
-        return bool(self._pending) and any(isinstance(change, RelationCreated | DefinitionsChanged) for change in self._waiting())
+        return bool(self._pending) and any(
+            isinstance(change, RelationCreated | DefinitionsChanged) for change in self._waiting()
+        )
 
     @property
     def definitions_changed(self) -> DefinitionsChanged:

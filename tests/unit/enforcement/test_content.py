@@ -45,10 +45,10 @@ def test_texts_of_one_shape_share_all_but_their_text() -> None:
     one = contents.of(action("select 1"), allowed)
     other = contents.of(action("select 2"), allowed)
     assert one is other
-    first = orjson.loads(one.encode(action("select 1"), ()))
-    second = orjson.loads(other.encode(action("select 2"), ()))
+    first = orjson.loads(one.encode(()))
+    second = orjson.loads(other.encode((), "select 2"))
     assert second == first | {"text": "select 2"}
-    assert second == orjson.loads(ActionContent(action("select 2"), allowed).encode(action("select 2"), ()))
+    assert second == orjson.loads(ActionContent(action("select 2"), allowed).encode(()))
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_what_differs_otherwise_has_a_content_of_its_own(other: Action) -> None:
 
 def test_at_level_metadata_no_text_and_no_parameter_is_recorded() -> None:
     content = ActionContent(action("select 1"), permit(recording=RecordingLevel.METADATA))
-    recorded = content.encode(action("select 'secret'"), (text(b"secret"),))
+    recorded = content.encode((text(b"secret"),), "select 'secret'")
     assert b"secret" not in recorded
     assert orjson.loads(recorded)["text"] is None
 

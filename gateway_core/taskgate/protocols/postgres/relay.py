@@ -23,6 +23,7 @@ from taskgate.protocols.postgres.copying import Copies
 from taskgate.protocols.postgres.expectations import DROP, DROP_DONE, Expected, unexpected
 from taskgate.protocols.postgres.interpret import Interpreter
 from taskgate.protocols.postgres.known import KnownExchanges
+from taskgate.protocols.postgres.lesson import Lesson
 from taskgate.protocols.postgres.limits import Limits
 from taskgate.protocols.postgres.needs import Blocked, Need
 from taskgate.protocols.postgres.outgoing import Outgoing
@@ -58,6 +59,7 @@ class Relay(Outgoing):
         self.copies = Copies(self)
         self._interpreter = Interpreter(self, analyst)
         self._exchanges = KnownExchanges(self, self._interpreter)
+        self._lesson: Lesson | None = None
 
     def start(self) -> None:
         """The target is ready, the client may begin."""
@@ -92,8 +94,8 @@ class Relay(Outgoing):
             return
         self._expand()
         self._interpret_all(data)
-        if quiet and self.need is None:
-            self._exchanges.observe(data, self._out, self._batch)
+        unknown = self._exchanges.unknown if quiet and self.need is None else None
+        self._lesson = None if unknown is None else Lesson.of(unknown, data, self._out, self._batch, self.session.scope)
         self._flush()
 
     def _interpret_all(self, data: bytes) -> None:
@@ -202,10 +204,14 @@ class Relay(Outgoing):
     def server_data(self, data: bytes) -> None:
         """Raises TargetFault where the target breaks the protocol: the session ends, the client gets none of it."""
         self._expand()
-        learning = not self._from_server.size and self._exchanges.expecting(self._queue)
+        lesson, self._lesson = self._lesson, None
+        if lesson is not None and (self._from_server.size or not lesson.is_next(self._queue)):
+            lesson = None
         self._accept(data)
-        if learning and not self._queue and not self._batch and not self._from_server.size:
-            self._exchanges.learn(data)
+        if lesson is not None and not (self._queue or self._batch or self._from_server.size):
+            exchange = lesson.learn(data)
+            if exchange is not None:
+                self._exchanges.learnt(lesson.key, exchange)
         if self._released:
             self._advance()
         else:

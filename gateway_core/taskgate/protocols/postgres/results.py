@@ -129,6 +129,13 @@ class Executed(Expected):
         return relay.copies.started(self, self, kind, data, start, stop)
 
     @property
+    def statement(self) -> Statement:
+        return self.portal.statement
+
+    def plan_of(self, position: int) -> MaskPlan | None:
+        return self.plan
+
+    @property
     def present(self) -> tuple[Facts, CopyOut | None] | None:
         statement = self.portal.statement
         return (statement.facts[0], statement.copy_outs[0]) if statement.facts else None
@@ -169,11 +176,11 @@ class Queried(Expected):
         "_failed",
         "_masker",
         "_rewriter",
-        "_statement",
         "_tag",
         "_tickets",
         "execution",
         "plans",
+        "statement",
     )
 
     marker = True
@@ -181,7 +188,7 @@ class Queried(Expected):
     def __init__(
         self, statement: Statement, plans: Sequence[MaskPlan], execution: Execution | None, tickets: tuple[int, ...]
     ) -> None:
-        self._statement = statement
+        self.statement = statement
         self.plans = plans
         self.execution = execution
         self._tickets = tickets
@@ -194,7 +201,10 @@ class Queried(Expected):
 
     @property
     def plan(self) -> MaskPlan | None:  # type: ignore[override]
-        plan = self.plans[self._at] if self._at < len(self.plans) else None
+        return self.plan_of(self._at)
+
+    def plan_of(self, position: int) -> MaskPlan | None:
+        plan = self.plans[position] if position < len(self.plans) else None
         return plan if plan is not None and plan.active else None
 
     def rows(self, relay: Relay, data: bytes, start: int, stop: int, count: int) -> bytes | None:
@@ -218,7 +228,7 @@ class Queried(Expected):
             raise unexpected(kind)
         if kind == 0x49 and stop - start == 5 and self._at == 0:
             return PASS
-        if self.execution is None or self._at >= len(self._statement.facts):
+        if self.execution is None or self._at >= len(self.statement.facts):
             raise unexpected(kind)
         if kind == 0x54:
             return self._described(relay, data, start, stop)
@@ -229,9 +239,9 @@ class Queried(Expected):
 
     @property
     def present(self) -> tuple[Facts, CopyOut | None] | None:
-        if self._at >= len(self._statement.facts):
+        if self._at >= len(self.statement.facts):
             return None
-        return self._statement.facts[self._at], self._statement.copy_outs[self._at]
+        return self.statement.facts[self._at], self.statement.copy_outs[self._at]
 
     def copied(self, relay: Relay, data: bytes, start: int, stop: int, count: int) -> bytes | None:
         return relay.copies.rows(self, data, start, stop, count)
@@ -258,12 +268,12 @@ class Queried(Expected):
         self._at += 1
         self._tag = tag
         self._changed += backend.rows_of(tag)
-        relay.completed(self._statement, tag)
+        relay.completed(self.statement, tag)
 
     def _ready(self, relay: Relay, status: int) -> int:
         self._count_masked()
         if self.execution is not None:
-            if self._failed is None and self._at != len(self._statement.facts):
+            if self._failed is None and self._at != len(self.statement.facts):
                 raise TargetFault("the target ran another number of statements than it was sent")
             self.execution.finish(self._tag, changed=self._changed, error=self._failed)
         relay.ready(status)

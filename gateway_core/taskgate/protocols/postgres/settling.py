@@ -62,8 +62,8 @@ class Settling:
         return known
 
     def settled_in(self, surroundings: Surroundings) -> bool:
-        """Whether these are the present ones beyond doubt, as long as their catalogue is: no message could be blocked by
-        `settle`, and no text means anything of this session's own."""
+        """Whether these are the present ones beyond doubt, as long as their catalogue is: `settle` would block nothing,
+        and no text means anything of this session's own."""
         return self._surroundings is surroundings and not (
             self._dirty
             or self._unsettled
