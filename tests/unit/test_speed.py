@@ -8,14 +8,18 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from hashlib import sha256
 from itertools import pairwise
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskgate import _speed_py, speed
+from taskgate.protocols.postgres import backend, frontend
+from taskgate.recording.journal_reader import split_record
 
 _speed: Any = importlib.import_module("taskgate._speed")  # missing: the compiler failed, and these tests have to say so
 
@@ -259,3 +263,142 @@ def test_binary_numeric_reads_as_its_integer_part(number: str, expected: bytes) 
     encoded = bytes(DecimalBinaryDumper(Decimal).dump(Decimal(number)) or b"")
     for module in (_speed, _speed_py):
         assert module.views(encoded, module.NUMERIC) == [(expected, None)]
+
+
+# --- records and exchanges --------------------------------------------------------------------------------------------
+
+digests = st.binary(min_size=32, max_size=32)
+numbers = st.integers(0, 2**63 - 1)
+
+
+@given(st.binary(max_size=80), numbers, st.sampled_from([b"action", b"result"]), numbers, digests, digests)
+def test_record_header(prefix: bytes, seq: int, kind: bytes, time: int, previous: bytes, commitment: bytes) -> None:
+    both("record_header", prefix, seq, kind, time, previous, commitment)
+
+
+@given(st.binary(max_size=300), st.binary(max_size=300))
+def test_record_frame(header: bytes, sealed: bytes) -> None:
+    both("record_frame", header, sealed)
+
+
+def test_a_header_too_long_for_its_frame_is_an_error_in_both() -> None:
+    for module in (_speed, _speed_py):
+        with pytest.raises(OverflowError):
+            module.record_frame(b"x" * 65_536, b"")
+
+
+@given(st.binary(max_size=80), numbers, numbers, digests, st.binary(max_size=300))
+def test_seal_record(prefix: bytes, seq: int, time: int, previous: bytes, plaintext: bytes) -> None:
+    key = AESGCM(b"k" * 32)
+    frame, head = both("seal_record", prefix, seq, b"action", time, previous, plaintext, sha256, key.encrypt)  # type: ignore[misc]
+    header, sealed = split_record(frame[8:])
+    assert head == sha256(header).digest()
+    assert key.decrypt(seq.to_bytes(12, "big"), sealed, None) == plaintext
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [b"select", b" ", b"\t", b"1", b"007", b"9" * 18, b"9" * 19, b"(", b")", b",", b"=", b"<", b"a1", b"1.5",
+             b";", b"'", b"-", b"/", b"*", b"$1", b"\x00", b"\xff", b"\x0b", b"\\", b"+", b"\n", b">"]
+        ),
+        max_size=12,
+    ).map(b"".join)
+)  # fmt: skip
+def test_skeleton(text: bytes) -> None:
+    found = both("skeleton", text)
+    if found is not None and not text.isascii():
+        raise AssertionError("beyond ASCII nothing is obvious")
+
+
+names = st.sampled_from([b"", b"s", b"longer"])
+codes = st.lists(st.integers(0, 1), max_size=2)
+
+
+def bound(name: bytes, formats: list[int], parameters: list[bytes | None], results: list[int]) -> bytes:
+    return frontend.Bind(b"", name, tuple(formats), tuple(parameters), tuple(results)).encode()
+
+
+batches = st.builds(
+    lambda parsed, name, formats, parameters, results, described: b"".join((
+        frontend.Parse(name, b"select $1").encode() if parsed else b"",
+        bound(name, formats, parameters, results),
+        frontend.describe(b"P", b"") if described else b"",
+        frontend.Execute(b"").encode(),
+        frontend.SYNC,
+    )),
+    st.booleans(), names, codes, st.lists(st.one_of(st.none(), st.binary(max_size=5)), max_size=3), codes,
+    st.booleans(),
+)  # fmt: skip
+
+
+@given(batches, damage)
+def test_exchange_key(batch: bytes, harm: tuple[int, int, int, bool]) -> None:
+    assert both("exchange_key", batch) is not None
+    if harm[3]:
+        both("exchange_key", corrupted(batch, *harm[:3]))
+
+
+@given(st.one_of(st.binary(max_size=30), st.just(b"select 1"), st.just(b"select 1;"), st.just(b"select '1'")), damage)
+def test_exchange_key_of_a_query(text: bytes, harm: tuple[int, int, int, bool]) -> None:
+    query = frontend.Query(text).encode()
+    both("exchange_key", query)
+    if harm[3]:
+        both("exchange_key", corrupted(query, *harm[:3]))
+
+
+def test_only_what_differs_in_parameters_has_one_key() -> None:
+    def key(batch: bytes) -> bytes:
+        found = both("exchange_key", batch)
+        assert isinstance(found, tuple)
+        return bytes(found[0])
+
+    end = frontend.Execute(b"").encode() + frontend.SYNC
+    assert key(bound(b"s", [], [b"1"], []) + end) == key(bound(b"s", [], [b"23456"], []) + end)
+    assert key(bound(b"s", [], [b"1"], []) + end) == key(bound(b"s", [], [None], []) + end)
+    different = [
+        bound(b"s", [], [b"1"], []) + end,
+        bound(b"t", [], [b"1"], []) + end,
+        bound(b"s", [0], [b"1"], []) + end,
+        bound(b"s", [1], [b"1"], []) + end,
+        bound(b"s", [], [b"1", b"2"], []) + end,
+        bound(b"s", [], [b"1"], [1]) + end,
+        bound(b"s", [], [b"1"], []) + frontend.describe(b"P", b"") + end,
+        frontend.Parse(b"s", b"select $1").encode() + bound(b"s", [], [b"1"], []) + end,
+    ]
+    assert len({key(batch) for batch in different}) == len(different)
+
+
+def test_what_is_no_exchange_has_no_key() -> None:
+    end = frontend.Execute(b"").encode() + frontend.SYNC
+    bind = bound(b"s", [], [b"1"], [])
+    for batch in (
+        bind,
+        bind + frontend.SYNC,
+        bind + end + frontend.SYNC,
+        bind + bind + end,
+        bind + frontend.describe(b"S", b"s") + end,
+        bind + frontend.Execute(b"", 5).encode() + frontend.SYNC,
+        bind + frontend.Execute(b"p").encode() + frontend.SYNC,
+        frontend.Bind(b"p", b"s").encode() + end,
+        frontend.Query(b"select 1").encode() * 2,
+        bound(b"s", [], [b"x" * 4096], []) + end,
+        b"",
+    ):
+        assert both("exchange_key", batch) is None
+
+
+@given(
+    rows, st.sampled_from([b"", b"2\0\0\0\4"]), st.integers(-1, 4), st.sampled_from([b"I", b"T", b"E", b"x"]), damage
+)
+def test_exchange_reply(
+    table: tuple[int, bytes], opening: bytes, columns: int, status: bytes, harm: tuple[int, int, int, bool]
+) -> None:
+    data = opening + table[1] + backend.message(b"C", b"SELECT 1\0") + backend.ready(status)
+    found = both("exchange_reply", data, opening, columns)
+    if table[1] and columns in (-1, table[0]) and status != b"x":
+        assert isinstance(found, tuple)
+        assert data[len(opening) : found[0]] == table[1]
+    both("exchange_reply", data + b"Z", opening, columns)
+    if harm[3]:
+        both("exchange_reply", corrupted(data, *harm[:3]), opening, columns)
