@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -350,6 +351,8 @@ async def _serve(settings: Settings) -> None:
     loop.add_signal_handler(signal.SIGHUP, gateway.policy.reload)
     try:
         await gateway.start()
+        gc.collect()
+        gc.freeze()  # what starting has left behind stays: to look through it again would hold up every session
         waiting = asyncio.create_task(told.wait())
         both: set[asyncio.Future[Any]] = {waiting, gateway.failed}
         await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)

@@ -135,7 +135,7 @@ class SessionRecording:
     # --- where the records are ---------------------------------------------------------------------------------
 
     def durable(self, segment: Segment, offset: int, seq: int) -> None:
-        if self.void:
+        if not self._next and self.void:
             return
         offsets = self._index.get(segment)
         if offsets is None:
