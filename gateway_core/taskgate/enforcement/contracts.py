@@ -118,6 +118,10 @@ class GovernedSession(Protocol):
     def rows(self, sequence: int, data: bytes) -> None:
         """Result rows as the client gets them, for permits that record `results`."""
 
+    @property
+    def behind(self) -> bool:
+        """The journal does not keep up with this session's rows: read no more of them before `sync` returns."""
+
     def event(self, kind: str, **fields: object) -> None:
         """Anything else worth a record: a malformed message, a cancel request, a settings change, a server's error."""
 

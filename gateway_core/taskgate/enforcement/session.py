@@ -29,6 +29,9 @@ from taskgate.store.sessions import SessionCounts
 log = structlog.get_logger(__name__)
 
 _MOST_PAIRS = 256
+# Rows that are recorded wait for the disk once so many bytes of all sessions do, and this session has added so many.
+_BACKLOG_HIGH = 8 * 1024**2
+_ROWS_AHEAD = 1024**2
 
 
 @dataclass(slots=True)
@@ -73,6 +76,7 @@ class Session:
         self.opened_at = datetime.now(UTC)
         self.tally = Tally()
         self.parked = False
+        self._rows_recorded = 0  # bytes since the last sync
         self._target = target
         self._services = services
         self._waits = waits
@@ -235,6 +239,7 @@ class Session:
         self._services.recorder.write()
 
     async def sync(self) -> None:
+        self._rows_recorded = 0
         await self._services.recorder.sync()
 
     def finish(self, sequence: int, outcome: Outcome) -> None:
@@ -248,6 +253,11 @@ class Session:
 
     def rows(self, sequence: int, data: bytes) -> None:
         self._record(RecordKind.ROWS, encode(Rows(sequence, base64.b64encode(data).decode())))
+        self._rows_recorded += len(data)
+
+    @property
+    def behind(self) -> bool:
+        return self._rows_recorded > _ROWS_AHEAD and self._services.recorder.backlog > _BACKLOG_HIGH
 
     def event(self, kind: str, **fields: object) -> None:
         self._record(RecordKind.EVENT, Event(kind, fields))

@@ -52,6 +52,7 @@ class GovernedConnection:
         self._over: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
         self._task: asyncio.Task[None] | None = None  # a judgement, or reading the catalogue
         self._disk: asyncio.Task[None] | None = None
+        self._catching_up: asyncio.Task[None] | None = None
         self._withdrawn = False
         self._joined = False  # this round
         self._opened: Opened | None = None
@@ -128,6 +129,9 @@ class GovernedConnection:
             self._relay.to_client.clear()
             self._broken(error)
         self._drain()
+        if self._session.behind and self._catching_up is None:
+            self._server.pause("journal")
+            self._catching_up = asyncio.ensure_future(self._catch_up())
 
     def _drain(self) -> None:
         relay = self._relay
@@ -219,6 +223,16 @@ class GovernedConnection:
         self._disk = None
         self._proceed(lambda: self._relay.synced(failure))
 
+    async def _catch_up(self) -> None:
+        """Rows are recorded faster than the disk takes them: the target waits, and nobody else."""
+        try:
+            await self._session.sync()
+        except TaskgateError as error:
+            self._broken(error)
+        finally:
+            self._catching_up = None
+            self._server.resume("journal")
+
     def _proceed(self, step: Callable[[], None]) -> None:
         if self._over.done():
             return
@@ -289,7 +303,7 @@ class GovernedConnection:
         client, server = self._client, self._server
         client.lost = server.lost = None
         client.received = server.received = lambda _: None
-        await _cancelled([task for task in (self._task, self._disk) if task], self._service.limits.close_seconds)
+        await _cancelled([task for task in (self._task, self._disk, self._catching_up) if task], self._service.limits.close_seconds)
         if ended.last_words:
             client.write(ended.last_words)
         opened = self._opened
