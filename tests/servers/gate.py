@@ -110,7 +110,9 @@ class ScriptedSession:
         return self._scope[1]
 
     def cached(self, action: Action) -> Permit | None:
-        return self._permits.get(self._key(action)) if self.gate.caches else None
+        if not self.gate.caches or any(facts.session_objects for facts in action.facts):
+            return None
+        return self._permits.get(self._key(action))
 
     async def judge(self, action: Action, waiting: Waiting) -> Permit:
         self.judged.append(action)

@@ -234,3 +234,27 @@ def test_recorded_rows_are_the_masked_ones(gateway: RunningGateway) -> None:
         connection.execute("SELECT * FROM customers WHERE id = %s", (1,)).fetchall()
     assert len(gateway.session.recorded_rows) == 2
     assert_clean(gateway.session.recorded_rows)
+
+
+@pytest.mark.parametrize("prepared", [False, True], ids=["query", "prepared"])
+def test_what_a_text_meant_to_others_is_nothing_to_a_session_that_has_changed_names(
+    gateway: RunningGateway, prepared: bool
+) -> None:
+    """Inside a transaction a masked column takes the name of one that is not, under a text that everybody may run."""
+    text = "SELECT upper(name) || '' FROM customers WHERE id = 1"
+    gateway.gate.deny = lambda action: (
+        "nobody knows what that does" if "upper(" in action.text and not action.complete else None
+    )
+    with psycopg.connect(gateway.dsn(), autocommit=True) as other:
+        for _ in range(3):
+            assert other.execute(text).fetchall() == [("ANN",)]
+    with psycopg.connect(gateway.dsn(), autocommit=True) as connection:
+        for _ in range(3):
+            assert connection.execute(text, prepare=prepared).fetchall() == [("ANN",)]
+        connection.execute("BEGIN")
+        connection.execute("ALTER TABLE customers RENAME name TO former")
+        connection.execute("ALTER TABLE customers RENAME ssn TO name")
+        with pytest.raises(errors.InsufficientPrivilege, match="nobody knows"):
+            connection.execute(text, prepare=prepared)
+        connection.execute("ROLLBACK")
+        assert connection.execute(text, prepare=prepared).fetchall() == [("ANN",)]

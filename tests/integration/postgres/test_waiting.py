@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import select
 import socket
 import threading
@@ -14,7 +15,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from taskgate.domain import TransactionState
+from taskgate.domain import RecordingLevel, TransactionState
 from tests.servers.gate import PASSWORD, USER
 from tests.servers.gateway import RunningGateway
 
@@ -371,3 +372,41 @@ def test_what_the_client_sends_ahead_is_bounded_and_its_leaving_noticed(gateway:
 
 
 __all__ = ["PASSWORD", "USER"]
+
+
+def test_rows_that_are_recorded_wait_for_the_journal(gateway: RunningGateway) -> None:
+    """A session whose rows the journal does not keep up with reads no more of them; nobody else waits."""
+    caught_up = threading.Event()
+    syncs = 0
+
+    async def slow_sync() -> None:
+        nonlocal syncs
+        syncs += 1
+        while not caught_up.is_set():
+            await asyncio.sleep(0.01)
+        session.behind = False
+
+    bulk = psycopg.connect(gateway.dsn(), autocommit=True)
+    other = psycopg.connect(gateway.dsn(), autocommit=True)
+    session = gateway.gate.sessions[-2]
+    gateway.gate.recording = RecordingLevel.RESULTS
+    session.behind = True
+    session.sync = slow_sync  # type: ignore[method-assign]
+    rows: list[int] = []
+
+    def read() -> None:
+        rows.append(len(bulk.execute("SELECT repeat('x', 1000) FROM generate_series(1, 60000)").fetchall()))
+
+    with running(read):
+        until(lambda: syncs)
+        time.sleep(0.2)
+        held = sum(map(len, session.recorded_rows))
+        assert held < 8 << 20
+        for _ in range(20):
+            other.execute("SELECT a FROM t")
+        assert sum(map(len, session.recorded_rows)) == held, "it read on"
+        caught_up.set()
+    assert rows == [60_000]
+    assert sum(map(len, session.recorded_rows)) > 60_000_000
+    bulk.close()
+    other.close()

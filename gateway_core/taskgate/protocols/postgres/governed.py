@@ -303,7 +303,9 @@ class GovernedConnection:
         client, server = self._client, self._server
         client.lost = server.lost = None
         client.received = server.received = lambda _: None
-        await _cancelled([task for task in (self._task, self._disk, self._catching_up) if task], self._service.limits.close_seconds)
+        await _cancelled(
+            [task for task in (self._task, self._disk, self._catching_up) if task], self._service.limits.close_seconds
+        )
         if ended.last_words:
             client.write(ended.last_words)
         opened = self._opened
