@@ -30,6 +30,7 @@ from taskgate.approvals.requests import Approvals
 from taskgate.approvals.sealing import ParameterSeal
 from taskgate.domain import Target
 from taskgate.enforcement import store_watch
+from taskgate.enforcement.cancel_routing import CancelRouting
 from taskgate.enforcement.decisions import DecisionScopes
 from taskgate.enforcement.gate import TaskgateGate
 from taskgate.enforcement.live import LiveSessions
@@ -255,7 +256,9 @@ class Gateway:
         )
         own = self.recorder.open(SessionHeader(f"own_{self.process.id}", self.policy.current.version, ""))
         services = Services(
-            policy=self.policy, scopes=DecisionScopes(hash_key), parking=parking, recorder=self.recorder,
+            policy=self.policy, scopes=DecisionScopes(hash_key), parking=parking,
+            cancels=CancelRouting(self.signals, self._keys.cancelling, lambda: not self.process.alone),
+            recorder=self.recorder,
             own_recording=own, credentials=self.credentials, index=self.sessions, signals=self.signals,
             metrics=self.metrics,
         )  # fmt: skip

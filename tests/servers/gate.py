@@ -248,6 +248,15 @@ class ScriptedGate:
             assert isinstance(found, Catalog)
             self.catalog = found
 
+    def cancel_name(self, process: int, secret: bytes) -> str:
+        return f"{process}/{secret.hex()}"
+
+    def cancel_elsewhere(self, process: int, secret: bytes) -> bool:
+        return False
+
+    def on_cancel(self, called: Callable[[str], None]) -> None:
+        self.called = called
+
     def authentication_failed(self, *, protocol: str, client_address: str, user: str, reason: str) -> None:
         self.failures.append((user, reason))
 

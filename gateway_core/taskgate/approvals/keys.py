@@ -1,5 +1,5 @@
 """The key behind approvals: one file of 32 random bytes, shared by all gateways on a store, from which the key of the
-digests and the key that seals parameters are derived (HKDF-SHA-256, RFC 5869)."""
+digests, the key that seals parameters and the key that names cancel requests are derived (HKDF-SHA-256, RFC 5869)."""
 
 from __future__ import annotations
 
@@ -22,12 +22,17 @@ class ApprovalKeys:
 
     digest: bytes = field(repr=False)
     sealing: bytes = field(repr=False)
+    cancelling: bytes = field(repr=False)
 
     @classmethod
     def derive(cls, master: bytes) -> ApprovalKeys:
         if len(master) != KEY_BYTES:
             raise GatewayFault(f"An approval key has {KEY_BYTES} bytes, not {len(master)}.")
-        return cls(_derive(master, b"taskgate approval digest v1"), _derive(master, b"taskgate approval sealing v1"))
+        return cls(
+            _derive(master, b"taskgate approval digest v1"),
+            _derive(master, b"taskgate approval sealing v1"),
+            _derive(master, b"taskgate cancel name v1"),
+        )
 
     @classmethod
     def at(cls, path: Path) -> ApprovalKeys:

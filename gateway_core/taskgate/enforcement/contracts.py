@@ -16,7 +16,7 @@ Any error raised by these means that nothing may be forwarded.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -146,6 +146,15 @@ class Gate(Protocol):
 
     async def target_secret(self, session: GovernedSession) -> str:
         """The target's password. Never logged, never kept longer than needed. Raises GatewayFault."""
+
+    def cancel_name(self, process: int, secret: bytes) -> str:
+        """What a cancel key is called between the processes of an installation: tells nothing about it."""
+
+    def cancel_elsewhere(self, process: int, secret: bytes) -> bool:
+        """A cancel request whose session is not here: ask the other processes. False where nobody was asked."""
+
+    def on_cancel(self, called: Callable[[str], None]) -> None:
+        """`called` gets the names of the keys that another process was asked to cancel by."""
 
     def authentication_failed(self, *, protocol: str, client_address: str, user: str, reason: str) -> None:
         """Recorded and counted; `reason` is for operators, never for the client."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 import structlog
@@ -74,6 +74,15 @@ class TaskgateGate:
         if target is None:
             raise GatewayFault(f"taskgate: target {session.target.name} is not configured here")
         return await target.secret()
+
+    def cancel_name(self, process: int, secret: bytes) -> str:
+        return self._services.cancels.name(process, secret)
+
+    def cancel_elsewhere(self, process: int, secret: bytes) -> bool:
+        return self._services.cancels.pass_on(process, secret)
+
+    def on_cancel(self, called: Callable[[str], None]) -> None:
+        self._services.cancels.listen(called)
 
     def authentication_failed(self, *, protocol: str, client_address: str, user: str, reason: str) -> None:
         self._services.metrics.authentication_failed(protocol)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from taskgate.enforcement.cancel_routing import CancelRouting
     from taskgate.enforcement.decisions import DecisionScopes
     from taskgate.enforcement.parking import Parking
     from taskgate.identity.credentials import Credentials
@@ -29,6 +30,7 @@ class Services:
     policy: PolicyHolder
     scopes: DecisionScopes
     parking: Parking
+    cancels: CancelRouting
     recorder: Recorder
     own_recording: SessionRecording
     credentials: Credentials

@@ -38,6 +38,7 @@ class GatewayProcess:
         self._database = database
         self._version = version
         self._interval = interval
+        self.alone = True  # as far as is known: no other process is alive on this store
 
     async def register(self) -> None:
         row = insert(processes).values(
@@ -50,6 +51,7 @@ class GatewayProcess:
         )
         async with self._database.statement(writes=True) as connection:
             await connection.execute(row)
+        self.alone = await self.peers() < 2
 
     async def beat(self) -> None:
         mine = update(processes).where(processes.c.id == self.id).values(heartbeat_at=database_time())
@@ -62,6 +64,7 @@ class GatewayProcess:
             await asyncio.sleep(self._interval)
             try:
                 await self.beat()
+                self.alone = await self.peers() < 2
             except StoreFault as fault:
                 log.warning("process.heartbeat_failed", process=self.id, reason=fault.detail)
 

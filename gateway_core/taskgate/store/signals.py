@@ -41,6 +41,7 @@ class SignalKind(StrEnum):
     SESSION_KILL = "session.kill"  # subject: the session's id; payload: by, reason
     APPROVAL_REQUESTED = "approval.requested"  # subject: the approval's id
     APPROVAL_DECIDED = "approval.decided"  # subject: the approval's id; payload: state. Any end, not only a human's
+    CANCEL_REQUESTED = "cancel.requested"  # subject: the keyed name of a cancel key (enforcement/cancel_routing.py)
     POLICY_RELOADED = "policy.reloaded"  # subject: the policy's version
 
 

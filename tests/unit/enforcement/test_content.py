@@ -86,7 +86,7 @@ def test_at_level_metadata_no_text_and_no_parameter_is_recorded() -> None:
 )
 def test_what_detectors_find_in_a_parameter_is_not_recorded(value: bytes | None, code: int) -> None:
     subject = action("select $1")
-    recorded = ActionContent(subject, permit(SEARCHED)).encode(subject, (text(value, code=code),))
+    recorded = ActionContent(subject, permit(SEARCHED)).encode((text(value, code=code),))
     expected = [dataclasses.asdict(one) for one in recorded_parameters((text(value, code=code),), (SEARCHED,))]
     assert orjson.loads(recorded)["parameters"] == expected
     assert (expected[0]["masked"] is not None) == bool(value and value != b"17")
@@ -95,6 +95,6 @@ def test_what_detectors_find_in_a_parameter_is_not_recorded(value: bytes | None,
 def test_where_a_masked_column_is_involved_no_parameter_is_recorded() -> None:
     subject = action("select $1")
     plan = MaskPlan(active=True, touched=True)
-    recorded = ActionContent(subject, permit(plan)).encode(subject, (text(b"17"),))
+    recorded = ActionContent(subject, permit(plan)).encode((text(b"17"),))
     assert orjson.loads(recorded)["parameters"][0]["text"] is None
     assert b"masked column" in recorded

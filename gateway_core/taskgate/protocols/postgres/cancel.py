@@ -1,8 +1,8 @@
 """Cancel requests: keys of our own, each belonging to one live session.
 
-A client never learns the target's key. The process id it is shown carries the number of the gateway process that owns
-the session in its upper bits, so that a request that reaches another process can be told whose it is. Secrets are
-compared in constant time, and a wrong one gets the same silence as an unknown process id.
+A client never learns the target's key. Secrets are compared in constant time, and a wrong one gets the same silence as
+an unknown process id. A request that reaches another process than the session's is passed on by the key's name
+(`Gate.cancel_name`), by which the owner finds it.
 """
 
 from __future__ import annotations
@@ -11,40 +11,50 @@ import asyncio
 import contextlib
 import hmac
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 
 from taskgate.domain import Target
 from taskgate.errors import TargetFault
 from taskgate.protocols.postgres import startup
 from taskgate.protocols.postgres.upstream import dial
 
-_OWNER_BITS = 10
-_SESSION_BITS = 31 - _OWNER_BITS  # a process id is a positive 32-bit number
+_PROCESS_IDS = 2**31 - 1  # positive 32-bit numbers
 _PATIENCE = 5.0
 
-Cancel = Callable[[], Awaitable[None]]
+Cancel = Callable[[], Coroutine[None, None, None]]
 
 
 class CancelKeys:
-    """The keys of one process's live sessions. `owner`: this process's number, 0 to 1023."""
+    """The keys of one process's live sessions. `name`: what a key is called between processes."""
 
-    def __init__(self, owner: int = 0) -> None:
-        if not 0 <= owner < 1 << _OWNER_BITS:
-            raise ValueError("a process number has 10 bits")
-        self._owner = owner
+    def __init__(self, name: Callable[[int, bytes], str]) -> None:
+        self._name = name
         self._live: dict[int, tuple[bytes, Cancel]] = {}
+        self._named: dict[str, Cancel] = {}
+        self._called: set[asyncio.Task[None]] = set()
 
     def issue(self, cancel: Cancel) -> tuple[int, bytes]:
         """A process id and a secret under which `cancel` will be called."""
         while True:
-            process = self._owner << _SESSION_BITS | secrets.randbelow((1 << _SESSION_BITS) - 1) + 1
+            process = secrets.randbelow(_PROCESS_IDS) + 1
             if process not in self._live:
                 secret = secrets.token_bytes(4)
                 self._live[process] = (secret, cancel)
+                self._named[self._name(process, secret)] = cancel
                 return process, secret
 
     def withdraw(self, process: int) -> None:
-        self._live.pop(process, None)
+        secret, _ = self._live.pop(process, (None, None))
+        if secret is not None:
+            self._named.pop(self._name(process, secret), None)
+
+    def called(self, name: str) -> None:
+        """Another process was asked to cancel by the key of this name: if it is one of ours, we do."""
+        cancel = self._named.get(name)
+        if cancel is not None:
+            task = asyncio.ensure_future(cancel())
+            self._called.add(task)
+            task.add_done_callback(self._called.discard)
 
     def find(self, process: int, secret: bytes) -> Cancel | None:
         known, cancel = self._live.get(process, (b"\0" * 4, None))

@@ -128,10 +128,9 @@ async def serve(
     tls: ServerTls | None = None,
     limits: Limits | None = None,
     analyze: Analyze | None = None,
-    owner: int = 0,
     reuse_port: bool = False,
 ) -> Listener:
-    """Listen. `port` 0: any free one. `owner`: this process's number among those that share the port, 0 to 1023."""
+    """Listen. `port` 0: any free one. `reuse_port`: other processes may listen there as well."""
     if analyze is None:
         from taskgate.sql.postgres import analyze as postgres_analyze
 
@@ -157,4 +156,6 @@ async def serve(
         for each in listening:
             each.close()
         raise
-    return Listener(Service(gate, limits or Limits(), tls, Analyst(analyze), CancelKeys(owner)), listening)
+    cancels = CancelKeys(gate.cancel_name)
+    gate.on_cancel(cancels.called)
+    return Listener(Service(gate, limits or Limits(), tls, Analyst(analyze), cancels), listening)

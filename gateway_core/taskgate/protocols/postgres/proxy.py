@@ -65,6 +65,8 @@ class Connection:
     async def _cancel(self, request: CancelRequest) -> None:
         cancel = self._service.cancels.find(request.process, request.secret)
         if cancel is None:
+            if self._service.gate.cancel_elsewhere(request.process, request.secret):
+                return
             reason = "cancel request without a matching session"
             self._service.gate.malformed(protocol=PROTOCOL, client_address=self._address, reason=reason)
             return

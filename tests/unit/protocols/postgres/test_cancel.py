@@ -1,8 +1,8 @@
-"""Cancel keys: only the pair that was issued, only while the session lives."""
+"""Cancel keys: only the pair that was issued, only while the session lives, here or by its name from elsewhere."""
 
 from __future__ import annotations
 
-import pytest
+import asyncio
 
 from taskgate.protocols.postgres.cancel import CancelKeys
 
@@ -11,10 +11,13 @@ async def nothing() -> None:
     return
 
 
+def name(process: int, secret: bytes) -> str:
+    return f"{process}/{secret.hex()}"
+
+
 def test_keys() -> None:
-    keys = CancelKeys(owner=5)
+    keys = CancelKeys(name)
     process, secret = keys.issue(nothing)
-    assert process >> 21 == 5
     assert 0 < process < 2**31
     assert keys.find(process, secret) is nothing
     assert keys.find(process, b"\0\0\0\0") is None or secret == b"\0\0\0\0"
@@ -27,11 +30,23 @@ def test_keys() -> None:
 
 
 def test_keys_differ() -> None:
-    keys = CancelKeys()
+    keys = CancelKeys(name)
     assert len({keys.issue(nothing) for _ in range(200)}) == 200
 
 
-@pytest.mark.parametrize("owner", [-1, 1024])
-def test_owners(owner: int) -> None:
-    with pytest.raises(ValueError, match="10 bits"):
-        CancelKeys(owner)
+async def test_a_key_called_by_its_name_is_cancelled_while_it_lives() -> None:
+    keys = CancelKeys(name)
+    cancelled: list[int] = []
+
+    async def cancel() -> None:
+        cancelled.append(1)
+
+    process, secret = keys.issue(cancel)
+    keys.called(name(process, secret + b"\0"))
+    keys.called(name(process, secret))
+    await asyncio.sleep(0)
+    assert cancelled == [1]
+    keys.withdraw(process)
+    keys.called(name(process, secret))
+    await asyncio.sleep(0)
+    assert cancelled == [1]
