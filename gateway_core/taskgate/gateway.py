@@ -351,7 +351,7 @@ async def _serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
-    loop.add_signal_handler(signal.SIGHUP, gateway.policy.reload)
+    loop.add_signal_handler(signal.SIGHUP, gateway.policy.hurry)
     try:
         await gateway.start()
         gc.collect()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 
@@ -19,6 +21,14 @@ _log = structlog.get_logger(__name__)
 
 Changed = Callable[[PolicySet], None]
 _Stamp = tuple[tuple[str, int, int, int], ...]
+
+
+class _Read(NamedTuple):
+    """The files as they were read, and what they hold."""
+
+    stamp: _Stamp
+    digest: str
+    policy: PolicySet | PolicyError
 
 
 class PolicyHolder:
@@ -38,6 +48,7 @@ class PolicyHolder:
         self.loaded_at = datetime.now(UTC)
         self.loads = 1
         self.failures = 0
+        self._hurry = asyncio.Event()
 
     def subscribe(self, changed: Changed) -> Callable[[], None]:
         """Call `changed` with every new set, after it is in force. Returns what ends that."""
@@ -51,15 +62,63 @@ class PolicyHolder:
 
     def reload(self) -> PolicyError | None:
         """Read the files now. What does not load changes nothing but `error`, which is returned."""
-        self._stamp = self._seen = self._look()
-        self._digest = self._read_digest()
+        return self._take(self._read())
+
+    def poll(self) -> bool:
+        """Reload if the files have changed; whether they had."""
+        if not self._settled() or self._read_digest() == self._digest:
+            return False
+        self.reload()
+        return True
+
+    def hurry(self) -> None:
+        """Have `run` read the files now, whether they have changed or not."""
+        self._hurry.set()
+
+    async def run(self) -> None:
+        """Watch until cancelled. A thousand rules take a thread a while to read; sessions go on meanwhile."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._interval):
+                    await self._hurry.wait()
+            try:
+                if self._hurry.is_set():
+                    self._hurry.clear()
+                elif not self._settled() or await asyncio.to_thread(self._read_digest) == self._digest:
+                    continue
+                self._take(await asyncio.to_thread(self._read))
+            except Exception:  # noqa: BLE001 - the watch has to go on, and what is in force stays
+                self.failures += 1
+                _log.exception("policy.watch_failed")
+
+    def _settled(self) -> bool:
+        """Whether the files are others than those read last. They count as changed once they look the same twice in a
+        row: half of a policy that is being written may well load, without the denials at its end."""
+        stamp = self._look()
+        if stamp != self._seen:
+            self._seen = stamp
+            return False
+        changed = stamp != self._stamp
+        self._stamp = stamp
+        return changed
+
+    def _read(self) -> _Read:
+        """May run in another thread: it only looks at files."""
+        stamp, digest = self._look(), self._read_digest()
         try:
-            policy = load(self._paths)
+            return _Read(stamp, digest, load(self._paths))
         except PolicyError as error:
-            self.error = error
+            return _Read(stamp, digest, error)
+
+    def _take(self, read: _Read) -> PolicyError | None:
+        self._stamp = self._seen = read.stamp
+        self._digest = read.digest
+        policy = read.policy
+        if isinstance(policy, PolicyError):
+            self.error = policy
             self.failures += 1
-            _log.error("policy.rejected", problems=error.message, in_force=self.current.version[:12])
-            return error
+            _log.error("policy.rejected", problems=policy.message, in_force=self.current.version[:12])
+            return policy
         self.error = None
         if policy.version == self.current.version:
             return None
@@ -72,31 +131,6 @@ class PolicyHolder:
         for changed in tuple(self._subscribers):
             self._tell(changed, policy)
         return None
-
-    def poll(self) -> bool:
-        """Reload if the files have changed; whether they had. Files count as changed once they look the same twice in a
-        row: half of a policy that is being written may well load, without the denials at its end."""
-        stamp = self._look()
-        if stamp != self._seen:
-            self._seen = stamp
-            return False
-        if stamp == self._stamp:
-            return False
-        self._stamp = stamp
-        if self._read_digest() == self._digest:
-            return False
-        self.reload()
-        return True
-
-    async def run(self) -> None:
-        """Watch until cancelled."""
-        while True:
-            await asyncio.sleep(self._interval)
-            try:
-                self.poll()
-            except Exception:  # noqa: BLE001 - the watch has to go on, and what is in force stays
-                self.failures += 1
-                _log.exception("policy.watch_failed")
 
     @staticmethod
     def _tell(changed: Changed, policy: PolicySet) -> None:

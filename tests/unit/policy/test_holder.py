@@ -1,5 +1,7 @@
 import asyncio
 import os
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -160,9 +162,57 @@ async def test_the_watch_survives_trouble(path: Path, monkeypatch: pytest.Monkey
             polled.set()
         raise OSError("the disk is tired")
 
-    monkeypatch.setattr(holder, "poll", trouble)
+    monkeypatch.setattr(holder, "_settled", trouble)
     watching = asyncio.create_task(holder.run())
     await asyncio.wait_for(polled.wait(), 10)
     watching.cancel()
     assert holder.failures >= 1
     assert names(holder.current) == ["a"]
+
+
+async def test_a_thousand_rules_hold_nobody_up(tmp_path: Path) -> None:
+    """While they are read again in a thread, the event loop turns."""
+    rules = [
+        f"  - id: r{number}\n    match: {{targets: [orders-db], effects: [sql.select], objects: [public.t{number}]}}\n"
+        f"    when: principal.dag_id == 'd{number}' && principal.try_number < 3\n    verdict: allow\n"
+        for number in range(1000)
+    ]
+    file = tmp_path / "policy.yaml"
+    file.write_text("version: 1\nrules:\n" + "".join(rules))
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(0.001)  # as the gateway sets it
+    holder = PolicyHolder([file], interval=0.05)
+    changed = asyncio.Event()
+    holder.subscribe(lambda policy: changed.set())
+    running = asyncio.create_task(holder.run())
+    gaps: list[float] = []
+    try:
+        file.write_text("version: 1\nrules:\n" + "".join(rules[1:]))
+        async with asyncio.timeout(60):
+            while not changed.is_set():
+                before = time.perf_counter()
+                await asyncio.sleep(0.001)
+                gaps.append(time.perf_counter() - before)
+        assert len(holder.current.rules) >= 999
+        gaps.sort()
+        assert gaps[int(len(gaps) * 0.98)] < 0.05, gaps[-5:]
+    finally:
+        sys.setswitchinterval(interval)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_hurry_reads_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text("version: 1\nrules: []\n")
+    holder = PolicyHolder([file], interval=60)
+    running = asyncio.create_task(holder.run())
+    changed = asyncio.Event()
+    holder.subscribe(lambda policy: changed.set())
+    await asyncio.sleep(0)
+    file.write_text("version: 1\nrules: []\nmasks: []\n# changed\n")
+    holder.hurry()
+    async with asyncio.timeout(10):
+        await changed.wait()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
