@@ -45,6 +45,7 @@ from taskgate.logs import configure_logging
 from taskgate.metrics import Metrics
 from taskgate.policy.holder import PolicyHolder
 from taskgate.policy.policy_set import PolicySet
+from taskgate.private_memory import keep_memory_private
 from taskgate.protocols.postgres.limits import Limits
 from taskgate.protocols.postgres.listener import Listener, serve
 from taskgate.protocols.postgres.tls import ServerTls
@@ -370,6 +371,7 @@ def run(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. Raises what keeps the gateway from running."""
     configure_logging(settings.log_level, settings.log_format)
     sys.setswitchinterval(_SWITCH_INTERVAL)
+    keep_memory_private()
     try:
         import uvloop
     except ImportError:  # not on every platform

@@ -10,7 +10,10 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import subprocess
+import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -107,6 +110,27 @@ def recorded(stage: Stage) -> Iterator[tuple[str, bytes]]:
             yield f"{session} {record.kind}", json.dumps(record.content, default=str).encode()
 
 
+def exported(stage: Stage) -> Iterator[tuple[str, bytes]]:
+    """Every file of a bundle, as `taskgate export` writes it for somebody outside."""
+    bundle = stage.directory / "bundle.zip"
+    bundle.unlink(missing_ok=True)
+    data_dir = stage.gateway.directory / "data"
+    command = [sys.executable, "-m", "taskgate.cli", "export", "--all", "--data-dir", str(data_dir), "-o", str(bundle)]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    yield "what export prints", done.stdout + done.stderr
+    with zipfile.ZipFile(bundle) as files:
+        for name in files.namelist():
+            yield name, files.read(name)
+
+
+def core_file_size(process_id: int) -> str:
+    """The hard limit: how much of a dying process may be written down."""
+    limits = Path(f"/proc/{process_id}/limits").read_text().splitlines()
+    (line,) = [line for line in limits if line.startswith("Max core file size")]
+    return line.split()[5]
+
+
 def found(places: Iterator[tuple[str, bytes]], canaries: list[str]) -> list[tuple[str, str]]:
     return [(where, canary[:12]) for where, text in places for canary in canaries if canary.encode() in text]
 
@@ -123,7 +147,10 @@ def test_al_05_no_secret_and_no_masked_value_anywhere(start_stage: Callable[...,
     assert found(answers(stage), everything) == []
     assert found(recorded(stage), everything) == []
     assert found(recorded(stage), ["select email, card, ssn"]), "the search itself finds what is there"
+    assert core_file_size(stage.gateway.pid) == "0"
     stage.gateway.stop()
+    assert found(exported(stage), everything) == []
+    assert found(exported(stage), ["select email, card, ssn"]), "the bundle holds what was done"
     assert found(files(stage), [*everything, APPROVED_PARAMETER]) == []
     log = stage.gateway.log_file.read_text()
     assert "authentication_failed" in log, "the log says what happened all the same"
