@@ -201,7 +201,9 @@ def test_recorded_text_cannot_play_with_the_terminal(text: str) -> None:
         assert text in drawing  # neither markup nor an emoji
 
 
-def test_colours_are_ours_alone() -> None:
+def test_colours_are_ours_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")  # whatever terminal the tests run in
+    monkeypatch.delenv("NO_COLOR", raising=False)
     plain = {"text": "select 1", "pairs": ["sql.select x"], "verdict": "allow"}
     assert "\x1b[" in drawn(timeline([moment(0, "action", plain)]), color=True)
 
