@@ -79,6 +79,7 @@ class ScriptedSession:
         self.events: list[tuple[str, dict[str, object]]] = []
         self.recorded_rows: list[bytes] = []
         self.withdrawn = 0
+        self.behind = False
         self.closed: str | None = None
         self._permits: dict[object, Permit] = {}
 

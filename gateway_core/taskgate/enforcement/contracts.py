@@ -110,6 +110,11 @@ class GovernedSession(Protocol):
     def rows(self, sequence: int, data: bytes) -> None:
         """Result rows as the client gets them, for permits that record `results`."""
 
+    @property
+    def behind(self) -> bool:
+        """This session records rows, and too much waits for the disk: take no more of them from the target until `sync`
+        has returned and this is false."""
+
     def event(self, kind: str, **fields: object) -> None:
         """Anything else worth a record: a malformed message, a cancel request, a settings change, a server's error."""
 

@@ -82,6 +82,7 @@ class Session:
         self._closed = False
         self._started: dict[int, float] = {}
         self._run: set[Permit] = set()
+        self._records_rows = False
         self._indexed = self.tally.counts, 0
         self._target_name = target.target.name
         services.keep_text(services.policy.current)
@@ -235,7 +236,12 @@ class Session:
             self._services.metrics.masked(outcome.masked)
         self._record(RecordKind.RESULT, content.result(sequence, outcome, now - started))
 
+    @property
+    def behind(self) -> bool:
+        return self._records_rows and self._services.recorder.behind
+
     def rows(self, sequence: int, data: bytes) -> None:
+        self._records_rows = True
         self._record(RecordKind.ROWS, encode(Rows(sequence, base64.b64encode(data).decode())))
 
     def event(self, kind: str, **fields: object) -> None:

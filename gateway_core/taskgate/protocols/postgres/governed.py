@@ -52,6 +52,8 @@ class GovernedConnection:
         self._over: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
         self._task: asyncio.Task[None] | None = None  # a judgement, or reading the catalogue
         self._disk: asyncio.Task[None] | None = None
+        self._recording: asyncio.Task[None] | None = None  # recorded rows are on their way to the disk
+        self._unrelayed = b""  # of the target's, meanwhile
         self._withdrawn = False
         self._opened: Opened | None = None
 
@@ -113,12 +115,36 @@ class GovernedConnection:
     def _server_data(self, data: bytes) -> None:
         if self._over.done():
             return
+        if self._session.behind:
+            self._slow_down(data)
+            return
         try:
             self._relay.server_data(data)
         except Exception as error:  # noqa: BLE001
             self._relay.to_client.clear()
             self._broken(error)
         self._drain()
+
+    def _slow_down(self, data: bytes) -> None:
+        """Rows are recorded faster than the disk takes them: nothing more is read from the target until it has. What
+        has been read already waits, or many such sessions could fill the journal's buffer between them."""
+        self._unrelayed += data
+        if self._recording is None:
+            self._server.pause("recording")
+            self._recording = asyncio.ensure_future(self._catch_up())
+
+    async def _catch_up(self) -> None:
+        try:
+            while self._session.behind:
+                await self._session.sync()
+        except TaskgateError as error:
+            self._broken(error)
+            return
+        self._recording = None
+        data, self._unrelayed = self._unrelayed, b""
+        self._server_data(data)
+        if self._recording is None:
+            self._server.resume("recording")
 
     def _drain(self) -> None:
         relay = self._relay
@@ -269,7 +295,8 @@ class GovernedConnection:
         client, server = self._client, self._server
         client.lost = server.lost = None
         client.received = server.received = lambda _: None
-        await _cancelled([task for task in (self._task, self._disk) if task], self._service.limits.close_seconds)
+        tasks = [task for task in (self._task, self._disk, self._recording) if task]
+        await _cancelled(tasks, self._service.limits.close_seconds)
         if ended.last_words:
             client.write(ended.last_words)
         opened = self._opened
