@@ -49,9 +49,10 @@ from taskgate.private_memory import keep_memory_private
 from taskgate.protocols.postgres.limits import Limits
 from taskgate.protocols.postgres.listener import Listener, serve
 from taskgate.protocols.postgres.tls import ServerTls
+from taskgate.recording.disk import Disk
 from taskgate.recording.header import SessionHeader
 from taskgate.recording.keys import read_or_create
-from taskgate.recording.recorder import Recorder
+from taskgate.recording.recorder import BUFFER_BYTES, Recorder
 from taskgate.recording.recordings import Recordings
 from taskgate.secrets import SecretSources
 from taskgate.settings import PostgresSettings, Settings, is_loopback
@@ -98,7 +99,8 @@ class KillableSessions:
 class Gateway:
     """Implements `api.control_plane.ControlPlane`. `start` and `stop` once each, in one event loop."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, disk: Disk | None = None) -> None:
+        """`disk`: what the journal writes to, for those who want to see it fail."""
         self.settings = settings
         self.metrics = Metrics()
         self._background: set[asyncio.Task[None]] = set()
@@ -119,6 +121,8 @@ class Gateway:
             sync_interval=settings.recording.sync_interval,
             checkpoint_interval=settings.recording.checkpoint_interval,
             segment_bytes=settings.recording.segment_size,
+            buffer_bytes=max(BUFFER_BYTES, 2 * settings.postgres.max_message),  # a whole message, in base64
+            disk=disk,
         )
         self._live = LiveSessions()
         self.live = KillableSessions(self._live, self.signals)

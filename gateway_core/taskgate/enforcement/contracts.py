@@ -120,7 +120,8 @@ class GovernedSession(Protocol):
 
     @property
     def behind(self) -> bool:
-        """The journal does not keep up with this session's rows: read no more of them before `sync` returns."""
+        """This session records rows, and too much waits for the disk: take no more of them from the target until `sync`
+        has returned and this is false."""
 
     def event(self, kind: str, **fields: object) -> None:
         """Anything else worth a record: a malformed message, a cancel request, a settings change, a server's error."""

@@ -29,9 +29,6 @@ from taskgate.store.sessions import SessionCounts
 log = structlog.get_logger(__name__)
 
 _MOST_PAIRS = 256
-# Rows that are recorded wait for the disk once so many bytes of all sessions do, and this session has added so many.
-_BACKLOG_HIGH = 8 * 1024**2
-_ROWS_AHEAD = 1024**2
 
 
 @dataclass(slots=True)
@@ -76,7 +73,6 @@ class Session:
         self.opened_at = datetime.now(UTC)
         self.tally = Tally()
         self.parked = False
-        self._rows_recorded = 0  # bytes since the last sync
         self._target = target
         self._services = services
         self._waits = waits
@@ -86,6 +82,7 @@ class Session:
         self._closed = False
         self._started: dict[int, float] = {}
         self._run: set[Permit] = set()
+        self._records_rows = False
         self._indexed = self.tally.counts, 0
         self._target_name = target.target.name
         self._counts = services.metrics.actions
@@ -239,7 +236,6 @@ class Session:
         self._services.recorder.write()
 
     async def sync(self) -> None:
-        self._rows_recorded = 0
         await self._services.recorder.sync()
 
     def finish(self, sequence: int, outcome: Outcome) -> None:
@@ -251,13 +247,13 @@ class Session:
             self._services.metrics.masked(outcome.masked)
         self._record(RecordKind.RESULT, content.result(sequence, outcome, now - started))
 
-    def rows(self, sequence: int, data: bytes) -> None:
-        self._record(RecordKind.ROWS, encode(Rows(sequence, base64.b64encode(data).decode())))
-        self._rows_recorded += len(data)
-
     @property
     def behind(self) -> bool:
-        return self._rows_recorded > _ROWS_AHEAD and self._services.recorder.backlog > _BACKLOG_HIGH
+        return self._records_rows and self._services.recorder.behind
+
+    def rows(self, sequence: int, data: bytes) -> None:
+        self._records_rows = True
+        self._record(RecordKind.ROWS, encode(Rows(sequence, base64.b64encode(data).decode())))
 
     def event(self, kind: str, **fields: object) -> None:
         self._record(RecordKind.EVENT, Event(kind, fields))

@@ -38,6 +38,7 @@ from taskgate.recording.storage import LocalFolder, RecordingStorage, safe_id
 from taskgate.recording.upkeep import Upkeep
 
 BUFFER_BYTES = 64 * 1024**2
+HIGH_WATER = 4 * 1024**2  # small enough that sealing and writing so much is a matter of milliseconds
 RECORDING_KEY = Path("keys") / "recording.key"
 SIGNING_KEY = Path("keys") / "checkpoint.key"
 
@@ -74,6 +75,7 @@ class Recorder:
         self.pins: Counter[Segment] = Counter()  # sessions that have records in a segment and nowhere else
         self.sessions: dict[str, SessionRecording] = {}
         self._intake = Intake(buffer_bytes, self.journal)
+        self._high_water = min(HIGH_WATER, buffer_bytes // 4)
         self._policies = PolicyTexts(data_dir)
         self._syncing: asyncio.Task[None] | None = None
         self._syncer = ThreadPoolExecutor(1, "taskgate-sync")
@@ -91,9 +93,13 @@ class Recorder:
 
     @property
     def backlog(self) -> int:
-        """Bytes that wait for the disk. Who records in bulk awaits `sync` before this nears the buffer's bound, at
-        which `append` refuses."""
+        """Bytes that wait for the disk; at the buffer's bound `append` refuses."""
         return self._intake.queued_bytes + self.journal.unsettled_bytes
+
+    @property
+    def behind(self) -> bool:
+        """So much waits for the disk that who records in bulk awaits `sync` before recording more."""
+        return self.backlog > self._high_water
 
     @property
     def recordings(self) -> Recordings:

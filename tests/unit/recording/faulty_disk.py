@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ class FaultyDisk(Disk):
         self.chunk: int | None = None  # most bytes that one write takes
         self.writes = 0
         self.syncs = 0
+        self.sync_seconds = 0.0  # that each sync takes
         self.gate: threading.Event | None = None  # syncs wait for it
         self.on_failed_sync: Callable[[int], None] | None = None
 
@@ -51,6 +53,7 @@ class FaultyDisk(Disk):
         self.syncs += 1
         if self.gate is not None:
             self.gate.wait(30)
+        time.sleep(self.sync_seconds)
         if self.sync_error:
             if self.on_failed_sync:
                 self.on_failed_sync(descriptor)

@@ -399,6 +399,20 @@ def test_backlog(recorder: Recorder) -> None:
     recording.append("event", Event("x"))
 
 
+async def test_behind(tmp_path: Path) -> None:
+    """Well before the buffer is full, and no longer once all is on disk."""
+    recorder = Recorder(tmp_path, buffer_bytes=40_000)
+    recording = opened(recorder)
+    assert not recorder.behind
+    recording.append("event", Event("x", {"text": "y" * 12_000}))
+    assert recorder.behind
+    recorder.write()
+    assert recorder.behind
+    await recorder.sync()
+    assert not recorder.behind
+    await recorder.stop()
+
+
 @pytest.mark.timeout(20)
 async def test_a_sync_that_begins_as_another_ends_does_not_hang_the_loop(recorder: Recorder) -> None:
     recording = opened(recorder)

@@ -52,7 +52,8 @@ class GovernedConnection:
         self._over: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
         self._task: asyncio.Task[None] | None = None  # a judgement, or reading the catalogue
         self._disk: asyncio.Task[None] | None = None
-        self._catching_up: asyncio.Task[None] | None = None
+        self._recording: asyncio.Task[None] | None = None  # recorded rows are on their way to the disk
+        self._unrelayed = b""  # of the target's, meanwhile
         self._withdrawn = False
         self._joined = False  # this round
         self._opened: Opened | None = None
@@ -119,6 +120,9 @@ class GovernedConnection:
     def _server_data(self, data: bytes) -> None:
         if self._over.done():
             return
+        if self._session.behind:
+            self._slow_down(data)
+            return
         try:
             answer = self._relay.landed(data)
             if answer is not None:
@@ -129,9 +133,27 @@ class GovernedConnection:
             self._relay.to_client.clear()
             self._broken(error)
         self._drain()
-        if self._session.behind and self._catching_up is None:
-            self._server.pause("journal")
-            self._catching_up = asyncio.ensure_future(self._catch_up())
+
+    def _slow_down(self, data: bytes) -> None:
+        """Rows are recorded faster than the disk takes them: nothing more is read from the target until it has. What
+        has been read already waits, or many such sessions could fill the journal's buffer between them."""
+        self._unrelayed += data
+        if self._recording is None:
+            self._server.pause("recording")
+            self._recording = asyncio.ensure_future(self._catch_up())
+
+    async def _catch_up(self) -> None:
+        try:
+            while self._session.behind:
+                await self._session.sync()
+        except TaskgateError as error:
+            self._broken(error)
+            return
+        self._recording = None
+        data, self._unrelayed = self._unrelayed, b""
+        self._server_data(data)
+        if self._recording is None:
+            self._server.resume("recording")
 
     def _drain(self) -> None:
         relay = self._relay
@@ -223,16 +245,6 @@ class GovernedConnection:
         self._disk = None
         self._proceed(lambda: self._relay.synced(failure))
 
-    async def _catch_up(self) -> None:
-        """Rows are recorded faster than the disk takes them: the target waits, and nobody else."""
-        try:
-            await self._session.sync()
-        except TaskgateError as error:
-            self._broken(error)
-        finally:
-            self._catching_up = None
-            self._server.resume("journal")
-
     def _proceed(self, step: Callable[[], None]) -> None:
         if self._over.done():
             return
@@ -303,9 +315,8 @@ class GovernedConnection:
         client, server = self._client, self._server
         client.lost = server.lost = None
         client.received = server.received = lambda _: None
-        await _cancelled(
-            [task for task in (self._task, self._disk, self._catching_up) if task], self._service.limits.close_seconds
-        )
+        tasks = [task for task in (self._task, self._disk, self._recording) if task]
+        await _cancelled(tasks, self._service.limits.close_seconds)
         if ended.last_words:
             client.write(ended.last_words)
         opened = self._opened
