@@ -1,5 +1,5 @@
-"""AL-09: every way to the gateway reaches the same decision: native drivers by simple and extended protocol, the form a
-governed operator uses, the API's explanation and the command line's."""
+"""AL-09: every way to the gateway reaches the same decision: native drivers by simple and extended protocol, SQLAlchemy
+on each, Airflow's stock and governed operators, the API's explanation and the command line's."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
 import asyncpg
 import psycopg
 import pytest
+import sqlalchemy
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from taskgate.client import ExplainPrincipal, ExplainRequest, TaskClaim
 from taskgate.demo.stage import SOURCE, TARGET, Stage
@@ -51,10 +56,10 @@ def dsn(stage: Stage) -> Iterator[str]:
         yield airflow.issue_credential(TARGET, principal=CLAIM).dsn.get_secret_value()
 
 
-def _verdict(error: psycopg.Error | asyncpg.PostgresError | None, detail: str) -> str:
+def _verdict(error: Any, detail: str) -> str:
     if error is None:
         return "allow"
-    assert error.sqlstate == "42501", error
+    assert "42501" in (getattr(error, "sqlstate", None), getattr(error, "pgcode", None)), error
     return "approve" if "approval=apr_" in detail else "deny"
 
 
@@ -82,6 +87,84 @@ def by_asyncpg(dsn: str, text: str) -> str:
         return "allow"
 
     return asyncio.run(ask())
+
+
+def by_sqlalchemy(dsn: str, text: str, driver: str) -> str:
+    wait = {"server_settings": {"taskgate.wait": "refuse"}} if driver == "asyncpg" else {"options": REFUSE}
+    url = sqlalchemy.make_url(dsn).set(drivername=f"postgresql+{driver}")
+    try:
+        if driver == "asyncpg":
+            asyncio.run(_by_async_engine(url, text, wait))
+        else:
+            engine = sqlalchemy.create_engine(url, connect_args=wait)
+            with engine.begin() as connection:
+                connection.execute(sqlalchemy.text(text))
+            engine.dispose()
+    except sqlalchemy.exc.DBAPIError as error:
+        cause: Any = error.orig
+        if driver == "asyncpg":
+            return _verdict(cause.__cause__, cause.__cause__.detail or "")
+        return _verdict(cause, cause.diag.message_detail or "")
+    return "allow"
+
+
+async def _by_async_engine(url: sqlalchemy.URL, text: str, arguments: dict[str, Any]) -> None:
+    engine = create_async_engine(url, connect_args=arguments)
+    try:
+        async with engine.begin() as connection:
+            await connection.execute(sqlalchemy.text(text))
+    finally:
+        await engine.dispose()
+
+
+BY_OPERATORS = """
+import json, sys
+from airflow.exceptions import AirflowException
+from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+from taskgate_airflow.operators import GovernedSQLExecuteQueryOperator
+
+def verdict(operator):
+    try:
+        operator.execute({})
+    except TaskDeferred:
+        return "approve"
+    except AirflowFailException as error:
+        assert "taskgate" in str(error), error
+        return "deny"
+    except Exception as error:
+        assert "42501" in (getattr(error, "sqlstate", None), getattr(error, "pgcode", None)), error
+        return "approve" if "approval=apr_" in error.diag.message_detail else "deny"
+    return "allow"
+
+found = {}
+for number, text in enumerate(json.load(sys.stdin)):
+    arguments = {"sql": text, "autocommit": True}
+    stock = SQLExecuteQueryOperator(task_id=f"stock_{number}", conn_id="refusing", **arguments)
+    governed = GovernedSQLExecuteQueryOperator(task_id=f"governed_{number}", conn_id="orders_db", **arguments)
+    found[text] = {"stock operator": verdict(stock), "governed operator": verdict(governed)}
+print("FOUND", json.dumps(found))
+"""
+
+
+def by_operators(dsn: str, home: Path, texts: list[str]) -> dict[str, dict[str, str]]:
+    """All of them in one process, since importing Airflow takes longer than everything else here."""
+    uri = dsn.replace("postgresql://", "postgres://")
+    environment = {
+        **os.environ,
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW_CONN_ORDERS_DB": uri,
+        "AIRFLOW_CONN_REFUSING": f"{uri}?{urlencode({'options': REFUSE})}",
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", BY_OPERATORS], input=json.dumps(texts), env=environment, capture_output=True, text=True,
+        check=False, timeout=180,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("FOUND ")]
+    found: dict[str, dict[str, str]] = json.loads(line.removeprefix("FOUND "))
+    return found
 
 
 def by_api(stage: Stage, text: str) -> str:
@@ -137,6 +220,10 @@ def test_al_09_every_path_reaches_the_same_decision(stage: Stage, dsn: str) -> N
             "psycopg, extended": by_psycopg(dsn, text, extended=True),
             "asyncpg": by_asyncpg(dsn, text),
             "psql": by_psql(dsn, text),
+            **{
+                f"SQLAlchemy, {driver}": by_sqlalchemy(dsn, text, driver)
+                for driver in ("psycopg", "psycopg2", "asyncpg")
+            },
             "API": by_api(stage, text),
         }
     expected = {text: dict.fromkeys(found[text], verdict) for text, verdict in STATEMENTS.items()}
@@ -147,3 +234,10 @@ def test_al_09_every_path_reaches_the_same_decision(stage: Stage, dsn: str) -> N
 def test_al_09_the_command_line_explains_the_same(stage: Stage) -> None:
     asked = [text for text in STATEMENTS if text.startswith(("SELECT id FROM public.orders", "DELETE", "DROP"))]
     assert {text: by_cli(stage, text) for text in asked} == {text: STATEMENTS[text] for text in asked}
+
+
+@pytest.mark.timeout(300)
+def test_al_09_airflows_operators_meet_the_same_decision(dsn: str, tmp_path: Path) -> None:
+    found = by_operators(dsn, tmp_path, list(STATEMENTS))
+    ways = ("stock operator", "governed operator")
+    assert found == {text: dict.fromkeys(ways, verdict) for text, verdict in STATEMENTS.items()}
