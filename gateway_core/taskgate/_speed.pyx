@@ -5,8 +5,12 @@ Every offset is checked against the buffer before it is read: what stands here r
 """
 
 from cpython.buffer cimport PyBUF_READ
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport (
+    PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE, _PyBytes_Resize,
+)
 from cpython.memoryview cimport PyMemoryView_FromMemory
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc, strtod
 from libc.string cimport memchr, memcmp, memcpy
@@ -67,6 +71,7 @@ cdef struct Output:
     unsigned char* data
     Py_ssize_t size
     Py_ssize_t room
+    PyObject* bytes  # where `data` is that of a bytes object, which the caller began and finishes; else NULL
 
 
 cdef struct Places:  # where each byte of a view stands in its cell; data is NULL while nobody asks
@@ -76,17 +81,48 @@ cdef struct Places:  # where each byte of a view stands in its cell; data is NUL
     bint wanted
 
 
-cdef int reserve(Output* out, Py_ssize_t more) except -1:
-    cdef Py_ssize_t room
+cdef inline int reserve(Output* out, Py_ssize_t more) except -1:
+    return grow(out, more) if out.size + more > out.room else 0
+
+
+cdef int grow(Output* out, Py_ssize_t more) except -1:
+    cdef Py_ssize_t room = (out.size + more) * 3 // 2 + 256
     cdef unsigned char* data
-    if out.size + more > out.room:
-        room = (out.size + more) * 3 // 2 + 256
+    if out.bytes != NULL:
+        _PyBytes_Resize(&out.bytes, room)
+        data = <unsigned char*>PyBytes_AS_STRING(<object>out.bytes)
+    else:
         data = <unsigned char*>realloc(out.data, room)
         if data == NULL:
             raise MemoryError()
-        out.data = data
-        out.room = room
+    out.data = data
+    out.room = room
     return 0
+
+
+cdef int begin_bytes(Output* out, Py_ssize_t room) except -1:
+    """Whatever is put out from now on will be a bytes object: no copy in the end."""
+    cdef bytes target = PyBytes_FromStringAndSize(NULL, room)
+    Py_INCREF(target)
+    out.bytes = <PyObject*>target
+    out.data = <unsigned char*>PyBytes_AS_STRING(target)
+    out.room = room
+    out.size = 0
+    return 0
+
+
+cdef bytes finish_bytes(Output* out):
+    cdef bytes result
+    _PyBytes_Resize(&out.bytes, out.size)
+    result = <bytes>out.bytes
+    drop_bytes(out)
+    return result
+
+
+cdef inline void drop_bytes(Output* out) noexcept:
+    """The caller's reference; NULL where an allocation failed, or there is none."""
+    Py_XDECREF(out.bytes)
+    out.bytes = NULL
 
 
 cdef int place(Places* places, Py_ssize_t at) except -1:
@@ -532,6 +568,7 @@ def views(bytes cell, int kind):
     cdef Places places
     cdef list found = []
     out.data = NULL
+    out.bytes = NULL
     out.size = out.room = 0
     places.data = NULL
     places.size = places.room = 0
@@ -542,6 +579,265 @@ def views(bytes cell, int kind):
         free(out.data)
         free(places.data)
     return found
+
+
+# --- the sieve --------------------------------------------------------------------------------------------------------
+#
+# Eight bytes at a time in a word, then 64 in masks of one bit a byte. All shapes are shorter than 16 bytes, so blocks of
+# 64 that overlap by 16 see each as a whole, with the byte before it.
+
+CARD = 1
+SSN = 2
+IBAN = 4
+EVERYTHING = 8
+
+cdef enum:
+    S_CARD = 1
+    S_SSN = 2
+    S_IBAN = 4
+    S_EVERYTHING = 8
+    SHORTEST_NUMBER = 11
+    BLOCK = 64
+    STEP = 48
+    MOST_BEGINNINGS = 8
+    LUHN_MOST = 19
+
+cdef enum:  # what a view is
+    CLEAN = 0
+    CANDIDATE = 1
+    FOLDED = 2  # not ASCII, or with a backslash in it: what is to be searched is another view
+
+cdef uint64_t ONES = 0x0101010101010101
+cdef uint64_t HIGH = 0x8080808080808080
+cdef uint64_t LOW = 0x7F7F7F7F7F7F7F7F
+
+
+cdef inline uint64_t word_at(const unsigned char* data) noexcept nogil:
+    """Little-endian on every machine; compilers make one load of it."""
+    return <uint64_t>data[0] | <uint64_t>data[1] << 8 | <uint64_t>data[2] << 16 | <uint64_t>data[3] << 24 \
+        | <uint64_t>data[4] << 32 | <uint64_t>data[5] << 40 | <uint64_t>data[6] << 48 | <uint64_t>data[7] << 56
+
+
+cdef inline uint64_t some_at(const unsigned char* data, Py_ssize_t size) noexcept nogil:
+    """Fewer than eight bytes, NUL behind them."""
+    cdef uint64_t word = 0
+    cdef Py_ssize_t index
+    for index in range(size):
+        word |= <uint64_t>data[index] << (8 * index)
+    return word
+
+
+cdef inline uint64_t equal(uint64_t low, uint64_t repeated) noexcept nogil:
+    """The high bit of each byte that is this one; `low`: without high bits."""
+    return ~((low ^ repeated) + LOW) & HIGH
+
+
+cdef inline uint64_t bits(uint64_t high) noexcept nogil:
+    """One bit a byte, from the high bits."""
+    return ((high >> 7) * <uint64_t>0x0102040810204080) >> 56
+
+
+cdef inline bint is_digit(unsigned char c) noexcept nogil:
+    return 48 <= c <= 57
+
+
+cdef inline bint is_joint(unsigned char c) noexcept nogil:
+    return c == 0x20 or c == 0x2D
+
+
+cdef inline bint is_word(unsigned char c) noexcept nogil:
+    return 48 <= c <= 57 or 97 <= (c | 0x20) <= 122
+
+
+cdef inline int bit_count(uint64_t mask) noexcept nogil:
+    cdef int count = 0
+    while mask:
+        mask &= mask - 1
+        count += 1
+    return count
+
+
+cdef inline Py_ssize_t lowest(uint64_t mask) noexcept nogil:
+    """The number of the lowest bit that is set."""
+    cdef Py_ssize_t at = 0
+    while not mask & 1:
+        mask >>= 1
+        at += 1
+    return at
+
+
+cdef bint card_at(const unsigned char* view, Py_ssize_t size, Py_ssize_t start) noexcept nogil:
+    """`start` is a digit. Twelve digits with at most three joints between two; if they stand together, no more than 19
+    and with the right check digit."""
+    cdef Py_ssize_t at = start, index
+    cdef int digits, joints, value, total
+    if view[start] < 50 or view[start] > 54 or (start and is_digit(view[start - 1])):
+        return False
+    while at < size and is_digit(view[at]):
+        at += 1
+        if at - start > LUHN_MOST:
+            return True
+    digits = <int>(at - start)
+    joints = 0
+    index = at
+    while index < size:
+        if is_digit(view[index]):
+            if digits >= 12:
+                return True
+            joints = 0
+            digits += 1
+        elif is_joint(view[index]) and joints < 3:
+            joints += 1
+        else:
+            break
+        index += 1
+    if digits < 12:
+        return False
+    if digits > at - start:
+        return True
+    total = 0
+    for index in range(at - start):
+        value = view[at - 1 - index] - 48
+        if index & 1:
+            value = value * 2 if value < 5 else value * 2 - 9
+        total += value
+    return total % 10 == 0
+
+
+cdef class Sieve:
+    """Which views may hold something that is looked for: never false where one does."""
+
+    cdef int numbers
+    cdef bint many_marks
+    cdef uint64_t mark
+    cdef unsigned char marks[256]
+    cdef unsigned char lengths[676]  # of IBANs, by country
+
+    def __init__(self, int numbers, bytes marks not None, dict iban_lengths not None):
+        cdef int index
+        cdef Py_ssize_t count = PyBytes_GET_SIZE(marks), at
+        cdef const unsigned char* mark = <const unsigned char*>PyBytes_AS_STRING(marks)
+        self.numbers = numbers
+        for index in range(256):
+            self.marks[index] = 0
+        for index in range(676):
+            self.lengths[index] = 0
+        for at in range(count):
+            self.marks[mark[at]] = 1
+        self.many_marks = count > 1 or (count == 1 and not 0 < mark[0] < 0x80)
+        self.mark = mark[0] * ONES if count and not self.many_marks else 0
+        for country, length in iban_lengths.items():
+            index = (ord(country[0]) - 65) * 26 + ord(country[1]) - 65
+            if not 0 <= index < 676:
+                raise ValueError("country")
+            self.lengths[index] = length
+
+    def passes(self, bytes view not None):
+        return self.look(<const unsigned char*>PyBytes_AS_STRING(view), PyBytes_GET_SIZE(view), False) == CANDIDATE
+
+    cdef int look(self, const unsigned char* view, Py_ssize_t size, bint as_it_stands) noexcept nogil:
+        """`as_it_stands`: the view is a cell that only reads so while it is ASCII without a backslash."""
+        cdef Py_ssize_t base = 0, at, width, index
+        cdef uint64_t word, low, digits, joints, letters, both, found, high = 0, marked = 0, place
+        cdef bint small = size < SHORTEST_NUMBER
+        cdef int beginnings = 0, countries = 0
+        if self.numbers & S_EVERYTHING:
+            return CANDIDATE
+        if self.many_marks:
+            for at in range(size):
+                marked |= self.marks[view[at]]
+            if marked:
+                return CANDIDATE
+        while True:
+            width = size - base if size - base < BLOCK else BLOCK
+            digits = joints = letters = 0
+            at = 0
+            while at < width:
+                word = word_at(view + base + at) if width - at >= 8 else some_at(view + base + at, width - at)
+                low = word & LOW
+                high |= word & HIGH
+                if as_it_stands:
+                    high |= equal(low, ONES * 0x5C)
+                if self.mark:
+                    marked |= equal(low, self.mark) & ~word
+                if not small:
+                    digits |= bits((low + ONES * 0x50) & ~(low + ONES * 0x46) & ~word & HIGH) << at
+                    joints |= bits((equal(low, ONES * 0x20) | equal(low, ONES * 0x2D)) & ~word) << at
+                    low |= ONES * 0x20
+                    letters |= bits((low + ONES * 0x1F) & ~(low + ONES * 0x05) & ~word & HIGH) << at
+                at += 8
+            if marked:
+                return CANDIDATE
+            if high and as_it_stands:
+                return FOLDED
+            if digits:
+                found = self.beginnings(view, size, base, digits, joints, letters, &beginnings, &countries)
+                if found:
+                    return CANDIDATE
+            if base + BLOCK >= size:
+                return CLEAN
+            base += STEP
+
+    cdef bint beginnings(self, const unsigned char* view, Py_ssize_t size, Py_ssize_t base, uint64_t digits,
+                         uint64_t joints, uint64_t letters, int* cards, int* countries) noexcept nogil:
+        """Whether a number that is looked for begins in the part of this block that is its own."""
+        cdef uint64_t found, own = ~<uint64_t>0, run
+        cdef Py_ssize_t at
+        # A shape that begins at the first byte of a later block, or among its last ones, is whole in its neighbour.
+        if base:
+            own &= ~<uint64_t>1
+        if base + BLOCK < size:
+            own &= (<uint64_t>1 << (STEP + 1)) - 1
+        if self.numbers & S_CARD:
+            run = joints & joints >> 1
+            run = (digits | joints) & ~(run & run >> 2)
+            run &= run >> 1
+            run &= run >> 2
+            found = run & run >> 4 & run >> 8 & digits & own
+            if found:
+                cards[0] += bit_count(found)
+                if cards[0] > MOST_BEGINNINGS:
+                    return True
+                while found:
+                    at = lowest(found)
+                    found &= found - 1
+                    if card_at(view, size, base + at):
+                        return True
+        if self.numbers & S_SSN:
+            run = digits & digits >> 1
+            found = run & digits >> 2 & joints >> 3 & run >> 4 & joints >> 6 & run >> 7 & run >> 9 & own
+            while found:
+                at = lowest(found)
+                found &= found - 1
+                if view[base + at] <= 56:
+                    return True
+        if self.numbers & S_IBAN:
+            found = letters & letters >> 1 & digits >> 2 & digits >> 3 & ~((letters | digits) << 1) & own
+            if found:
+                countries[0] += bit_count(found)
+                if countries[0] > MOST_BEGINNINGS:
+                    return True
+                while found:
+                    at = lowest(found)
+                    found &= found - 1
+                    if self.iban_at(view, size, base + at):
+                        return True
+        return False
+
+    cdef bint iban_at(self, const unsigned char* view, Py_ssize_t size, Py_ssize_t start) noexcept nogil:
+        """As long as the country's are, single joints aside, and not the beginning of something longer."""
+        cdef Py_ssize_t at = start
+        cdef int left = self.lengths[((view[start] | 0x20) - 97) * 26 + (view[start + 1] | 0x20) - 97]
+        if not left:
+            return False
+        while left and at < size:
+            if not is_word(view[at]):
+                if not is_joint(view[at]) or at + 1 >= size or not is_word(view[at + 1]):
+                    return False
+                at += 1
+            at += 1
+            left -= 1
+        return not left and not (at < size and is_word(view[at]))
 
 
 def in_strings(const unsigned char[::1] document, list offsets):
@@ -638,108 +934,178 @@ cdef inline int put_slice(Output* out, const unsigned char* data, Py_ssize_t beg
     return 0
 
 
-def mask_rows(const unsigned char[::1] frames, tuple actions, list counts):
-    cdef Py_ssize_t at = 0, total = frames.shape[0], end, size, head, copied
-    cdef int column, columns = len(actions)
-    cdef const unsigned char* data
-    cdef object action, value
-    cdef Output out
-    if not total:
-        return b""
-    data = &frames[0]
-    out.data = NULL
-    out.size = out.room = 0
-    cdef Places hits  # how often each column was masked; as int32 a batch cannot overflow
-    hits.data = NULL
-    hits.size = hits.room = 0
-    try:
-        for column in range(columns):
-            place(&hits, 0)
-        reserve(&out, total)
-        while at < total:
-            end = row_end(data, at, total, columns)
-            head = out.size
-            copied = at
-            at += 7
-            for column in range(columns):
-                size = cell_size(data, at, end)
-                action = actions[column]
-                if action is not None and size >= 0:
-                    hits.data[column] += 1
-                    put_slice(&out, data, copied, at)
-                    if action is True:
-                        put_cell(&out, None)
-                    elif PyBytes_CheckExact(action):
-                        put_cell(&out, action)
-                    else:
-                        put_cell(&out, action(PyBytes_FromStringAndSize(<char*>data + at + 4, size)))
-                    copied = at + 4 + size
-                at += 4 + (size if size > 0 else 0)
-            if at != end:
-                raise ValueError("DataRow trailing bytes")
-            put_slice(&out, data, copied, end)
-            put_length(out.data + head + 1, out.size - head - 1)
-        for column in range(columns):
-            if hits.data[column]:
-                counts[column] += hits.data[column]
-        return PyBytes_FromStringAndSize(<char*>out.data, out.size)
-    finally:
-        free(out.data)
-        free(hits.data)
+cdef struct Column:
+    unsigned char kind  # 0 is not searched
+    unsigned char what
+    const unsigned char* constant  # with its length in front
+    Py_ssize_t size
+
+cdef enum:  # what becomes of a column's cells
+    A_KEEP = 0
+    A_CONSTANT = 1
+    A_CALL = 2
 
 
-cdef object joined(const unsigned char[::1] frames, bytes kinds, list hits):
-    """`join_cells`, or with `hits` `cells_at`: one walk, so that both agree about every offset."""
-    cdef Py_ssize_t at = 0, total = frames.shape[0], end, size, before = 0, next_hit = 0, hit_count = 0
-    cdef int column, columns = <int>PyBytes_GET_SIZE(kinds)
-    cdef const unsigned char* kind = <const unsigned char*>PyBytes_AS_STRING(kinds)
-    cdef const unsigned char* data
-    cdef Output out
+cdef int read_columns(Column* columns, int count, tuple actions, bytes kinds, Output* constants) except -1:
+    """`constants` has room for all of them."""
+    cdef int index
+    cdef Py_ssize_t begin
+    cdef object action
+    for index in range(count):
+        action = None if actions is None else actions[index]
+        columns[index].what = A_KEEP
+        columns[index].kind = 0
+        if action is None:
+            columns[index].kind = kinds[index]
+        elif action is True or PyBytes_CheckExact(action):
+            begin = constants.size
+            put_cell(constants, None if action is True else action)
+            columns[index].what = A_CONSTANT
+            columns[index].constant = constants.data + begin
+            columns[index].size = constants.size - begin
+        else:
+            columns[index].what = A_CALL
+    return 0
+
+
+def sift_rows(bytes frames not None, tuple actions, list counts not None, bytes kinds not None, Sieve sieve not None):
+    cdef Py_ssize_t at = 0, total = PyBytes_GET_SIZE(frames), end, size, head, copied, begin, room = 0
+    cdef int index, width = <int>PyBytes_GET_SIZE(kinds), verdict
+    cdef const unsigned char* data = <const unsigned char*>PyBytes_AS_STRING(frames)
+    cdef const unsigned char* cell
+    cdef bint rewriting = actions is not None
+    cdef Column* columns = NULL
+    cdef Column* column
+    cdef Py_ssize_t* masked = NULL
+    cdef Output out, joined, constants, ends, found
     cdef Places places
-    cdef list found = []
-    if not total:
-        return b"" if hits is None else found
-    data = &frames[0]
-    out.data = NULL
-    out.size = out.room = 0
+    if len(counts) != width:
+        raise ValueError("counts and kinds")
+    if rewriting:
+        if len(actions) != width:
+            raise ValueError("actions and kinds")
+        for action in actions:
+            room += PyBytes_GET_SIZE(action) + 4 if PyBytes_CheckExact(action) else 4
+    out.bytes = joined.bytes = constants.bytes = ends.bytes = found.bytes = NULL
+    constants.data = ends.data = found.data = NULL
+    out.size = constants.size = constants.room = 0
+    ends.size = ends.room = found.size = found.room = 0
     places.data = NULL
     places.size = places.room = 0
     places.wanted = False
-    if hits is not None:
-        hit_count = len(hits)
     try:
-        reserve(&out, total)
+        columns = <Column*>realloc(NULL, (width + 1) * sizeof(Column))
+        masked = <Py_ssize_t*>realloc(NULL, (width + 1) * sizeof(Py_ssize_t))
+        if columns == NULL or masked == NULL:
+            raise MemoryError()
+        reserve(&constants, room)
+        read_columns(columns, width, actions, kinds, &constants)
+        for index in range(width):
+            masked[index] = 0
+        if rewriting:
+            begin_bytes(&out, total + 64)
+        begin_bytes(&joined, total + 64 if sieve.numbers & S_EVERYTHING else 256)
         while at < total:
-            end = row_end(data, at, total, columns)
+            end = row_end(data, at, total, width)
+            head = out.size
+            copied = at
             at += 7
-            for column in range(columns):
+            for index in range(width):
                 size = cell_size(data, at, end)
-                if size > 0:
-                    if kind[column]:
-                        put_views(&out, &places, data + at + 4, size, kind[column], None)
-                        if hits is not None:
-                            before += out.size
-                            out.size = 0
-                            if next_hit < hit_count and <Py_ssize_t>hits[next_hit] < before:
-                                found.append((at, size, column))
-                                while next_hit < hit_count and <Py_ssize_t>hits[next_hit] < before:
-                                    next_hit += 1
+                if size >= 0:
+                    column = &columns[index]
+                    cell = data + at + 4
+                    if column.what:
+                        masked[index] += 1
+                        put_slice(&out, data, copied, at)
+                        if column.what == A_CONSTANT:
+                            put_slice(&out, column.constant, 0, column.size)
+                        else:
+                            put_cell(&out, actions[index](PyBytes_FromStringAndSize(<char*>cell, size)))
+                        copied = at + 4 + size
+                    elif column.kind and size:
+                        verdict = FOLDED
+                        if is_text(column.kind):
+                            verdict = sieve.look(cell, size, True)
+                        if verdict:
+                            begin = joined.size
+                            if verdict == FOLDED or not put_plain(&joined, cell, size):
+                                put_views(&joined, &places, cell, size, column.kind, None)
+                                if not sieve.look(joined.data + begin, joined.size - begin, False):
+                                    verdict = CLEAN
+                                    joined.size = begin
+                            if verdict:
+                                put_found(&ends, &found, joined.size,
+                                          out.size + at - copied if rewriting else at, index)
                     at += size
                 at += 4
             if at != end:
                 raise ValueError("DataRow trailing bytes")
-        return PyBytes_FromStringAndSize(<char*>out.data, out.size) if hits is None else found
+            if rewriting:
+                put_slice(&out, data, copied, end)
+                put_length(out.data + head + 1, out.size - head - 1)
+        if rewriting:
+            for index in range(width):
+                if masked[index]:
+                    counts[index] += masked[index]
+            frames = finish_bytes(&out)
+        return frames, finish_bytes(&joined), memoryview(taken(&ends)).cast("i"), memoryview(taken(&found)).cast("i")
     finally:
-        free(out.data)
+        drop_bytes(&out)
+        drop_bytes(&joined)
+        free(ends.data)
+        free(found.data)
+        free(constants.data)
         free(places.data)
+        free(columns)
+        free(masked)
 
 
-def join_cells(const unsigned char[::1] frames, bytes kinds):
-    return joined(frames, kinds, None)
+cdef inline bytes taken(Output* out):
+    return PyBytes_FromStringAndSize(<char*>out.data, out.size)
 
 
-def cells_at(const unsigned char[::1] frames, bytes kinds, list hits):
-    return joined(frames, kinds, hits)
+cdef inline int put_found(Output* ends, Output* found, Py_ssize_t end, Py_ssize_t at, int column) except -1:
+    cdef int32_t* numbers
+    if end > 0x7FFFFFFF or at > 0x7FFFFFFF:
+        raise ValueError("more than 2 GiB at once")
+    reserve(ends, 4)
+    reserve(found, 8)
+    (<int32_t*>(ends.data + ends.size))[0] = <int32_t>end
+    numbers = <int32_t*>(found.data + found.size)
+    numbers[0] = <int32_t>at
+    numbers[1] = column
+    ends.size += 4
+    found.size += 8
+    return 0
+
+
+cdef inline bint is_text(unsigned char kind) noexcept nogil:
+    """What is plain is its own only view."""
+    return kind == K_TEXT or kind == K_JSON or kind == K_BYTEA or kind == K_OPAQUE
+
+
+cdef inline int put_plain(Output* out, const unsigned char* cell, Py_ssize_t size) except -1:
+    """The view of a plain cell, ended by NUL, in one pass; 0 where it is not plain, and then nothing is put."""
+    cdef uint64_t word, unlike = 0
+    cdef unsigned char* data
+    cdef Py_ssize_t at = 0
+    reserve(out, size + 1)
+    data = out.data + out.size
+    while at + 8 <= size:
+        word = word_at(cell + at)
+        unlike |= (word | equal(word & LOW, ONES * 0x5C)) & HIGH
+        memcpy(data + at, cell + at, 8)
+        at += 8
+    while at < size:
+        unlike |= cell[at] & 0x80 or cell[at] == 0x5C
+        data[at] = cell[at]
+        at += 1
+    if unlike:
+        return 0
+    data[size] = 0
+    out.size += size + 1
+    return 1
 
 
 def replace_cells(const unsigned char[::1] frames, list edits):
@@ -750,10 +1116,9 @@ def replace_cells(const unsigned char[::1] frames, list edits):
     if not total:
         return b""
     data = &frames[0]
-    out.data = NULL
-    out.size = out.room = 0
+    out.bytes = NULL
     try:
-        reserve(&out, total)
+        begin_bytes(&out, total + 64)
         while at < total:
             if total - at < 7:
                 raise ValueError("no whole DataRow")
@@ -777,9 +1142,9 @@ def replace_cells(const unsigned char[::1] frames, list edits):
             put_slice(&out, data, copied, end)
             put_length(out.data + head + 1, out.size - head - 1)
             at = end
-        return PyBytes_FromStringAndSize(<char*>out.data, out.size)
+        return finish_bytes(&out)
     finally:
-        free(out.data)
+        drop_bytes(&out)
 
 
 # --- records ----------------------------------------------------------------------------------------------------------

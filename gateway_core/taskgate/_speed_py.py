@@ -317,6 +317,78 @@ def _placed(view: bytes, places: list[int]) -> tuple[bytes, memoryview]:
     return view, memoryview(array("i", places).tobytes()).cast("i")
 
 
+# --- the sieve --------------------------------------------------------------------------------------------------------
+#
+# Most cells hold nothing that is looked for, and most of those can be told by a look at their bytes that costs a
+# fraction of a search. What the sieve rejects holds no value that a detector would find, and so few candidates that
+# looking at them would have been free (`masking.scanner`).
+
+CARD = 1  # 12 to 19 digits
+SSN = 2
+IBAN = 4
+EVERYTHING = 8  # nothing is known of what is looked for: every view passes
+
+_MOST_BEGINNINGS = 8
+_NO_DIGITS = bytes(set(range(256)) - set(b"0123456789"))
+_CARD_WINDOW = re.compile(rb"(?=[0-9][0-9 \-]{11})(?![0-9 \-]{0,11}[ \-]{4})")
+_CARD = re.compile(rb"(?<![0-9])(?=[2-6](?:[ \-]{0,3}[0-9]){11})")
+_TOGETHER = re.compile(rb"[0-9]+")
+_GROUP_FOLLOWS = re.compile(rb"[ \-]{1,3}[0-9]")
+_SSN = re.compile(rb"[0-8][0-9]{2}[ \-][0-9]{2}[ \-][0-9]{4}")
+_IBAN_WINDOW = re.compile(rb"(?<![A-Za-z0-9])(?=([A-Za-z]{2})[0-9]{2})")
+_DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
+
+
+class Sieve:
+    """Which views may hold something that is looked for. `numbers`: the shapes above; `marks`: bytes, never NUL,
+    one of which is in every other value that is looked for; `iban_lengths` by country."""
+
+    def __init__(self, numbers: int, marks: bytes, iban_lengths: dict[str, int]) -> None:
+        self._numbers = numbers
+        self._marks = frozenset(marks)
+        self._iban = {
+            country: re.compile(rb"(?:[ \-]?[A-Za-z0-9]){%d}(?![A-Za-z0-9])" % length)
+            for country, length in iban_lengths.items()
+        }
+
+    def passes(self, view: bytes) -> bool:
+        """False: nothing in it."""
+        numbers = self._numbers
+        if numbers & EVERYTHING or not self._marks.isdisjoint(view):
+            return True
+        digits = len(view.translate(None, _NO_DIGITS))
+        return bool(
+            (digits > _MOST_BEGINNINGS and numbers & CARD and self._card(view))
+            or (digits > _MOST_BEGINNINGS and numbers & SSN and _SSN.search(view))
+            or (digits > 1 and numbers & IBAN and self._country(view))
+        )
+
+    @staticmethod
+    def _card(view: bytes) -> bool:
+        if sum(1 for _ in _CARD_WINDOW.finditer(view)) > _MOST_BEGINNINGS:
+            return True
+        for match in _CARD.finditer(view):
+            together = _TOGETHER.match(view, match.start())
+            assert together is not None
+            digits = together.group()
+            if len(digits) > 19 or len(digits) < 12 or _GROUP_FOLLOWS.match(view, together.end()):
+                return True
+            values = [digit - 48 for digit in digits[::-1]]
+            if (sum(values[::2]) + sum(_DOUBLED[value] for value in values[1::2])) % 10 == 0:
+                return True
+        return False
+
+    def _country(self, view: bytes) -> bool:
+        found = list(_IBAN_WINDOW.finditer(view))
+        if len(found) > _MOST_BEGINNINGS:
+            return True
+        for match in found:
+            shape = self._iban.get(match.group(1).decode().upper())
+            if shape is not None and shape.match(view, match.start()):
+                return True
+        return False
+
+
 def in_strings(document: bytes, offsets: list[int]) -> list[bool]:
     """For each offset, in ascending order: does it lie inside a JSON string of the document (its quotes excluded)?"""
     found: list[bool] = []
@@ -378,51 +450,52 @@ def count_rows(frames: bytes | memoryview, columns: int) -> int:
     return rows
 
 
-def mask_rows(frames: bytes | memoryview, actions: tuple[Action, ...], counts: list[int]) -> bytes:
-    """The rows with masked cells replaced, one action a column: None keeps it, bytes replace it, True makes it NULL, a
-    function gives what becomes of its bytes (None is NULL). NULL stays NULL. Adds the number of replaced cells to
-    `counts` (one a column). Raises ValueError as `count_rows`."""
-    frames = bytes(frames)
+def sift_rows(
+    frames: bytes, actions: tuple[Action, ...] | None, counts: list[int], kinds: bytes, sieve: Sieve
+) -> tuple[bytes, bytes, memoryview, memoryview]:
+    """The rows with masked cells replaced, and what is to be searched in the others.
+
+    `actions`, one a column (None: no column has one, and the same object is returned): None keeps a cell, bytes replace
+    it, True makes it NULL, a function gives what becomes of its bytes (None is NULL). NULL stays NULL. The number of
+    replaced cells is added to `counts` (one a column).
+
+    `kinds`, one a column: how the cells of columns without an action are searched. The views of a cell of which the
+    sieve lets one pass are joined, each ended by NUL. Of each such cell one list has where its views end in what is
+    joined, the other, two numbers a cell: offset of its length in the rows returned, column.
+
+    Raises ValueError as `count_rows` and `views`."""
     edits: list[tuple[int, bytes | None]] = []
-    for at, size, column in _cells(frames, len(actions)):
-        action = actions[column]
-        if action is None or size < 0:
-            continue
-        counts[column] += 1
-        if action is True:
-            edits.append((at, None))
-        elif isinstance(action, bytes):
-            edits.append((at, action))
-        else:
-            edits.append((at, action(frames[at + 4 : at + 4 + size])))
-    return replace_cells(frames, edits)
-
-
-def join_cells(frames: bytes | memoryview, kinds: bytes) -> bytes:
-    """The views of all cells, each ended by NUL: what detectors search. `kinds`: one a column. Raises ValueError as
-    `count_rows` and `views`."""
-    frames = bytes(frames)
-    out = bytearray()
+    joined = bytearray()
+    ends, found = array("i"), array("i")
+    masked = [0] * len(kinds)
+    shift = 0  # by how much the rewritten rows are longer, so far
+    if len(counts) != len(kinds) or (actions is not None and len(actions) != len(kinds)):
+        raise ValueError("actions, counts and kinds")
     for at, size, column in _cells(frames, len(kinds)):
-        if size > 0 and kinds[column]:
-            for view, _ in views(frames[at + 4 : at + 4 + size], kinds[column]):
-                out += view + b"\0"
-    return bytes(out)
-
-
-def cells_at(frames: bytes | memoryview, kinds: bytes, hits: list[int]) -> list[tuple[int, int, int]]:
-    """The cells at these offsets of `join_cells`' result (ascending): (offset of the cell's length, length, column)."""
-    frames = bytes(frames)
-    found: list[tuple[int, int, int]] = []
-    position = index = 0
-    for at, size, column in _cells(frames, len(kinds)):
-        if size > 0 and kinds[column]:
-            position += sum(len(view) + 1 for view, _ in views(frames[at + 4 : at + 4 + size], kinds[column]))
-            if index < len(hits) and hits[index] < position:
-                found.append((at, size, column))
-                while index < len(hits) and hits[index] < position:
-                    index += 1
-    return found
+        action = actions[column] if actions is not None else None
+        if action is None:
+            if size > 0 and kinds[column]:
+                read = b"".join(view + b"\0" for view, _ in views(frames[at + 4 : at + 4 + size], kinds[column]))
+                if sieve.passes(read):
+                    joined += read
+                    ends.append(len(joined))
+                    found.extend((at + shift, column))
+        elif size >= 0:
+            masked[column] += 1
+            value: bytes | None
+            if action is True:
+                value = None
+            elif isinstance(action, bytes):
+                value = action
+            else:
+                value = action(frames[at + 4 : at + 4 + size])
+            edits.append((at, value))
+            shift += len(value or b"") - size
+    for column, number in enumerate(masked):
+        if number:
+            counts[column] += number
+    rewritten = frames if actions is None else replace_cells(frames, edits)
+    return rewritten, bytes(joined), memoryview(ends), memoryview(found)
 
 
 def replace_cells(frames: bytes | memoryview, edits: list[tuple[int, bytes | None]]) -> bytes:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
+import threading
 from collections.abc import Iterator
 
 import pytest
 
 from taskgate.demo.postgres_server import PostgresServer
+from taskgate.errors import AuthenticationFault
 from taskgate.protocols.postgres import startup
+from tests.adversarial.pg import FakeConnection, fake_target
 from tests.servers.gate import USER, ScriptedGate, loopback_target
 from tests.servers.gateway import RunningGateway, running_gateway
 from tests.servers.wire import Refusal, WireClient, kinds
@@ -163,3 +167,33 @@ def test_pg_03_identity_is_fixed(gateway: RunningGateway) -> None:
         assert b"postgres" in dict(client.query("SELECT session_user"))[b"D"]
         name = dict(client.query("SHOW application_name"))[b"D"]
         assert gateway.session.id.encode() in name
+
+
+def test_pg_03_the_target_hears_nothing_before_the_session_is_let_in() -> None:
+    """The connection is made meanwhile; a session that the store refuses has said nothing over it."""
+    closed = threading.Event()
+
+    def script(connection: FakeConnection) -> None:
+        if connection.raw.recv(1) == b"":
+            closed.set()
+
+    async def refused(_: object) -> None:
+        await asyncio.sleep(0.2)
+        raise AuthenticationFault("The credential is no longer valid.")
+
+    with fake_target(script) as (gateway, target), WireClient(gateway.port) as client:
+        gateway.gate.letting_in = refused
+        client.send(startup.startup_message({"user": USER}))
+        with pytest.raises(AssertionError, match="no longer valid"):
+            client.authenticate()
+        assert closed.wait(5)
+        assert target.heard == b""
+
+
+def test_pg_03_another_database_reaches_no_target() -> None:
+    reached = threading.Event()
+    with fake_target(lambda _: reached.set()) as (gateway, _), WireClient(gateway.port) as client:
+        client.send(startup.startup_message({"user": USER, "database": "another"}))
+        with pytest.raises(AssertionError, match="3D000"):
+            client.authenticate()
+        assert not reached.wait(0.3)

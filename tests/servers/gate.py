@@ -8,7 +8,7 @@ nothing to disk and knows no policy language; the tests of the real enforcement 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -214,6 +214,7 @@ class ScriptedGate:
         self.hold = 30.0
         self.journal_fault: TaskgateError | None = None
         self.open_fault: TaskgateError | None = None
+        self.letting_in: Callable[[ScriptedSession], Awaitable[None]] | None = None  # what the store takes, or refuses
         self.parked: list[tuple[Action, asyncio.Future[bool]]] = []
         self.sessions: list[ScriptedSession] = []
         self.options: list[Mapping[str, str]] = []
@@ -229,13 +230,22 @@ class ScriptedGate:
         return Credential(user, principal, self.target.name, now, now + timedelta(hours=1), "test", str(verifier))
 
     async def open(
-        self, credential: Credential, *, protocol: str, client_address: str, options: Mapping[str, str]
+        self,
+        credential: Credential,
+        *,
+        protocol: str,
+        client_address: str,
+        options: Mapping[str, str],
+        begun: Callable[[ScriptedSession], None],
     ) -> ScriptedSession:
         if self.open_fault is not None:
             raise self.open_fault
         self.options.append(options)
         session = ScriptedSession(self, credential, len(self.sessions) + 1)
         self.sessions.append(session)
+        begun(session)
+        if self.letting_in is not None:
+            await self.letting_in(session)
         return session
 
     async def target_secret(self, session: ScriptedSession) -> str:

@@ -102,6 +102,9 @@ rows = st.integers(0, 4).flatmap(
         lambda table: (columns, b"".join(data_row(*row) for row in table))
     )
 )
+sieves = st.tuples(
+    st.integers(0, 15), st.sampled_from([b"", b"@", b":.", b"\xe9", b"Ab"]), st.just({"DE": 22, "GB": 22, "NO": 15})
+)
 damage = st.tuples(st.integers(0, 400), st.integers(0, 255), st.integers(0, 3), st.booleans())
 
 
@@ -171,35 +174,89 @@ def test_rows(table: tuple[int, bytes], data: st.DataObject, harm: tuple[int, in
         frames = corrupted(frames, *harm[:3])
     kinds = bytes(data.draw(st.lists(st.sampled_from([0, *ALL_KINDS]), min_size=columns, max_size=columns)))
     both("count_rows", frames, columns)
-    joined = both("join_cells", frames, kinds)
-    actions = tuple(
-        data.draw(
-            st.lists(
-                st.sampled_from([None, True, b"[redacted]", b"", lambda cell: cell[::-1], lambda cell: None]),
-                min_size=columns,
-                max_size=columns,
-            )
-        )
+    replacements = [None, True, b"[redacted]", b"", lambda cell: cell[::-1], lambda cell: None]
+    actions = data.draw(
+        st.none() | st.lists(st.sampled_from(replacements), min_size=columns, max_size=columns).map(tuple)
     )
+    sieve = data.draw(sieves)
     counted: list[list[int]] = [[0] * columns, [0] * columns]
-    masked = outcome(lambda: _speed.mask_rows(frames, actions, counted[0]))
-    assert masked == outcome(lambda: _speed_py.mask_rows(frames, actions, counted[1]))
-    if masked is not ValueError:
-        assert counted[0] == counted[1]
-        assert _speed.count_rows(masked, columns) == _speed.count_rows(frames, columns)
-    if isinstance(joined, bytes) and joined:
-        offsets = sorted(data.draw(st.sets(st.integers(0, len(joined) - 1), max_size=4)))
-        found = both("cells_at", frames, kinds, offsets)
-        assert isinstance(found, list)
-        edits = [(at, data.draw(st.sampled_from([None, b"", b"x" * 300]))) for at, _, _ in found]
-        replaced = both("replace_cells", frames, edits)
-        assert _speed.count_rows(replaced, columns) == _speed.count_rows(frames, columns)
+    sifted = outcome(lambda: sift(_speed, frames, actions, counted[0], kinds, sieve))
+    assert sifted == outcome(lambda: sift(_speed_py, frames, actions, counted[1], kinds, sieve))
+    assert counted[0] == counted[1]
+    if not isinstance(sifted, tuple):
+        return
+    masked, joined, found = sifted
+    assert _speed.count_rows(masked, columns) == _speed.count_rows(frames, columns)
+    if actions is None:
+        assert masked == frames
+        whole = {at: masked[at + 4 : at + 4 + int.from_bytes(masked[at : at + 4], "big")] for _, at, _ in found}
+        begin = 0
+        for end, at, column in found:
+            views = _speed_py.views(whole[at], kinds[column])
+            assert joined[begin:end] == b"".join(view + b"\0" for view, _ in views)
+            begin = end
+        assert begin == len(joined)
+    edits = [(at, data.draw(st.sampled_from([None, b"", b"x" * 300]))) for _, at, _ in found]
+    replaced = both("replace_cells", masked, edits)
+    assert _speed.count_rows(replaced, columns) == _speed.count_rows(frames, columns)
 
 
 @given(st.binary(max_size=80), st.integers(0, 3))
 def test_rows_of_noise(noise: bytes, columns: int) -> None:
     both("count_rows", b"D" + noise, columns)
-    both("join_cells", b"D" + noise, bytes([1] * columns))
+    assert outcome(lambda: unsifted(_speed, b"D" + noise, columns)) == outcome(
+        lambda: unsifted(_speed_py, b"D" + noise, columns)
+    )
+
+
+def sift(module: Any, frames: bytes, actions: Any, counts: list[int], kinds: bytes, sieve: Any) -> Any:
+    """As `sift_rows`, with the cells as (end, offset, column)."""
+    rows, joined, ends, cells = module.sift_rows(frames, actions, counts, kinds, module.Sieve(*sieve))
+    return rows, joined, list(zip(ends, cells[::2], cells[1::2], strict=True))
+
+
+def unsifted(module: Any, frames: bytes, columns: int) -> Any:
+    """Nothing masked, everything joined."""
+    return sift(module, frames, None, [0] * columns, bytes([1] * columns), (8, b"", {}))
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [b"4111111111111111", b"4111 1111-1111 1112", b"41111111111111", b"123-45-6789", b"923 45 6789", b"DE89",
+             b"370400440532013000", b"GB82 WEST 1234 5698 7654 32", b"no", b"83", b"6011117", b"0", b"7", b"5", b" ",
+             b"-", b"   ", b"\0", b"A", b"x", b"_", b".", b"@", b"+", b"\xc3\xa9", b"words and such "]
+        ),
+        max_size=24,
+    ).map(b"".join)
+    | st.text(alphabet="0123456789 -", min_size=11, max_size=150).map(str.encode)
+    | st.text(alphabet="0123456789ABDE -", max_size=150).map(str.encode),
+    sieves,
+)  # fmt: skip
+@settings(max_examples=3000)
+def test_sieve(view: bytes, sieve: tuple[int, bytes, dict[str, int]]) -> None:
+    assert _speed.Sieve(*sieve).passes(view) is _speed_py.Sieve(*sieve).passes(view)
+
+
+@pytest.mark.parametrize("before", [0, 1, 20, 40, 47, 48, 49, 52, 63, 64, 100, 200])
+@pytest.mark.parametrize(
+    ("number", "held_back"),
+    [
+        (b"4111111111111111", b"4111111111111112"),
+        (b"4111 1111 1111 1111", b"4111 1111 111    11"),
+        (b"123-45-6789", b"123-45-678 "),
+        (b"gb82west12345698765432", b"gb82west123456987654321"),
+        (b"NO93 8601 1117 947", b"NO93 8601 1117  947"),
+        (b"a@b", b"a(b"),
+    ],
+)
+def test_a_value_is_seen_wherever_it_stands(before: int, number: bytes, held_back: bytes) -> None:
+    for module in (_speed, _speed_py):
+        sieve = module.Sieve(7, b"@", {"GB": 22, "NO": 15})
+        for filler in (b".", b" ", b"9 a"):
+            lead = (filler * before)[:before]
+            assert sieve.passes(lead + b"." + number + b"." * (before % 70))
+            assert not sieve.passes(lead + b"." + held_back + b"." * (before % 70))
 
 
 @given(st.text(alphabet='ab"\\{}:, ', max_size=30), st.sets(st.integers(0, 32), max_size=6))
@@ -235,15 +292,16 @@ def test_malformed_rows_are_refused(frames: bytes, columns: int) -> None:
         with pytest.raises(ValueError):
             module.count_rows(frames, columns)
         with pytest.raises(ValueError):
-            module.mask_rows(frames, (b"x",) * columns, [0] * columns)
+            module.sift_rows(frames, (b"x",) * columns, [0] * columns, bytes(columns), module.Sieve(0, b"", {}))
         with pytest.raises(ValueError):
-            module.join_cells(frames, bytes([1] * columns))
+            unsifted(module, frames, columns)
 
 
 def test_length_bytes_do_not_glue_to_a_value() -> None:
     """The length of a cell of 54 bytes ends in the byte `6`, a digit, right before the value."""
     cell = b"123-45-6789" + b"." * 43
-    assert speed.join_cells(data_row(cell, b"next"), bytes([1, 1])) == cell + b"\0next\0"
+    frames = data_row(cell, b"next")
+    assert unsifted(speed, frames, 2) == (frames, cell + b"\0next\0", [(55, 7, 0), (60, 65, 1)])
 
 
 @pytest.mark.parametrize(

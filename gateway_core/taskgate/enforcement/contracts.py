@@ -140,10 +140,17 @@ class Gate(Protocol):
         """The live credential with this user name; None when unknown, expired or revoked (do not tell which)."""
 
     async def open(
-        self, credential: Credential, *, protocol: str, client_address: str, options: Mapping[str, str]
+        self,
+        credential: Credential,
+        *,
+        protocol: str,
+        client_address: str,
+        options: Mapping[str, str],
+        begun: Callable[[GovernedSession], None],
     ) -> GovernedSession:
         """After the client has proven `credential`. `options`: startup options named `taskgate.*`, without the prefix
-        (`wait`: `hold` or `refuse`). Raises TooManySessions, StoreFault, ClientFault."""
+        (`wait`: `hold` or `refuse`). `begun` is called once there is a session that the store has still to let in: what
+        takes time may be prepared, but nothing said in its name. Raises TooManySessions, StoreFault, ClientFault."""
 
     async def target_secret(self, session: GovernedSession) -> str:
         """The target's password. Never logged, never kept longer than needed. Raises GatewayFault."""

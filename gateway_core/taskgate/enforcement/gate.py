@@ -35,7 +35,13 @@ class TaskgateGate:
         return await self._services.credentials.find(user)
 
     async def open(
-        self, credential: Credential, *, protocol: str, client_address: str, options: Mapping[str, str]
+        self,
+        credential: Credential,
+        *,
+        protocol: str,
+        client_address: str,
+        options: Mapping[str, str],
+        begun: Callable[[GovernedSession], None],
     ) -> Session:
         waits = _waits(options)
         services = self._services
@@ -55,6 +61,7 @@ class TaskgateGate:
             # Before the store is asked: a revocation from here on finds the session in the list.
             self._live.add(session)
             session.end_after((credential.expires_at - datetime.now(UTC)).total_seconds(), "the credential expired")
+            begun(session)
             await services.index.opened(
                 session.id, credential.principal, target.target.name, protocol=protocol, client_address=client_address,
                 policy_version=services.policy.current.version, credential_id=credential.id,

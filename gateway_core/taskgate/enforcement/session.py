@@ -89,9 +89,7 @@ class Session:
         services.keep_text(services.policy.current)
         self._scope = services.scopes.current(self.principal, self.target, services.policy.current, target.catalog)
         self._contents = self._scope.contents
-        self._recording = services.recorder.open(
-            SessionHeader(session_id, self._scope.policy.version, self.target.digest())
-        )
+        self._recording = services.recorder.open(SessionHeader(session_id, self._scope.policy.version, target.digest))
         self._recording.append(RecordKind.SESSION_OPENED, self._opened(options))
 
     def _opened(self, options: Mapping[str, str]) -> SessionOpened:

@@ -31,6 +31,7 @@ class GovernedTarget:
 
     def __init__(self, target: Target, secrets: SecretSources) -> None:
         self.target = target
+        self.digest = target.digest()
         self._secrets = secrets
         self._reader: CatalogReader | None = None
         self._planner: CatalogReader | None = None

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, reduce
+from operator import or_
 from typing import NamedTuple, Protocol
 
 import re2
@@ -18,12 +19,14 @@ import re2
 from taskgate.domain import MaskKind, MaskRule
 from taskgate.masking.detectors import DETECTORS, Detector
 from taskgate.masking.maskers import PLACEHOLDER, mask, strictest
-from taskgate.speed import JSON, JSONB, TEXT, in_strings, views
+from taskgate.masking.validators import IBAN_LENGTHS
+from taskgate.speed import EVERYTHING, JSON, JSONB, TEXT, Sieve, in_strings, views
 
 MOST_CANDIDATES = 2_000  # looked at in one go, beyond the first few of each value: some hundredths of a second
 _FREE_CANDIDATES = 8
 _SHORT = 128  # bytes
 _NUMBER = frozenset(b"0123456789+-.eE")
+_COMMON = frozenset(b" 0123456789")  # in almost every cell
 
 
 class Match(Protocol):
@@ -75,6 +78,19 @@ class Patterns:
         for detector in detectors:
             self.set.Add(detector.pattern)
         self.set.Compile()
+        self.sieve = _sieve(detectors)
+
+
+def _sieve(detectors: tuple[Detector, ...]) -> Sieve:
+    """What lets pass whatever one of the detectors may find."""
+    numbers = reduce(or_, (detector.number for detector in detectors), 0)
+    marks = b"".join({detector.marks for detector in detectors})
+    if not all(detector.marks or detector.number for detector in detectors) or not _COMMON.isdisjoint(marks):
+        numbers |= EVERYTHING  # looking would be for nothing
+    return Sieve(numbers, marks, IBAN_LENGTHS)
+
+
+_NOTHING = Sieve(0, b"", {})
 
 
 @lru_cache(maxsize=64)
@@ -110,6 +126,11 @@ class Scanner:
     def searches(self) -> bool:
         """False where all detectors go by a column's name."""
         return self._patterns is not None
+
+    @property
+    def sieve(self) -> Sieve:
+        """For cells: those that it holds back need not be searched."""
+        return self._patterns.sieve if self._patterns is not None else _NOTHING
 
     def named(self, column: str) -> MaskRule | None:
         """The mask of a column by its name, for values too plain to be recognised."""

@@ -141,7 +141,7 @@ def phone(text: bytes, start: int, end: int) -> Span | None:
     return start, end
 
 
-_IBAN_LENGTHS = {  # ISO 13616 registry
+IBAN_LENGTHS = {  # ISO 13616 registry
     "AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22, "BI": 27, "BR": 29,
     "BY": 28, "CH": 21, "CR": 22, "CY": 28, "CZ": 24, "DE": 22, "DJ": 27, "DK": 18, "DO": 28, "EE": 20, "EG": 29,
     "ES": 24, "FI": 18, "FK": 18, "FO": 18, "FR": 27, "GB": 22, "GE": 22, "GI": 23, "GL": 18, "GR": 27, "GT": 28,
@@ -152,12 +152,12 @@ _IBAN_LENGTHS = {  # ISO 13616 registry
     "SM": 27, "SO": 23, "ST": 25, "SV": 28, "TL": 23, "TN": 24, "TR": 26, "UA": 29, "VA": 22, "VG": 24, "XK": 20,
     "YE": 30,
 }  # fmt: skip
-IBAN_COUNTRIES = tuple(sorted(_IBAN_LENGTHS))
+IBAN_COUNTRIES = tuple(sorted(IBAN_LENGTHS))
 
 
 def iban(text: bytes, start: int, end: int) -> Span | None:
     """As long as the country's are, mod 97 equal to 1 (ISO 7064). What follows behind that is not part of it."""
-    length = _IBAN_LENGTHS.get(text[start : start + 2].decode("ascii", "replace").upper())
+    length = IBAN_LENGTHS.get(text[start : start + 2].decode("ascii", "replace").upper())
     if length is None or _before(text, start) in _WORD:
         return None
     value = bytearray()

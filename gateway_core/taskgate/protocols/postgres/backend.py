@@ -6,6 +6,7 @@ import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from taskgate.errors import TargetFault
 from taskgate.protocols.postgres.codec import INT16, INT32, Reader, message
@@ -19,6 +20,7 @@ NO_DATA = message(b"n")
 
 _FIELD = struct.Struct(">IhIhih")  # table OID, attnum, type OID, typlen, typmod, format
 _SQLSTATE = re.compile(rb"[0-9A-Z]{5}")
+_SHORT_STATUS = 128  # bytes of a ParameterStatus that is worth remembering
 # Every field whose value is text that a statement's data can reach (severity, code, positions and the like cannot).
 TEXT_FIELDS = frozenset(b"MDHWqsctdn")
 
@@ -87,6 +89,18 @@ def report(
 
 
 def decode_parameter_status(data: bytes, start: int, stop: int) -> tuple[str, str]:
+    """Every session of a target begins with the same dozen."""
+    if stop - start <= _SHORT_STATUS:
+        return _short_status(data[start:stop])
+    return _status(data, start, stop)
+
+
+@lru_cache(maxsize=256)
+def _short_status(message: bytes) -> tuple[str, str]:
+    return _status(message, 0, len(message))
+
+
+def _status(data: bytes, start: int, stop: int) -> tuple[str, str]:
     reader = _reader(data, start, stop, "ParameterStatus")
     name, value = reader.cstring(), reader.cstring()
     reader.finish()

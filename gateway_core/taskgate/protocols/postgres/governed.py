@@ -17,7 +17,7 @@ from taskgate.protocols.postgres.backend import report
 from taskgate.protocols.postgres.cancel import cancel_on_target
 from taskgate.protocols.postgres.needs import Need
 from taskgate.protocols.postgres.peer import Peer
-from taskgate.protocols.postgres.reach import open_target
+from taskgate.protocols.postgres.reach import Approach, open_target
 from taskgate.protocols.postgres.refusals import fatal, fatal_for
 from taskgate.protocols.postgres.relay import Relay
 from taskgate.protocols.postgres.service import Service
@@ -44,8 +44,9 @@ class Ended(Exception):
 class GovernedConnection:
     """A client, its session, and its target."""
 
-    def __init__(self, service: Service, client: Peer, session: GovernedSession) -> None:
+    def __init__(self, service: Service, client: Peer, session: GovernedSession, approach: Approach) -> None:
         self._service = service
+        self._approach = approach
         self._client = client
         self._session = session
         self._server = Peer(service.limits.message, service.limits.write_buffer)
@@ -81,7 +82,7 @@ class GovernedConnection:
     # --- the target ---
 
     async def _reach(self, wishes: Wishes) -> Opened:
-        opening = asyncio.ensure_future(open_target(self._service, self._session, self._server, wishes))
+        opening = asyncio.ensure_future(open_target(self._service, self._session, self._server, wishes, self._approach))
         try:
             waiting: set[asyncio.Future[Any]] = {opening, self._over}
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)

@@ -9,10 +9,12 @@ from collections.abc import Callable
 import structlog
 
 from taskgate.domain import Target
+from taskgate.enforcement.contracts import GovernedSession
 from taskgate.errors import AuthenticationFault, ClientFault, TaskgateError
 from taskgate.protocols.postgres.governed import GovernedConnection, close
 from taskgate.protocols.postgres.greeting import Admitted, Greeting
 from taskgate.protocols.postgres.peer import Peer
+from taskgate.protocols.postgres.reach import Approach
 from taskgate.protocols.postgres.refusals import fatal, fatal_for
 from taskgate.protocols.postgres.service import Service
 from taskgate.protocols.postgres.startup import CancelRequest, Wishes
@@ -74,30 +76,40 @@ class Connection:
 
     async def _govern(self, admitted: Admitted) -> None:
         wishes, credential = admitted.wishes, admitted.credential
-        session = await self._service.gate.open(
-            credential, protocol=PROTOCOL, client_address=self._address, options=wishes.options
-        )
-        reason = "the gateway failed"
+        approach: Approach | None = None
+
+        def begun(session: GovernedSession) -> None:
+            nonlocal approach
+            if wishes.database in (session.target.name, session.target.database, wishes.user):
+                approach = Approach(self._service, session)
+
         try:
-            _check_database(wishes, session.target)
-            governed = GovernedConnection(self._service, self._client, session)
-            reason = await governed.run(wishes)
-        except TaskgateError as error:
-            reason = str(error)
-            raise
-        except (ConnectionResetError, BrokenPipeError):
-            reason = "the client disconnected"
-            raise
+            session = await self._service.gate.open(
+                credential, protocol=PROTOCOL, client_address=self._address, options=wishes.options, begun=begun
+            )
+            reason = "the gateway failed"
+            try:
+                if approach is None:
+                    raise _another_database(wishes, session.target)
+                governed = GovernedConnection(self._service, self._client, session, approach)
+                reason = await governed.run(wishes)
+            except TaskgateError as error:
+                reason = str(error)
+                raise
+            except (ConnectionResetError, BrokenPipeError):
+                reason = "the client disconnected"
+                raise
+            finally:
+                await session.close(reason)
         finally:
-            await session.close(reason)
+            if approach is not None:
+                approach.give_up()
 
 
-def _check_database(wishes: Wishes, target: Target) -> None:
-    if wishes.database in (target.name, target.database, wishes.user):
-        return
+def _another_database(wishes: Wishes, target: Target) -> ClientFault:
     fault = ClientFault(
         f'database "{wishes.database}" is not what this credential is for',
         hint=f'Connect to "{target.name}".',
     )
     fault.sqlstate = "3D000"
-    raise fault
+    return fault

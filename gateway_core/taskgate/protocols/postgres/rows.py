@@ -7,6 +7,7 @@ Where detectors search, a column whose type nobody can read in binary is describ
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from taskgate.protocols.postgres import types
 from taskgate.protocols.postgres.arrays import replace_elements
 from taskgate.protocols.postgres.fields import Field
 from taskgate.protocols.postgres.types import NOT_SEARCHED, OPAQUE_TEXT, TEXT_OID, Reading
-from taskgate.speed import cells_at, count_rows, join_cells, mask_rows, replace_cells
+from taskgate.speed import Sieve, count_rows, replace_cells, sift_rows
 
 if TYPE_CHECKING:
     from taskgate.masking.plan import MaskAction, MaskPlan
@@ -131,6 +132,9 @@ class ResultMasker:
         return list(codes or (0,)) * len(self._fields)
 
 
+_CLOSED = Sieve(0, b"", {})
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """What becomes of each column's cells: the part of a rewriter that all results of a statement share."""
@@ -140,6 +144,7 @@ class Recipe:
     readings: tuple[Reading, ...]
     kinds: bytes
     scanner: Scanner | None  # None: no column is searched
+    sieve: Sieve
 
     @classmethod
     def of(
@@ -151,7 +156,8 @@ class Recipe:
     ) -> Recipe:
         kinds = bytes(reading.kind for reading in readings)
         masks = actions if any(action is not None for action in actions) else None
-        return cls(masks, names, readings, kinds, scanner if any(kinds) else None)
+        searching = scanner if any(kinds) else None
+        return cls(masks, names, readings, kinds, searching, searching.sieve if searching else _CLOSED)
 
 
 class RowRewriter:
@@ -161,16 +167,15 @@ class RowRewriter:
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
-        self._masked = [0] * len(recipe.names) if recipe.actions is not None else None
+        self._masked = [0] * len(recipe.names)
         self._found: dict[str, int] | None = None
 
     @property
     def counts(self) -> dict[str, int]:
         counts = dict(self._found or {})
-        if self._masked is not None:
-            for name, masked in zip(self._recipe.names, self._masked, strict=True):
-                if masked:
-                    counts[name] = counts.get(name, 0) + masked
+        for name, masked in zip(self._recipe.names, self._masked, strict=True):
+            if masked:
+                counts[name] = counts.get(name, 0) + masked
         return counts
 
     def rewrite(self, frames: bytes) -> bytes:
@@ -179,23 +184,33 @@ class RowRewriter:
         Raises TargetFault on rows that are not what the server announced: then nothing of them may go on."""
         recipe = self._recipe
         try:
-            if self._masked is not None and recipe.actions is not None:
-                frames = mask_rows(frames, recipe.actions, self._masked)
-            if recipe.scanner is not None:
-                hits = recipe.scanner.hits(join_cells(frames, recipe.kinds))
-                return self._opened(recipe.scanner, frames, hits) if hits else frames
-            if recipe.actions is None:
+            if recipe.scanner is None and recipe.actions is None:
                 count_rows(frames, len(recipe.readings))
+                return frames
+            frames, joined, ends, cells = sift_rows(frames, recipe.actions, self._masked, recipe.kinds, recipe.sieve)
+            if recipe.scanner is not None and joined:
+                hits = recipe.scanner.hits(joined)
+                return self._opened(recipe.scanner, frames, ends, cells, hits) if hits else frames
         except ValueError as error:
             raise TargetFault(f"the target sent malformed rows: {error}") from None
         return frames
 
-    def _opened(self, scanner: Scanner, frames: bytes, hits: list[int]) -> bytes:
+    def _opened(
+        self, scanner: Scanner, frames: bytes, ends: Sequence[int], cells: Sequence[int], hits: list[int]
+    ) -> bytes:
+        """The rows with what is found replaced. `ends`, `cells`: of `sift_rows`; `hits`: offsets in what it joined."""
         edits: list[tuple[int, bytes | None]] = []
         allowance = scanner.allowance()
         counts = self._found = {} if self._found is None else self._found
-        for at, size, column in cells_at(frames, self._recipe.kinds, hits):
-            cell = frames[at + 4 : at + 4 + size]
+        looked_at = 0  # so many bytes of what is joined belong to cells that have been opened
+        index = 0
+        for hit in hits:
+            if hit < looked_at:
+                continue  # another view of the same cell
+            index = bisect_right(ends, hit, index)
+            looked_at, at, column = ends[index], cells[2 * index], cells[2 * index + 1]
+            begin = at + 4
+            cell = frames[begin : begin + int.from_bytes(frames[at:begin], "big")]
             replaced, rules = self._replaced(scanner, cell, self._recipe.readings[column], allowance)
             if rules:
                 edits.append((at, replaced))

@@ -34,7 +34,8 @@ def _hmac(key: bytes, text: bytes) -> bytes:
 
 
 def _xor(left: bytes, right: bytes) -> bytes:
-    return bytes(a ^ b for a, b in zip(left, right, strict=True))
+    """Of two digests."""
+    return (int.from_bytes(left, "big") ^ int.from_bytes(right, "big")).to_bytes(32, "big")
 
 
 def _decode(text: bytes) -> bytes | None:

@@ -138,11 +138,7 @@ async def dial(target: Target) -> tuple[socket.socket, ssl.SSLContext | None]:
     read: whatever a middleman appends is then part of the TLS handshake, which fails."""
     loop = asyncio.get_running_loop()
     context = client_context(target)
-    try:
-        addresses = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-    except OSError:
-        raise TargetFault(f"the address of target {target.name} cannot be resolved") from None
-    connection = await _connect(loop, addresses, target.name)
+    connection = await _connect(loop, await _addresses(loop, target), target.name)
     try:
         if context is not None:
             await loop.sock_sendall(connection, startup.ssl_request())
@@ -155,6 +151,17 @@ async def dial(target: Target) -> tuple[socket.socket, ssl.SSLContext | None]:
         connection.close()
         raise
     return connection, context
+
+
+async def _addresses(loop: asyncio.AbstractEventLoop, target: Target) -> list[tuple]:  # type: ignore[type-arg]
+    try:  # an address as it is needs nobody's answer, so no thread to wait for one
+        return socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        pass
+    try:
+        return await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+    except OSError:
+        raise TargetFault(f"the address of target {target.name} cannot be resolved") from None
 
 
 async def _connect(loop: asyncio.AbstractEventLoop, addresses: list[tuple], name: str) -> socket.socket:  # type: ignore[type-arg]
