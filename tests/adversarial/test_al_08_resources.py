@@ -140,6 +140,50 @@ def test_al_08_slow_readers_take_no_memory(stage: Stage, dsn: str) -> None:
         assert pings.worst() < 1.0
 
 
+def open_descriptors(stage: Stage) -> int:
+    """By the gateway's own count: nobody but root may look at the process."""
+    shown = httpx.get(f"{stage.gateway.url}/metrics", timeout=10).text
+    (line,) = [line for line in shown.splitlines() if line.startswith("process_open_fds ")]
+    return int(float(line.split()[1]))
+
+
+def cpu_seconds(stage: Stage) -> float:
+    fields = Path(f"/proc/{stage.gateway.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("count", [100, pytest.param(500, marks=pytest.mark.long)])
+def test_al_08_idle_sessions_cost_next_to_nothing(start_stage: Callable[..., Stage], count: int) -> None:
+    """Sessions that do nothing: little memory each, hardly any time, and nobody waits for them. One revocation ends
+    them all within a second."""
+    stage = start_stage(max_sessions=count + 20)
+    with stage.client("dana") as dana:
+        credential = dana.issue_credential(TARGET, ttl=3600.0)
+        crowd = dana.issue_credential(TARGET, ttl=3600.0)
+        with ExitStack() as stack, pinging(credential.dsn.get_secret_value()) as pings:
+            time.sleep(1)
+            usual = pings.worst()
+            before = resident(stage)
+            sessions = [
+                stack.enter_context(psycopg.connect(crowd.dsn.get_secret_value(), autocommit=True))
+                for _ in range(count)
+            ]
+            time.sleep(1)
+            pings.worst()
+            assert (resident(stage) - before) / count < 256 * 1024
+            used = cpu_seconds(stage)
+            time.sleep(3)
+            alone = pings.worst()
+            assert alone < 0.05 + 4 * usual
+            assert (cpu_seconds(stage) - used) / 3 < 0.5, "the pings beside take some"
+            dana.revoke_credential(crowd.id, "enough")
+            time.sleep(1.2)
+            for session in sessions:
+                with pytest.raises(psycopg.OperationalError):
+                    session.execute("select 1")
+
+
 @pytest.mark.timeout(120)
 def test_al_08_half_open_connections_do_not_keep_others_out(stage: Stage, dsn: str) -> None:
     with ExitStack() as stack:
@@ -160,7 +204,7 @@ def test_al_08_no_descriptors_left_and_then_again(start_stage: Callable[..., Sta
     stage = start_stage()
     with stage.client("dana") as dana:
         dsn = dana.issue_credential(TARGET, ttl=3600.0).dsn.get_secret_value()
-    used = len(list(Path(f"/proc/{stage.gateway.pid}/fd").iterdir()))
+    used = open_descriptors(stage)
     resource.prlimit(stage.gateway.pid, resource.RLIMIT_NOFILE, (used + 12, used + 12))
     with psycopg.connect(dsn, autocommit=True) as connection:
         with ExitStack() as stack:

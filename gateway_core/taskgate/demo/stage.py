@@ -63,8 +63,10 @@ class Stage:
         dashboard: bool = True,
         policies: Sequence[str] = (),
         settings: Mapping[str, Any] | None = None,
+        max_sessions: int = 80,
     ) -> None:
-        """`policies` are more policy files' texts, `settings` more settings of the gateway."""
+        """`policies` are more policy files' texts, `settings` more settings of the gateway, `max_sessions` how many
+        its target takes."""
         self.directory = directory
         self.keys: dict[str, str] = {}
         self._with_dashboard = dashboard
@@ -73,9 +75,13 @@ class Stage:
         self._dashboard: subprocess.Popen[bytes] | None = None
         self._passwords = {role: secrets.token_urlsafe(18) for role in (data.APP_ROLE, data.CATALOG_ROLE)}
         self.dashboard_port = free_port()
+        self._max_sessions = max_sessions
         self.postgres = PostgresServer(
-            embedded_bin(), directory / "postgres", settings={"log_statement": "all", "log_connections": "off"}
-        )
+            embedded_bin(), directory / "postgres",
+            settings={
+                "log_statement": "all", "log_connections": "off", "max_connections": str(max_sessions + 20),
+            },
+        )  # fmt: skip
         self.gateway: LocalGateway
 
     @property
@@ -173,6 +179,7 @@ class Stage:
                 {
                     "name": TARGET, "host": "127.0.0.1", "port": self.postgres.port, "database": data.DATABASE,
                     "user": data.APP_ROLE, "catalog_user": data.CATALOG_ROLE, "tls": "disable",
+                    "max_sessions": self._max_sessions,
                 }
             ],
             secrets={TARGET: self._passwords[data.APP_ROLE]},
