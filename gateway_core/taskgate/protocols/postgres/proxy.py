@@ -22,6 +22,7 @@ from taskgate.protocols.postgres.startup import CancelRequest, Wishes
 log = structlog.get_logger(__name__)
 
 PROTOCOL = "postgres"
+_HEARD_BY = 0.5  # seconds: every process on the store has heard of a signal by then
 
 
 class Connection:
@@ -68,6 +69,8 @@ class Connection:
         cancel = self._service.cancels.find(request.process, request.secret)
         if cancel is None:
             if self._service.gate.cancel_elsewhere(request.process, request.secret):
+                # A client that waits for this connection's end must not see its next statement cancelled.
+                await asyncio.sleep(_HEARD_BY)
                 return
             reason = "cancel request without a matching session"
             self._service.gate.malformed(protocol=PROTOCOL, client_address=self._address, reason=reason)
