@@ -120,6 +120,7 @@ class Gateway:
         self._live = LiveSessions()
         self.live = KillableSessions(self._live, self.signals)
         self._governed = {target.name: GovernedTarget(target.target(), self.secrets) for target in settings.targets}
+        self._gate: TaskgateGate | None = None
         self._listener: Listener | None = None
         self._api: ApiServer | None = None
 
@@ -184,7 +185,7 @@ class Gateway:
         self.policy.subscribe(self._take_policy)
         approvals = await self._start_approvals()
         services = self._services(approvals)
-        gate = TaskgateGate(services, self._governed, self._live)
+        self._gate = gate = TaskgateGate(services, self._governed, self._live)
         self._spawn("policy", self.policy.run())
         self._spawn("store watch", self._watch_store())
         self._spawn("session index", self._keep_index())
@@ -201,6 +202,8 @@ class Gateway:
         await self._live.none_left(_FAREWELL)
         if self._listener:
             await self._listener.close()
+        if self._gate:
+            self._gate.close()
         if self._api:
             await self._api.stop()
         for task in self._background:

@@ -18,6 +18,7 @@ from taskgate.approvals.digest import ActionDigest
 from taskgate.approvals.requests import Approvals
 from taskgate.domain import Credential
 from taskgate.enforcement.decisions import DecisionScopes
+from taskgate.enforcement.early_events import EACH
 from taskgate.enforcement.gate import TaskgateGate
 from taskgate.enforcement.live import LiveSessions
 from taskgate.enforcement.parking import Parking
@@ -268,3 +269,15 @@ async def test_what_happens_before_a_session_is_in_the_processes_own_recording(e
         ),
         ("malformed", {"protocol": "postgres", "client_address": "10.0.0.8", "reason": "no startup in time"}),
     ]
+
+
+async def test_a_flood_before_the_door_is_counted_at_the_end(entrance: Entrance) -> None:
+    for _ in range(1000):
+        entrance.gate.authentication_failed(protocol="postgres", client_address="10.0.0.7", user="tg_x", reason="wrong")
+    entrance.gate.close()
+    names = [name for name, _ in entrance.events()]
+    assert names == ["authentication_failed"] * EACH + ["authentication_failed_more"]
+    failed = {
+        sample.value for metric in entrance.metrics.collect() for sample in metric.samples if "auth" in sample.name
+    }
+    assert 1000 in failed, "the metrics count every one"
