@@ -16,7 +16,7 @@ from typing import Any
 
 import structlog
 
-from taskgate import __version__
+from taskgate import __version__, core_dumps
 from taskgate.api.app import create_app
 from taskgate.api.control_plane import Check, LiveSession
 from taskgate.api.server import ApiServer
@@ -366,6 +366,8 @@ async def _serve(settings: Settings) -> None:
 def run(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. Raises what keeps the gateway from running."""
     configure_logging(settings.log_level, settings.log_format)
+    if not settings.core_dumps:
+        core_dumps.forbid()
     sys.setswitchinterval(_SWITCH_INTERVAL)
     try:
         import uvloop
