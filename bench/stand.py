@@ -88,6 +88,7 @@ class Stand:
             ],
             secrets={TARGET: PASSWORD},
             policy=POLICY,
+            settings={"core_dumps": True},  # else its memory is nobody's to measure
         )  # fmt: skip
         key = self.gateway.api_key(PrincipalKind.USER, "bench", [Scope.CREDENTIALS_ISSUE, Scope.TARGETS_READ])
         self.gateway.start()

@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from taskgate import __version__
+from taskgate import __version__, core_dumps
 from taskgate.api.app import create_app
 from taskgate.api.control_plane import Check, LiveSession
 from taskgate.api.server import ApiServer
@@ -45,7 +45,6 @@ from taskgate.logs import configure_logging
 from taskgate.metrics import Metrics
 from taskgate.policy.holder import PolicyHolder
 from taskgate.policy.policy_set import PolicySet
-from taskgate.private_memory import keep_memory_private
 from taskgate.protocols.postgres.limits import Limits
 from taskgate.protocols.postgres.listener import Listener, serve
 from taskgate.protocols.postgres.tls import ServerTls
@@ -127,6 +126,7 @@ class Gateway:
         self._live = LiveSessions()
         self.live = KillableSessions(self._live, self.signals)
         self._governed = {target.name: GovernedTarget(target.target(), self.secrets) for target in settings.targets}
+        self._gate: TaskgateGate | None = None
         self._listener: Listener | None = None
         self._api: ApiServer | None = None
 
@@ -191,7 +191,7 @@ class Gateway:
         self.policy.subscribe(self._take_policy)
         approvals = await self._start_approvals()
         services = self._services(approvals)
-        gate = TaskgateGate(services, self._governed, self._live)
+        self._gate = gate = TaskgateGate(services, self._governed, self._live)
         self._spawn("policy", self.policy.run())
         self._spawn("store watch", self._watch_store())
         self._spawn("session index", self._keep_index())
@@ -208,6 +208,8 @@ class Gateway:
         await self._live.none_left(_FAREWELL)
         if self._listener:
             await self._listener.close()
+        if self._gate:
+            self._gate.close()
         if self._api:
             await self._api.stop()
         for task in self._background:
@@ -374,8 +376,9 @@ async def _serve(settings: Settings) -> None:
 def run(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. Raises what keeps the gateway from running."""
     configure_logging(settings.log_level, settings.log_format)
+    if not settings.core_dumps:
+        core_dumps.forbid()
     sys.setswitchinterval(_SWITCH_INTERVAL)
-    keep_memory_private()
     try:
         import uvloop
     except ImportError:  # not on every platform

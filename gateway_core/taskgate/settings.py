@@ -193,6 +193,7 @@ class Settings(BaseSettings):
     dashboard_url: str | None = Field(default=None, pattern=r"^https?://")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] = "console"
+    core_dumps: bool = False
     policy: list[Path] = Field(min_length=1)
     targets: list[TargetSettings] = Field(min_length=1)
     store: StoreSettings = StoreSettings()

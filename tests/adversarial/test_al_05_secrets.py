@@ -1,14 +1,20 @@
 """AL-05: after a whole story at debug level (masked reads, errors that quote values, an approval, wrong passwords,
 malformed input, a crash of the target) no secret and no masked value stands anywhere it should not.
 
-Looked through: every file of the gateway but the secrets' own, its log, the store, decrypted recordings, an export, the
-API's answers, metrics, the processes' command lines and environments, the target's pg_stat_activity.
+Looked through: every file of the gateway but the secrets' own, its log, the store, decrypted recordings (rows decoded,
+where a rule records them), exports as zip and without contents, the API's answers, metrics, the processes' command
+lines and environments, the target's pg_stat_activity. And a gateway that dies leaves no core.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
+import os
+import re
+import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -28,6 +34,16 @@ from taskgate.recording.recordings import Recordings
 
 CARD_PARAMETER = "4111111111111111"
 APPROVED_PARAMETER = "parameter-for-the-approver-only"
+# Rows are recorded too: as the client got them.
+ROWS_POLICY = """\
+version: 1
+rules:
+  - id: rows-are-recorded
+    match: {targets: [orders-db], principals: {kind: task, assurance: asserted}, effects: [sql.select],
+            objects: [public.customers]}
+    verdict: allow
+    record: results
+"""
 WRONG_PASSWORD = "a-wrong-password-typed-by-hand"
 
 
@@ -39,7 +55,7 @@ def story(stage: Stage) -> tuple[list[str], list[str]]:
     dsn = issued.dsn.get_secret_value()
     password = psycopg.conninfo.conninfo_to_dict(dsn)["password"]
     with psycopg.connect(dsn, autocommit=True, options="-c taskgate.wait=refuse") as task:
-        task.execute("select email, card, ssn from public.customers").fetchall()
+        task.execute("select email, card, ssn, name from public.customers").fetchall()
         task.execute("select id from public.orders where status = %s", (CARD_PARAMETER,))
         with contextlib.suppress(psycopg.Error):
             task.execute("select ssn::int from public.customers")
@@ -82,6 +98,7 @@ def files(stage: Stage) -> Iterator[tuple[str, bytes]]:
 
 
 def process(stage: Stage) -> Iterator[tuple[str, bytes]]:
+    """The gateway, and any process it has started."""
     for task in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             parent = (task / "stat").read_text().rpartition(")")[2].split()[1]
@@ -107,28 +124,34 @@ def recorded(stage: Stage) -> Iterator[tuple[str, bytes]]:
     assert len(sessions) >= 2
     for session in sessions:
         for record in recordings.read(session):
-            yield f"{session} {record.kind}", json.dumps(record.content, default=str).encode()
+            yield from decoded(f"{session} {record.kind}", json.dumps(record.content, default=str).encode())
 
 
-def exported(stage: Stage) -> Iterator[tuple[str, bytes]]:
-    """Every file of a bundle, as `taskgate export` writes it for somebody outside."""
-    bundle = stage.directory / "bundle.zip"
-    bundle.unlink(missing_ok=True)
-    data_dir = stage.gateway.directory / "data"
-    command = [sys.executable, "-m", "taskgate.cli", "export", "--all", "--data-dir", str(data_dir), "-o", str(bundle)]
-    done = subprocess.run(command, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr
-    yield "what export prints", done.stdout + done.stderr
-    with zipfile.ZipFile(bundle) as files:
-        for name in files.namelist():
-            yield name, files.read(name)
+_STRING = re.compile(rb'"([A-Za-z0-9+/]{4,}={0,2})"')
 
 
-def core_file_size(process_id: int) -> str:
-    """The hard limit: how much of a dying process may be written down."""
-    limits = Path(f"/proc/{process_id}/limits").read_text().splitlines()
-    (line,) = [line for line in limits if line.startswith("Max core file size")]
-    return line.split()[5]
+def decoded(where: str, text: bytes) -> Iterator[tuple[str, bytes]]:
+    """The text, and whatever stands in it as base64: rows do."""
+    yield where, text
+    for one in _STRING.finditer(text):
+        with contextlib.suppress(ValueError):
+            yield f"{where}, decoded", base64.b64decode(one[1], validate=True)
+
+
+def exported(stage: Stage, folder: Path, *options: str) -> Iterator[tuple[str, bytes]]:
+    """What `taskgate export` writes: the bytes of the bundle, and every file in it taken out."""
+    output = folder / f"bundle{len(list(folder.iterdir()))}{'' if '--headers-only' in options else '.zip'}"
+    command = [sys.executable, "-m", "taskgate.cli", "export", "--all", "--output", str(output), *options]
+    subprocess.run([*command, "--data-dir", str(stage.gateway.directory / "data")], check=True, timeout=60)
+    if output.is_file():
+        yield output.name, output.read_bytes()
+        with zipfile.ZipFile(output) as bundle:
+            members = [(name, bundle.read(name)) for name in bundle.namelist()]
+    else:
+        members = [(str(path), path.read_bytes()) for path in output.rglob("*") if path.is_file()]
+    assert [name for name, _ in members if name.endswith(".jsonl")]
+    for name, text in members:
+        yield from decoded(name, text)
 
 
 def found(places: Iterator[tuple[str, bytes]], canaries: list[str]) -> list[tuple[str, str]]:
@@ -136,8 +159,8 @@ def found(places: Iterator[tuple[str, bytes]], canaries: list[str]) -> list[tupl
 
 
 @pytest.mark.timeout(180)
-def test_al_05_no_secret_and_no_masked_value_anywhere(start_stage: Callable[..., Stage]) -> None:
-    stage = start_stage(settings={"log_level": "debug"})
+def test_al_05_no_secret_and_no_masked_value_anywhere(start_stage: Callable[..., Stage], tmp_path: Path) -> None:
+    stage = start_stage(settings={"log_level": "debug"}, policies=[ROWS_POLICY])
     secrets, _ = story(stage)
     masked = [value for _, _, email, card, ssn, _ in data.customers(200) for value in (email, card, ssn)]
     everything = [*secrets, *masked, CARD_PARAMETER]
@@ -147,11 +170,54 @@ def test_al_05_no_secret_and_no_masked_value_anywhere(start_stage: Callable[...,
     assert found(answers(stage), everything) == []
     assert found(recorded(stage), everything) == []
     assert found(recorded(stage), ["select email, card, ssn"]), "the search itself finds what is there"
-    assert core_file_size(stage.gateway.pid) == "0"
+    for options in ((), ("--headers-only",)):
+        hidden = [*everything, APPROVED_PARAMETER] if options else everything
+        assert found(exported(stage, tmp_path, *options), hidden) == []
+    names = [name for _, name, *_ in data.customers(3)]
+    shown = ["select email, card, ssn", *names]
+    assert {canary for _, canary in found(exported(stage, tmp_path), shown)} == {one[:12] for one in shown}
     stage.gateway.stop()
-    assert found(exported(stage), everything) == []
-    assert found(exported(stage), ["select email, card, ssn"]), "the bundle holds what was done"
     assert found(files(stage), [*everything, APPROVED_PARAMETER]) == []
     log = stage.gateway.log_file.read_text()
     assert "authentication_failed" in log, "the log says what happened all the same"
     stage.gateway.start()
+
+
+@pytest.mark.timeout(120)
+def test_al_05_a_gateway_that_dies_leaves_no_core(
+    start_stage: Callable[..., Stage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Started where cores are allowed, killed by what usually leaves one; `core_dumps: true` shows that it would."""
+    monkeypatch.chdir(tmp_path)
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (before[1], before[1]))
+    try:
+        dumped = {}
+        for allowed_ in (True, False):
+            stage = start_stage(settings={"core_dumps": allowed_})
+            story(stage)
+            process = stage.gateway.process
+            assert process is not None
+            os.kill(process.pid, signal.SIGSEGV)
+            _, status = os.waitpid(process.pid, 0)
+            process.returncode = -os.WTERMSIG(status)
+            dumped[allowed_] = os.WCOREDUMP(status)
+            if allowed_:
+                for core in tmp_path.iterdir():
+                    core.unlink()
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, (before[0], before[1]))
+    assert dumped == {True: True, False: False}
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.timeout(120)
+def test_al_05_the_gateway_starts_no_process_and_hands_on_no_environment(start_stage: Callable[..., Stage]) -> None:
+    stage = start_stage()
+    story(stage)
+    children = [
+        child
+        for task in Path(f"/proc/{stage.gateway.pid}/task").iterdir()
+        for child in (task / "children").read_text().split()
+    ]
+    assert children == []

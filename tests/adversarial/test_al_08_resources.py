@@ -201,7 +201,7 @@ def test_al_08_no_descriptors_left_and_then_again(start_stage: Callable[..., Sta
     """Out of descriptors the gateway lets nobody in, says so, lives, and recovers as soon as there are some."""
     import resource
 
-    stage = start_stage()
+    stage = start_stage(settings={"core_dumps": True})  # else its descriptors are nobody's to count
     with stage.client("dana") as dana:
         dsn = dana.issue_credential(TARGET, ttl=3600.0).dsn.get_secret_value()
     used = open_descriptors(stage)

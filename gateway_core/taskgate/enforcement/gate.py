@@ -6,19 +6,15 @@ import asyncio
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
-import structlog
-
 from taskgate.domain import Credential
 from taskgate.enforcement.contracts import GovernedSession
+from taskgate.enforcement.early_events import EarlyEvents
 from taskgate.enforcement.live import LiveSessions
 from taskgate.enforcement.services import Services
 from taskgate.enforcement.session import Session
 from taskgate.enforcement.targets import GovernedTarget
 from taskgate.errors import ClientFault, GatewayFault, StoreFault, TargetFault
-from taskgate.recording.records import Event, RecordKind
 from taskgate.store.ids import IdPrefix, new_id
-
-log = structlog.get_logger(__name__)
 
 _WAITS = {"hold": True, "refuse": False}
 
@@ -30,6 +26,7 @@ class TaskgateGate:
         self._services = services
         self._targets = targets
         self._live = live
+        self._early = EarlyEvents(services.own_recording, services.metrics)
 
     async def credential(self, user: str) -> Credential | None:
         return await self._services.credentials.find(user)
@@ -93,16 +90,17 @@ class TaskgateGate:
 
     def authentication_failed(self, *, protocol: str, client_address: str, user: str, reason: str) -> None:
         self._services.metrics.authentication_failed(protocol)
-        self._note("authentication_failed", protocol=protocol, client_address=client_address, user=user, reason=reason)
+        self._early.note(
+            "authentication_failed", client_address=client_address, protocol=protocol, user=user, reason=reason
+        )
 
     def malformed(self, *, protocol: str, client_address: str, reason: str) -> None:
         self._services.metrics.malformed_message(protocol)
-        self._note("malformed", protocol=protocol, client_address=client_address, reason=reason)
+        self._early.note("malformed", client_address=client_address, protocol=protocol, reason=reason)
 
-    def _note(self, name: str, **fields: str) -> None:
-        """What happens before there is a session goes into the process's own recording."""
-        log.warning(f"gate.{name}", **fields)
-        self._services.own_recording.append(RecordKind.EVENT, Event(name, fields))
+    def close(self) -> None:
+        """Nobody comes in any more: what was only counted so far is recorded."""
+        self._early.close()
 
 
 def _waits(options: Mapping[str, str]) -> bool:

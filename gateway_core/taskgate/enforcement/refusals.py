@@ -1,6 +1,7 @@
 """How a refusal reads. The same words on every protocol: what was refused, by which rule, why, and what to do next.
 
 DETAIL is `name=value` lines, so that programs can read it as well (`rule`, `effect`, `session`, `approval`, `url`).
+What a client chose (a quoted identifier may hold anything) or a person wrote stands in it escaped: it forges no line.
 """
 
 from __future__ import annotations
@@ -15,11 +16,18 @@ if TYPE_CHECKING:
     from taskgate.policy.decision import Decision
 
 
+def _visible(text: str) -> str:
+    """On one line, and nothing in it that moves a reader's cursor or turns its direction."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
 def _detail(**lines: str | Iterable[str] | None) -> str:
     text = []
     for name, value in lines.items():
         values = [value] if isinstance(value, str) else value or ()
-        text += [f"{name}={entry}" for entry in values]
+        text += [f"{name}={_visible(entry)}" for entry in values]
     return "\n".join(text)
 
 
@@ -33,7 +41,7 @@ def denied(decision: Decision, pairs: tuple[Pair, ...], notes: tuple[str, ...], 
         hint = "Ask the owners of the policy if this task should be allowed to do it."
     else:
         uncovered = decision.uncovered or pairs
-        message = f"refused: no rule allows {', '.join(str(pair) for pair in uncovered[:5])}"
+        message = f"refused: no rule allows {', '.join(_visible(str(pair)) for pair in uncovered[:5])}"
         if decision.reason:
             message += f" ({decision.reason})"
         hint = "`taskgate policy explain` shows which rules were considered; what no rule allows is refused."
@@ -62,8 +70,8 @@ def read_only(pairs: tuple[Pair, ...], session_id: str) -> PolicyRefusal:
 def of_approval(approval: Approval, url: str, session_id: str, *, waited: float | None = None) -> PolicyRefusal:
     """A human was asked and has not said yes: pending, denied, expired or withdrawn."""
     rules = ", ".join(approval.rules)
-    by = f" by {approval.decided_by}" if approval.decided_by else ""
-    why = f": {approval.comment}" if approval.comment else ""
+    by = f" by {_visible(approval.decided_by)}" if approval.decided_by else ""
+    why = f": {_visible(approval.comment)}" if approval.comment else ""
     hint = None
     pending = approval.state in (ApprovalState.PENDING, ApprovalState.APPROVED)
     match approval.state:
