@@ -54,6 +54,7 @@ from taskgate.recording.recordings import Recordings
 from taskgate.secrets import SecretSources
 from taskgate.settings import PostgresSettings, Settings, is_loopback
 from taskgate.sql.catalog import Catalog
+from taskgate.store.cancels import CancelRequests
 from taskgate.store.database import Database
 from taskgate.store.processes import GatewayProcess
 from taskgate.store.sessions import SessionIndex
@@ -107,6 +108,7 @@ class Gateway:
         self.database = Database(settings.store_url)
         self.process = GatewayProcess(self.database, version=__version__)
         self.signals = Signals(self.database)
+        self.cancels = CancelRequests(self.process, self.signals)
         self.api_keys = ApiKeys(self.database, self.signals)
         self.credentials = Credentials(self.database, self.signals, max_ttl=settings.credentials.max_ttl)
         self.sessions = SessionIndex(self.database, self.process.id)
@@ -195,7 +197,9 @@ class Gateway:
         for name, governed in self._governed.items():
             self._spawn(f"catalogue of {name}", governed.watch())
         self._gauges()
-        self._listener = await _listen(gate, self.settings.postgres)
+        self._listener = await _listen(gate, self.settings.postgres, self.process.number, self.cancels)
+        self.cancels.deliver = self._listener.cancel
+        self._spawn("cancel requests", self.cancels.run())
         self._api = ApiServer(create_app(self), self.settings.api)
         await self._api.start()
         log.info("gateway.ready", api=self._api.port, postgres=self._listener.port, process=self.process.id)
@@ -334,7 +338,7 @@ async def _prune(outbox: Outbox) -> None:
         await asyncio.sleep(_PRUNE_INTERVAL)
 
 
-async def _listen(gate: TaskgateGate, settings: PostgresSettings) -> Listener:
+async def _listen(gate: TaskgateGate, settings: PostgresSettings, number: int, elsewhere: CancelRequests) -> Listener:
     tls = None
     if settings.tls_cert and settings.tls_key:
         required = settings.require_tls or not is_loopback(settings.host)
@@ -342,7 +346,7 @@ async def _listen(gate: TaskgateGate, settings: PostgresSettings) -> Listener:
     limits = Limits(
         message=settings.max_message, connections=settings.max_connections, startup_seconds=settings.startup_timeout
     )
-    return await serve(gate, settings.host, settings.port, tls=tls, limits=limits)
+    return await serve(gate, settings.host, settings.port, tls=tls, limits=limits, owner=number, elsewhere=elsewhere)
 
 
 async def _serve(settings: Settings) -> None:

@@ -7,8 +7,10 @@ same store: one that has not been heard of for 15 s by the database's clock has 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import socket
+from dataclasses import dataclass
 
 import structlog
 from sqlalchemy import insert, select, update
@@ -18,11 +20,13 @@ from taskgate.errors import StoreFault
 from taskgate.store.clock import database_time
 from taskgate.store.database import Database
 from taskgate.store.ids import IdPrefix, new_id
+from taskgate.store.peer_box import PeerBox
 from taskgate.store.tables import processes
 
 log = structlog.get_logger(__name__)
 
 DEAD_AFTER = 15.0
+NUMBER_BITS = 10
 
 
 def alive() -> ColumnElement[bool]:
@@ -30,11 +34,26 @@ def alive() -> ColumnElement[bool]:
     return processes.c.stopped_at.is_(None) & (processes.c.heartbeat_at > database_time(-DEAD_AFTER))
 
 
+def number_of(process_id: str) -> int:
+    """What stands for a process where ten bits have to do. Two may have the same."""
+    return int.from_bytes(hashlib.sha256(process_id.encode()).digest()[:2], "big") % (1 << NUMBER_BITS)
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Another process that lives. `box`: what to seal messages to it with."""
+
+    id: str
+    box: bytes
+
+
 class GatewayProcess:
     """This process in the store. `register` before the first session, `run` beside them, `stopped` at the end."""
 
     def __init__(self, database: Database, *, version: str, interval: float = 3.0) -> None:
         self.id = new_id(IdPrefix.PROCESS)
+        self.number = number_of(self.id)
+        self.box = PeerBox()
         self._database = database
         self._version = version
         self._interval = interval
@@ -47,6 +66,7 @@ class GatewayProcess:
             version=self._version,
             started_at=database_time(),
             heartbeat_at=database_time(),
+            box=self.box.public,
         )
         async with self._database.statement(writes=True) as connection:
             await connection.execute(row)
@@ -70,6 +90,14 @@ class GatewayProcess:
         mine = update(processes).where(processes.c.id == self.id).values(stopped_at=database_time())
         async with self._database.statement(writes=True) as connection:
             await connection.execute(mine)
+
+    async def others(self) -> list[Peer]:
+        """The other processes that live."""
+        query = select(processes.c.id, processes.c.box).where(
+            alive(), processes.c.id != self.id, processes.c.box.is_not(None)
+        )
+        async with self._database.statement() as connection:
+            return [Peer(row.id, row.box) for row in (await connection.execute(query)).all()]
 
     async def peers(self) -> int:
         """How many processes are alive, this one included."""

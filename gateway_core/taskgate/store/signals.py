@@ -21,7 +21,7 @@ from enum import StrEnum
 from typing import Any
 
 import structlog
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from taskgate.errors import StoreFault
@@ -33,12 +33,14 @@ log = structlog.get_logger(__name__)
 
 _BATCH = 1000
 _PRUNE_EVERY = 600.0
+_CANCELS_KEPT = 60.0
 
 
 class SignalKind(StrEnum):
     CREDENTIAL_REVOKED = "credential.revoked"  # subject: the credential's id
     API_KEY_REVOKED = "api_key.revoked"  # subject: the key's id
     SESSION_KILL = "session.kill"  # subject: the session's id; payload: by, reason
+    SESSION_CANCEL = "session.cancel"  # subject: the sending process's id; payload: requests (see `store/cancels.py`)
     APPROVAL_REQUESTED = "approval.requested"  # subject: the approval's id
     APPROVAL_DECIDED = "approval.decided"  # subject: the approval's id; payload: state. Any end, not only a human's
     POLICY_RELOADED = "policy.reloaded"  # subject: the policy's version
@@ -60,8 +62,8 @@ class Signals:
     """One a process. `interval` and `keep` in seconds."""
 
     def __init__(self, database: Database, *, interval: float = 0.25, keep: float = 3600.0) -> None:
+        self.interval = interval
         self._database = database
-        self._interval = interval
         self._keep = keep
         self._callbacks: defaultdict[str, list[Callback]] = defaultdict(list)
         self._wake = asyncio.Event()
@@ -73,7 +75,7 @@ class Signals:
     @property
     def in_contact(self) -> bool:
         """Whether the store answered within the last four polls (at least one second): else nothing new is let in."""
-        return time.monotonic() - self.last_contact <= max(1.0, 4 * self._interval)
+        return time.monotonic() - self.last_contact <= max(1.0, 4 * self.interval)
 
     def subscribe(self, kind: str, callback: Callback) -> Callable[[], None]:
         """`callback` is called in the event loop, must not block, and hears `kind`. Returns how to unsubscribe."""
@@ -120,7 +122,7 @@ class Signals:
             except StoreFault as fault:
                 log.warning("signals.store_unreachable", reason=fault.detail)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._interval):
+                async with asyncio.timeout(self.interval):
                     await self._wake.wait()
 
     async def _poll(self) -> None:
@@ -151,8 +153,10 @@ class Signals:
                 log.exception("signals.callback_failed", kind=signal.kind, subject=signal.subject)
 
     async def prune(self) -> int:
-        """Forget what is older than `keep`. Returns how many."""
-        old = delete(signals).where(signals.c.sent_at < database_time(-self._keep))
+        """Forget what is older than `keep`, and cancel requests as soon as nobody can be waiting for them: anybody may
+        send those. Returns how many."""
+        passing = (signals.c.kind == SignalKind.SESSION_CANCEL) & (signals.c.sent_at < database_time(-_CANCELS_KEPT))
+        old = delete(signals).where(or_(signals.c.sent_at < database_time(-self._keep), passing))
         async with self._database.statement(writes=True) as connection:
             return (await connection.execute(old)).rowcount
 

@@ -40,6 +40,7 @@ processes = Table(
     Column("started_at", UtcTime, nullable=False),
     Column("heartbeat_at", UtcTime, nullable=False),
     Column("stopped_at", UtcTime),
+    Column("box", LargeBinary),  # the public key that other processes seal messages to
 )
 
 credentials = Table(

@@ -9,7 +9,8 @@ import socket
 import structlog
 
 from taskgate.enforcement.contracts import Gate
-from taskgate.protocols.postgres.cancel import CancelKeys
+from taskgate.protocols.postgres.cancel import UNKNOWN_KEY, CancelKeys, Elsewhere
+from taskgate.protocols.postgres.codec import INT32
 from taskgate.protocols.postgres.limits import Limits
 from taskgate.protocols.postgres.peer import Peer
 from taskgate.protocols.postgres.proxy import PROTOCOL, Connection
@@ -32,18 +33,31 @@ class Listener:
         self._listening = listening
         self._accepting = [asyncio.ensure_future(self._accept(each)) for each in listening]
         self._connections: set[asyncio.Task[None]] = set()
+        self._cancelling: set[asyncio.Future[None]] = set()
         self._unauthenticated = 0
         self.port: int = listening[0].getsockname()[1]
+
+    def cancel(self, key: bytes, address: str) -> None:
+        """A cancel key that another gateway process was sent, by the client at `address`."""
+        service = self._service
+        cancel = service.cancels.find(INT32.unpack_from(key)[0], key[4:])
+        if cancel is None:
+            service.gate.malformed(protocol=PROTOCOL, client_address=address, reason=UNKNOWN_KEY)
+            return
+        task = asyncio.ensure_future(cancel())
+        self._cancelling.add(task)
+        task.add_done_callback(self._cancelling.discard)
 
     async def close(self) -> None:
         """Stop accepting and end every connection."""
         for task in self._accepting:
             task.cancel()
-        for each in self._listening:
-            each.close()
-        for task in list(self._connections):
-            task.cancel()
-        await asyncio.gather(*self._accepting, *self._connections, return_exceptions=True)
+        for listening in self._listening:
+            listening.close()
+        ending = [*self._connections, *self._cancelling]
+        for each in ending:
+            each.cancel()
+        await asyncio.gather(*self._accepting, *ending, return_exceptions=True)
 
     async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -129,9 +143,11 @@ async def serve(
     limits: Limits | None = None,
     analyze: Analyze | None = None,
     owner: int = 0,
+    elsewhere: Elsewhere | None = None,
     reuse_port: bool = False,
 ) -> Listener:
-    """Listen. `port` 0: any free one. `owner`: this process's number among those that share the port, 0 to 1023."""
+    """Listen. `port` 0: any free one. `owner`: this process's number among those that clients may reach instead of it,
+    0 to 1023; `elsewhere`: how to reach those."""
     if analyze is None:
         from taskgate.sql.postgres import analyze as postgres_analyze
 
@@ -157,4 +173,5 @@ async def serve(
         for each in listening:
             each.close()
         raise
-    return Listener(Service(gate, limits or Limits(), tls, Analyst(analyze), CancelKeys(owner)), listening)
+    service = Service(gate, limits or Limits(), tls, Analyst(analyze), CancelKeys(owner), elsewhere)
+    return Listener(service, listening)

@@ -10,6 +10,7 @@ import structlog
 
 from taskgate.domain import Target
 from taskgate.errors import AuthenticationFault, ClientFault, TaskgateError
+from taskgate.protocols.postgres.cancel import UNKNOWN_KEY, owner_of
 from taskgate.protocols.postgres.governed import GovernedConnection, close
 from taskgate.protocols.postgres.greeting import Admitted, Greeting
 from taskgate.protocols.postgres.peer import Peer
@@ -63,12 +64,19 @@ class Connection:
             await close(client, self._service.limits.close_seconds)
 
     async def _cancel(self, request: CancelRequest) -> None:
-        cancel = self._service.cancels.find(request.process, request.secret)
-        if cancel is None:
-            reason = "cancel request without a matching session"
-            self._service.gate.malformed(protocol=PROTOCOL, client_address=self._address, reason=reason)
+        """The connection closes when the session's owner, here or elsewhere, has had the time to act."""
+        service, process = self._service, request.process
+        cancel = service.cancels.find(process, request.secret)
+        if cancel is not None:
+            await cancel()
             return
-        await cancel()
+        elsewhere = service.elsewhere
+        if (
+            process <= 0
+            or elsewhere is None
+            or not await elsewhere.forward(owner_of(process), request.key, self._address)
+        ):
+            service.gate.malformed(protocol=PROTOCOL, client_address=self._address, reason=UNKNOWN_KEY)
 
     async def _govern(self, admitted: Admitted) -> None:
         wishes, credential = admitted.wishes, admitted.credential

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from taskgate.protocols.postgres.cancel import CancelKeys
+from taskgate.protocols.postgres.cancel import CancelKeys, owner_of
 
 
 async def nothing() -> None:
@@ -24,6 +24,16 @@ def test_keys() -> None:
     keys.withdraw(process)
     assert keys.find(process, secret) is None
     assert len(keys) == 0
+
+
+def test_long_keys() -> None:
+    keys = CancelKeys(owner=1023)
+    process, secret = keys.issue(nothing, long=True)
+    assert len(secret) == 32
+    assert owner_of(process) == 1023
+    assert keys.find(process, secret) is nothing
+    assert keys.find(process, secret[:4]) is None
+    assert keys.find(process, secret[:-1]) is None
 
 
 def test_keys_differ() -> None:
