@@ -64,7 +64,7 @@ log = structlog.get_logger(__name__)
 
 _INDEX_INTERVAL = 5.0
 _FAREWELL = 5.0
-_SWITCH_INTERVAL = 0.001  # seconds a thread that compiles or analyses may keep the event loop from the interpreter
+SWITCH_INTERVAL = 0.001  # seconds a thread that compiles or analyses may keep the event loop from the interpreter
 _PRUNE_INTERVAL = 86_400.0
 
 
@@ -355,7 +355,7 @@ async def _serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
-    loop.add_signal_handler(signal.SIGHUP, gateway.policy.reload)
+    loop.add_signal_handler(signal.SIGHUP, gateway.policy.reload_soon)
     try:
         await gateway.start()
         waiting = asyncio.create_task(told.wait())
@@ -371,7 +371,7 @@ async def _serve(settings: Settings) -> None:
 def run(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. Raises what keeps the gateway from running."""
     configure_logging(settings.log_level, settings.log_format)
-    sys.setswitchinterval(_SWITCH_INTERVAL)
+    sys.setswitchinterval(SWITCH_INTERVAL)
     try:
         import uvloop
     except ImportError:  # not on every platform

@@ -1,10 +1,16 @@
-"""The policy in force: read once, watched, replaced only by a set that loads."""
+"""The policy in force: read once, watched, replaced only by a set that loads.
+
+Files are read and compiled in a thread: a thousand rules take a quarter of a second, and every session waits for the
+event loop. Only the swap happens there.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +25,15 @@ _log = structlog.get_logger(__name__)
 
 Changed = Callable[[PolicySet], None]
 _Stamp = tuple[tuple[str, int, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What the files looked like, and what came of loading them."""
+
+    stamp: _Stamp
+    digest: str
+    outcome: PolicySet | PolicyError
 
 
 class PolicyHolder:
@@ -38,6 +53,8 @@ class PolicyHolder:
         self.loaded_at = datetime.now(UTC)
         self.loads = 1
         self.failures = 0
+        self._reloading = asyncio.Lock()
+        self._asked = asyncio.Event()
 
     def subscribe(self, changed: Changed) -> Callable[[], None]:
         """Call `changed` with every new set, after it is in force. Returns what ends that."""
@@ -49,20 +66,63 @@ class PolicyHolder:
 
         return unsubscribe
 
-    def reload(self) -> PolicyError | None:
+    async def reload(self) -> PolicyError | None:
         """Read the files now. What does not load changes nothing but `error`, which is returned."""
-        self._stamp = self._seen = self._look()
-        self._digest = self._read_digest()
-        try:
-            policy = load(self._paths)
-        except PolicyError as error:
-            self.error = error
+        async with self._reloading:
+            return await self._reload()
+
+    async def poll(self) -> bool:
+        """Reload if the files have changed; whether they had. Files count as changed once they look the same twice in a
+        row: half of a policy that is being written may well load, without the denials at its end."""
+        async with self._reloading:
+            stamp = await asyncio.to_thread(self._look)
+            if stamp != self._seen:
+                self._seen = stamp
+                return False
+            if stamp == self._stamp:
+                return False
+            self._stamp = stamp
+            if await asyncio.to_thread(self._read_digest) == self._digest:
+                return False
+            await self._reload()
+            return True
+
+    def reload_soon(self) -> None:
+        """`run` reloads without waiting for the interval: for signal handlers."""
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._interval):
+                    await self._asked.wait()
+            try:
+                if self._asked.is_set():
+                    self._asked.clear()
+                    await self.reload()
+                else:
+                    await self.poll()
+            except Exception:  # noqa: BLE001 - the watch has to go on, and what is in force stays
+                self.failures += 1
+                _log.exception("policy.watch_failed")
+
+    async def _reload(self) -> PolicyError | None:
+        read = await asyncio.to_thread(self._read)
+        # What was looked at before it was read: a change in between is seen by the next poll.
+        self._stamp = self._seen = read.stamp
+        self._digest = read.digest
+        if isinstance(read.outcome, PolicyError):
+            self.error = read.outcome
             self.failures += 1
-            _log.error("policy.rejected", problems=error.message, in_force=self.current.version[:12])
-            return error
+            _log.error("policy.rejected", problems=read.outcome.message, in_force=self.current.version[:12])
+            return read.outcome
         self.error = None
-        if policy.version == self.current.version:
-            return None
+        if read.outcome.version != self.current.version:
+            self._put_in_force(read.outcome)
+        return None
+
+    def _put_in_force(self, policy: PolicySet) -> None:
         self.current = policy
         self.loaded_at = datetime.now(UTC)
         self.loads += 1
@@ -71,32 +131,14 @@ class PolicyHolder:
             _log.warning("policy.doubtful", place=warning.place, message=warning.message)
         for changed in tuple(self._subscribers):
             self._tell(changed, policy)
-        return None
 
-    def poll(self) -> bool:
-        """Reload if the files have changed; whether they had. Files count as changed once they look the same twice in a
-        row: half of a policy that is being written may well load, without the denials at its end."""
-        stamp = self._look()
-        if stamp != self._seen:
-            self._seen = stamp
-            return False
-        if stamp == self._stamp:
-            return False
-        self._stamp = stamp
-        if self._read_digest() == self._digest:
-            return False
-        self.reload()
-        return True
-
-    async def run(self) -> None:
-        """Watch until cancelled."""
-        while True:
-            await asyncio.sleep(self._interval)
-            try:
-                self.poll()
-            except Exception:  # noqa: BLE001 - the watch has to go on, and what is in force stays
-                self.failures += 1
-                _log.exception("policy.watch_failed")
+    def _read(self) -> _Read:
+        """In a thread."""
+        stamp, digest = self._look(), self._read_digest()
+        try:
+            return _Read(stamp, digest, load(self._paths))
+        except PolicyError as error:
+            return _Read(stamp, digest, error)
 
     @staticmethod
     def _tell(changed: Changed, policy: PolicySet) -> None:

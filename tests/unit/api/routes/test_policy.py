@@ -35,7 +35,7 @@ async def test_the_policy_in_force_and_its_text(author: httpx.AsyncClient, plane
 async def test_a_policy_that_does_not_load_shows(author: httpx.AsyncClient, plane: Plane) -> None:
     in_force = plane.policy.current.version
     (plane.data_dir.parent / "policy.yaml").write_text("version: 1\nrules: [{id: x, surprise: 1}]\n")
-    plane.policy.reload()
+    await plane.policy.reload()
     status = (await author.get("/v1/policy")).json()
     assert "policy.yaml" in status["problem"]
     assert status["version"] == in_force
