@@ -11,8 +11,9 @@ import streamlit as st
 
 from taskgate.client.models import Approval, ApprovalParameter
 from taskgate.domain import ApprovalState
+from taskgate.visible import warnings
 from taskgate_dashboard import effects, principals, style, times
-from taskgate_dashboard.visible import literal, warnings
+from taskgate_dashboard.visible import literal
 
 TIMELINE = Path(__file__).with_name("views") / "timeline.py"
 STATE_COLOURS = {

@@ -12,7 +12,8 @@ from taskgate.cli.durations import seconds
 from taskgate.cli.exit_codes import ExitCode
 from taskgate.cli.output import AsJson, Limit, console, print_fields, print_json, print_table, remark
 from taskgate.cli.remote import ApiKey, CaFile, Url, connect
-from taskgate.cli.visible import escaped, exact, warnings
+from taskgate.cli.visible import escaped, exact
+from taskgate.visible import warnings
 
 if TYPE_CHECKING:
     from taskgate.client import Client
@@ -144,8 +145,8 @@ def print_approval(approval: Approval, parameters: ApprovalParameters | None) ->
         ]
     )
     out = console()
-    for remark_text in warnings(approval.text):
-        out.print(f"\n! The text {remark_text}", style="bold red", markup=False)
+    for warning in warnings(approval.text):
+        out.print(f"\n! {warning}", style="bold red", markup=False)
     out.print("\nExact text:", style="bold")
     out.print(exact(approval.text))
     _print_parameters(approval, parameters)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from taskgate.approvals.notifiers.notification import Notification
 from taskgate.domain import Approval, ApprovalState, ApprovalTerms, Assurance, Principal, PrincipalKind
+from taskgate.visible import is_shown
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 APPROVAL = Approval(
@@ -46,9 +47,9 @@ def test_neither_statement_nor_estimate_nor_comment_is_sent() -> None:
 
 
 def test_names_cannot_hide_or_reorder_text_or_flood() -> None:
-    hostile = replace(APPROVAL, pairs=("sql.delete public.\u202eorders\n\x1b[2J",), target="db\u2028x")
+    hostile = replace(APPROVAL, pairs=("sql.delete public.\u202eorders\n\x1b[2J\u3164",), target="db\u2028x")
     summary = about(hostile).summary
-    assert summary.isprintable()
+    assert all(is_shown(char) for char in summary)
     assert "\\u{202e}" in summary
     flood = about(replace(APPROVAL, pairs=("sql.select " + "x" * 10_000,)))
     assert len(flood.summary) <= 401

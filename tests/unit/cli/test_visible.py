@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from taskgate.cli.visible import escaped, exact, warnings
+from taskgate.cli.visible import escaped, exact
 
 
 @pytest.mark.parametrize(
@@ -27,10 +27,3 @@ def test_lines_and_tabs_of_a_statement_stay() -> None:
     assert exact("a\n\tb").plain == "a\n⇥   b"
     assert escaped("a\nb") == "a⟦U+000A⟧b"
     assert escaped("a\nb", keep_lines=True) == "a\nb"
-
-
-def test_a_reader_is_warned() -> None:
-    assert warnings("SELECT 1\n\t") == []
-    hidden, foreign = warnings("оrders\u202e")  # a Cyrillic о
-    assert "right-to-left override" in hidden
-    assert "о" in foreign

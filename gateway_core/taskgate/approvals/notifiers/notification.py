@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from taskgate.domain import Approval
+from taskgate.visible import is_shown
 
 _LONGEST = 400
 _SHOWN_PAIRS = 5
@@ -75,6 +76,6 @@ def _plain(text: str) -> str:
     """Names of objects and tasks are chosen by whoever asks: what could hide or reorder text in a chat is shown as its
     code, and the length is bounded."""
     shown = "".join(
-        character if character.isprintable() else f"\\u{{{ord(character):04x}}}" for character in text[:_LONGEST]
+        character if is_shown(character) else f"\\u{{{ord(character):04x}}}" for character in text[:_LONGEST]
     )
     return shown if len(text) <= _LONGEST else f"{shown}…"
