@@ -18,6 +18,7 @@ from taskgate.settings import Settings
 from taskgate.store.cancels import CancelRequests
 from taskgate.store.database import Database
 from taskgate.store.processes import GatewayProcess
+from taskgate.store.retention import KeptFor, Retention
 from taskgate.store.sessions import SessionIndex
 from taskgate.store.signals import Signals
 from taskgate.wiring.background import Background
@@ -39,6 +40,8 @@ class StoreSide:
         self.api_keys = ApiKeys(self.database, self.signals)
         self.credentials = Credentials(self.database, self.signals, max_ttl=settings.credentials.max_ttl)
         self.sessions = SessionIndex(self.database, self.process.id)
+        kept = settings.retention
+        self.retention = Retention(self.database, KeptFor(kept.sessions, kept.approvals, kept.credentials))
 
     async def start(self, background: Background, live: LiveSessions) -> None:
         """Returns when this process is known, hears every signal, and has closed what dead ones left open. A store of
@@ -55,6 +58,7 @@ class StoreSide:
         await self.sessions.close_abandoned()
         background.spawn("store watch", self._watch(live))
         background.spawn("session index", self._keep_index(live))
+        background.spawn("retention", self.retention.run())
 
     async def stop(self) -> None:
         """After the last session. What cannot be told the store now, the next process finds out."""
