@@ -181,6 +181,18 @@ class RecordingSettings(_Section):
     segment_size: Size = 64 * 1024**2
 
 
+_DAY = 86400.0
+Age = Annotated[float, BeforeValidator(_seconds), Field(ge=_DAY)]  # not less than a day: `30m` is thirty minutes
+
+
+class RetentionSettings(_Section):
+    """How long what is over stays in the store. Unset: for ever."""
+
+    sessions: Age | None = None
+    approvals: Age | None = None
+    credentials: Age | None = 90 * _DAY
+
+
 class Settings(BaseSettings):
     """All of it. `Settings.load(path)` is how it is made."""
 
@@ -202,6 +214,7 @@ class Settings(BaseSettings):
     credentials: CredentialSettings = CredentialSettings()
     approvals: ApprovalSettings = ApprovalSettings()
     recording: RecordingSettings = RecordingSettings()
+    retention: RetentionSettings = RetentionSettings()
 
     @field_validator("targets")
     @classmethod

@@ -44,6 +44,15 @@ def test_defaults_and_relative_paths(tmp_path: Path) -> None:
     assert settings.targets[0].target().tls is TlsMode.DISABLE
 
 
+def test_retention(tmp_path: Path) -> None:
+    settings = Settings.load(write(tmp_path, GOOD + "retention: {sessions: 400d, credentials: null}\n"))
+    assert settings.retention.sessions == 400 * 86400
+    assert settings.retention.approvals is None
+    assert settings.retention.credentials is None
+    assert Settings.load(write(tmp_path, GOOD)).retention.credentials == 90 * 86400
+    assert "retention.sessions" in problems(tmp_path, GOOD + "retention: {sessions: 30m}\n")
+
+
 def test_secret_files_are_found_from_the_settings_file(tmp_path: Path) -> None:
     settings = Settings.load(write(tmp_path, GOOD.replace("env:ORDERS_DB", "file:orders.secret")))
     assert settings.targets[0].secret == f"file:{tmp_path}/orders.secret"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import errno
+import statistics
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -87,16 +88,16 @@ def fetch(where: str) -> tuple[int, int]:
         return len(ids), sum(ids)
 
 
-async def slowest_answer(where: str, until: asyncio.Event) -> float:
+async def answer_times(where: str, until: asyncio.Event) -> list[float]:
     """Of a session that records no rows, beside the others."""
-    slowest = 0.0
+    times = []
     async with await psycopg.AsyncConnection.connect(where, autocommit=True) as connection:
         while not until.is_set():
             started = time.monotonic()
             await connection.execute("select 1")
-            slowest = max(slowest, time.monotonic() - started)
+            times.append(time.monotonic() - started)
             await asyncio.sleep(0.01)
-    return slowest
+    return times
 
 
 async def largest_backlog(gateway: Gateway, until: asyncio.Event) -> int:
@@ -128,22 +129,25 @@ async def test_a_disk_slower_than_the_target(tmp_path: Path, target: PostgresSer
         where = await dsn(gateway)
         over = asyncio.Event()
         watching = asyncio.create_task(largest_backlog(gateway, over))
-        beside = asyncio.create_task(slowest_answer(where, over))
+        beside = asyncio.create_task(answer_times(where, over))
         await asyncio.sleep(0.2)
         others = {session.id for session in gateway.live.list()}
         disk.sync_seconds = 0.1
         started = time.monotonic()
         fetches = [asyncio.create_task(asyncio.to_thread(fetch, where)) for _ in range(sessions)]
-        await asyncio.sleep(0.3)
-        bulk = {session.id for session in gateway.live.list()} - others
+        bulk: set[str] = set()
+        while len(bulk) < sessions:
+            await asyncio.sleep(0.02)
+            bulk = {session.id for session in gateway.live.list()} - others
         assert await asyncio.gather(*fetches) == [(ROWS, ROWS * (ROWS + 1) // 2)] * sessions
         took = time.monotonic() - started
         over.set()
         disk.sync_seconds = 0.0
         assert took > sessions * ROWS * WIDTH * 4 / 3 / (HIGH_WATER + sessions * _CHUNK) * 0.1 * 0.8
         assert await watching < HIGH_WATER + sessions * _CHUNK
-        assert await beside < 0.3
-        assert len(bulk) == sessions
+        answers = await beside
+        assert statistics.median(answers) < 0.05
+        assert max(answers) < 1.0
         await gateway.recorder.checkpoint()
         for session_id in bulk:
             # Sorted: the target lets scans that run side by side share their way through the table.
