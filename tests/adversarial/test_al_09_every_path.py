@@ -1,5 +1,5 @@
-"""AL-09: every way to the gateway reaches the same decision: native drivers by simple and extended protocol, the form a
-governed operator uses, the API's explanation and the command line's."""
+"""AL-09: every way to the gateway reaches the same decision: native drivers by simple and extended protocol, SQLAlchemy
+over two drivers, Airflow's hook and operator and the governed ones, the API's explanation and the command line's."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from collections.abc import Callable, Iterator
 import asyncpg
 import psycopg
 import pytest
+import sqlalchemy
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from taskgate.client import ExplainPrincipal, ExplainRequest, TaskClaim
 from taskgate.demo.stage import SOURCE, TARGET, Stage
 from taskgate.domain import Assurance
+from tests.unit.airflow import conftest as _airflow_home  # noqa: F401  AIRFLOW_HOME before anything imports Airflow
 
 STATEMENTS = {
     "SELECT id FROM public.orders LIMIT 1": "allow",
@@ -84,6 +87,71 @@ def by_asyncpg(dsn: str, text: str) -> str:
     return asyncio.run(ask())
 
 
+def by_sqlalchemy(dsn: str, text: str, *, driver: str) -> str:
+    """As a task with an engine does it: a transaction, whatever the dialect asks at its start, and a rollback."""
+    url = sqlalchemy.make_url(dsn).set(drivername=f"postgresql+{driver}")
+
+    async def ask() -> None:
+        engine = create_async_engine(url, connect_args={"server_settings": {"taskgate.wait": "refuse"}})
+        try:
+            async with engine.connect() as connection:
+                await connection.exec_driver_sql(text)
+        finally:
+            await engine.dispose()
+
+    try:
+        if driver == "asyncpg":
+            asyncio.run(ask())
+        else:
+            engine = sqlalchemy.create_engine(url, connect_args={"options": REFUSE}, poolclass=sqlalchemy.NullPool)
+            with engine.connect() as connection:
+                connection.exec_driver_sql(text)
+    except sqlalchemy.exc.DBAPIError as error:
+        return _verdict_of(error.orig)
+    return "allow"
+
+
+def _verdict_of(error: BaseException | None) -> str:
+    """Of a driver's error, however it is wrapped."""
+    while error is not None:
+        if isinstance(error, psycopg.Error):
+            return _verdict(error, error.diag.message_detail or "")
+        if isinstance(error, asyncpg.PostgresError):
+            return _verdict(error, error.detail or "")
+        error = error.__cause__
+    raise AssertionError("not the server's error")
+
+
+def by_airflow(text: str, *, way: str) -> str:
+    """`orders_db` is a connection of Airflow's with the credential in it; nothing of Airflow stands in for anything."""
+    from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
+    from airflow.providers.postgres.hooks.postgres import PostgresHook
+    from airflow.sdk.exceptions import TaskDeferred
+
+    from taskgate_airflow.hooks import GovernedPostgresHook
+    from taskgate_airflow.operators import GovernedSQLExecuteQueryOperator
+    from taskgate_airflow.refusals import ApprovalPending
+
+    named = {"task_id": "ask", "conn_id": "orders_db", "sql": text}
+    try:
+        match way:
+            case "hook":
+                PostgresHook(postgres_conn_id="orders_db", options=REFUSE).run(text)
+            case "governed hook":
+                GovernedPostgresHook(postgres_conn_id="orders_db").run(text)
+            case "operator":
+                SQLExecuteQueryOperator(**named, hook_params={"options": REFUSE}).execute({})
+            case "governed operator":
+                GovernedSQLExecuteQueryOperator(**named).execute({})
+            case _:
+                raise AssertionError(way)
+    except (ApprovalPending, TaskDeferred):
+        return "approve"
+    except psycopg.Error as error:
+        return _verdict_of(error)
+    return "allow"
+
+
 def by_api(stage: Stage, text: str) -> str:
     principal = ExplainPrincipal(
         source=SOURCE, assurance=Assurance.ASSERTED, dag_id=CLAIM.dag_id, run_id=CLAIM.run_id, task_id=CLAIM.task_id
@@ -138,6 +206,21 @@ def test_al_09_every_path_reaches_the_same_decision(stage: Stage, dsn: str) -> N
             "asyncpg": by_asyncpg(dsn, text),
             "psql": by_psql(dsn, text),
             "API": by_api(stage, text),
+        }
+    expected = {text: dict.fromkeys(found[text], verdict) for text, verdict in STATEMENTS.items()}
+    assert found == expected
+
+
+@pytest.mark.timeout(240)
+def test_al_09_sqlalchemy_and_airflow_reach_the_same_decision(
+    stage: Stage, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_ORDERS_DB", dsn.replace("postgresql://", "postgres://"))
+    found: dict[str, dict[str, str]] = {}
+    for text in STATEMENTS:
+        found[text] = {
+            **{f"SQLAlchemy, {driver}": by_sqlalchemy(dsn, text, driver=driver) for driver in ("psycopg", "asyncpg")},
+            **{way: by_airflow(text, way=way) for way in ("hook", "governed hook", "operator", "governed operator")},
         }
     expected = {text: dict.fromkeys(found[text], verdict) for text, verdict in STATEMENTS.items()}
     assert found == expected
