@@ -19,6 +19,8 @@ import psycopg
 import pytest
 
 from taskgate.demo.stage import TARGET, Stage
+from taskgate.enforcement import early_events
+from taskgate.recording.recordings import Recordings
 from tests.servers.folders import server_folder
 
 STALL = 0.25  # seconds
@@ -177,3 +179,29 @@ def test_al_08_no_descriptors_left_and_then_again(start_stage: Callable[..., Sta
             except psycopg.OperationalError:
                 assert time.monotonic() < deadline, "the gateway has not recovered"
                 time.sleep(0.2)
+
+
+@pytest.mark.timeout(120)
+def test_al_08_a_flood_of_failed_logins_leaves_few_records(start_stage: Callable[..., Stage]) -> None:
+    """And all of them are counted: the last ones when the gateway stops."""
+    stage = start_stage()
+    with stage.client("dana") as dana:
+        dsn = dana.issue_credential(TARGET, ttl=3600.0).dsn.get_secret_value()
+    attempts, started = 150, time.monotonic()
+    for number in range(attempts):
+        user = {"user": f"tg_guess_{number}"} if number % 2 else {}
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            psycopg.connect(dsn, password="wrong", **user)
+    windows = (time.monotonic() - started) // early_events.WINDOW + 1
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        assert connection.execute("select 1").fetchone() == (1,)
+    stage.gateway.stop()
+    data_dir = stage.gateway.directory / "data"
+    (own,) = (path.name.partition(".")[0] for path in (data_dir / "recordings").rglob("own_*.tgr"))
+    contents = [record.content for record in Recordings(data_dir).read(own)]
+    events = [content for content in contents if content and "name" in content]
+    single = [event for event in events if event["name"] == "authentication_failed"]
+    more = [event["fields"]["count"] for event in events if event["name"] == "authentication_failed_more"]
+    assert early_events.EACH <= len(single) <= early_events.EACH * windows
+    assert len(single) + sum(more) == attempts
+    assert stage.gateway.log_file.read_text().count("gate.authentication_failed") == len(single) + len(more)
