@@ -19,6 +19,8 @@ import psycopg
 import pytest
 
 from taskgate.demo.stage import TARGET, Stage
+from taskgate.enforcement import early_events
+from taskgate.recording.recordings import Recordings
 from tests.servers.folders import server_folder
 
 STALL = 0.25  # seconds
@@ -147,43 +149,6 @@ def open_descriptors(stage: Stage) -> int:
     return int(float(line.split()[1]))
 
 
-def cpu_seconds(stage: Stage) -> float:
-    fields = Path(f"/proc/{stage.gateway.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("count", [100, pytest.param(500, marks=pytest.mark.long)])
-def test_al_08_idle_sessions_cost_next_to_nothing(start_stage: Callable[..., Stage], count: int) -> None:
-    """Sessions that do nothing: little memory each, hardly any time, and nobody waits for them. One revocation ends
-    them all within a second."""
-    stage = start_stage(max_sessions=count + 20)
-    with stage.client("dana") as dana:
-        credential = dana.issue_credential(TARGET, ttl=3600.0)
-        crowd = dana.issue_credential(TARGET, ttl=3600.0)
-        with ExitStack() as stack, pinging(credential.dsn.get_secret_value()) as pings:
-            time.sleep(1)
-            usual = pings.worst()
-            before = resident(stage)
-            sessions = [
-                stack.enter_context(psycopg.connect(crowd.dsn.get_secret_value(), autocommit=True))
-                for _ in range(count)
-            ]
-            time.sleep(1)
-            pings.worst()
-            assert (resident(stage) - before) / count < 256 * 1024
-            used = cpu_seconds(stage)
-            time.sleep(3)
-            alone = pings.worst()
-            assert alone < 0.05 + 4 * usual
-            assert (cpu_seconds(stage) - used) / 3 < 0.5, "the pings beside take some"
-            dana.revoke_credential(crowd.id, "enough")
-            time.sleep(1.2)
-            for session in sessions:
-                with pytest.raises(psycopg.OperationalError):
-                    session.execute("select 1")
-
-
 @pytest.mark.timeout(120)
 def test_al_08_half_open_connections_do_not_keep_others_out(stage: Stage, dsn: str) -> None:
     with ExitStack() as stack:
@@ -221,3 +186,29 @@ def test_al_08_no_descriptors_left_and_then_again(start_stage: Callable[..., Sta
             except psycopg.OperationalError:
                 assert time.monotonic() < deadline, "the gateway has not recovered"
                 time.sleep(0.2)
+
+
+@pytest.mark.timeout(120)
+def test_al_08_a_flood_of_failed_logins_leaves_few_records(start_stage: Callable[..., Stage]) -> None:
+    """And all of them are counted: the last ones when the gateway stops."""
+    stage = start_stage()
+    with stage.client("dana") as dana:
+        dsn = dana.issue_credential(TARGET, ttl=3600.0).dsn.get_secret_value()
+    attempts, started = 150, time.monotonic()
+    for number in range(attempts):
+        user = {"user": f"tg_guess_{number}"} if number % 2 else {}
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            psycopg.connect(dsn, password="wrong", **user)
+    windows = (time.monotonic() - started) // early_events.WINDOW + 1
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        assert connection.execute("select 1").fetchone() == (1,)
+    stage.gateway.stop()
+    data_dir = stage.gateway.directory / "data"
+    (own,) = (path.name.partition(".")[0] for path in (data_dir / "recordings").rglob("own_*.tgr"))
+    contents = [record.content for record in Recordings(data_dir).read(own)]
+    events = [content for content in contents if content and "name" in content]
+    single = [event for event in events if event["name"] == "authentication_failed"]
+    more = [event["fields"]["count"] for event in events if event["name"] == "authentication_failed_more"]
+    assert early_events.EACH <= len(single) <= early_events.EACH * windows
+    assert len(single) + sum(more) == attempts
+    assert stage.gateway.log_file.read_text().count("gate.authentication_failed") == len(single) + len(more)

@@ -91,7 +91,8 @@ class Database:
         return _Past(self._direct[writes], statement, self._writer if writes else None)
 
     async def migrate(self) -> None:
-        """Bring the schema to this version's. Safe to run from several places at once; all or nothing."""
+        """Bring the schema to this version's. Safe to run from several places at once; all or nothing.
+        Raises StoreFault where a newer version has migrated it already: nothing is ever taken back."""
         self._prepare_file()
         engine = self._create_engine(1, command_timeout=None).execution_options(taskgate_begin=True)
         try:
@@ -113,9 +114,11 @@ class Database:
             return
         if found is None:
             raise StoreFault("The store is empty.", hint="Run `taskgate db migrate` first.")
+        if not migrations.is_known(found):
+            raise migrations.newer(found)
         raise StoreFault(
-            f"The store's schema is {found}, this version needs {wanted}.",
-            hint="Run `taskgate db migrate`, or the version of the gateway that matches the store.",
+            f"The store's schema is {found}, of an older version of the gateway. This one needs {wanted}.",
+            hint="Back the store up and run `taskgate db migrate`; or run the version that matches the store.",
         )
 
     async def close(self) -> None:
