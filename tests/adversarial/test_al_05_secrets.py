@@ -160,13 +160,15 @@ def found(places: Iterator[tuple[str, bytes]], canaries: list[str]) -> list[tupl
 
 @pytest.mark.timeout(180)
 def test_al_05_no_secret_and_no_masked_value_anywhere(start_stage: Callable[..., Stage], tmp_path: Path) -> None:
-    stage = start_stage(settings={"log_level": "debug"}, policies=[ROWS_POLICY])
+    # Dumps allowed: else only root could look at the process's environment, and others would find nothing in it.
+    stage = start_stage(settings={"log_level": "debug", "core_dumps": True}, policies=[ROWS_POLICY])
     secrets, _ = story(stage)
     masked = [value for _, _, email, card, ssn, _ in data.customers(200) for value in (email, card, ssn)]
     everything = [*secrets, *masked, CARD_PARAMETER]
     time.sleep(1.5)
     assert found(files(stage), [*everything, APPROVED_PARAMETER]) == []
     assert found(process(stage), everything) == []
+    assert found(process(stage), ["NO_COLOR"]), "the environment can be read"
     assert found(answers(stage), everything) == []
     assert found(recorded(stage), everything) == []
     assert found(recorded(stage), ["select email, card, ssn"]), "the search itself finds what is there"
