@@ -1365,6 +1365,8 @@ def exchange_key(bytes batch):
             return None
         parameters.append(PyBytes_FromStringAndSize(<char*>data + position, length))
         position += length
+    if end - position < 2 or end - position != 2 + 2 * <Py_ssize_t>(big16(data + position) & 0xFFFF):
+        return None
     kept = count_at + 2 - (at + 5)
     key = PyBytes_FromStringAndSize(NULL, at + 1 + kept + total - position)
     out = PyBytes_AS_STRING(key)

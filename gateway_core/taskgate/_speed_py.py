@@ -627,6 +627,8 @@ def exchange_key(data: bytes) -> tuple[bytes, list[bytes | None]] | None:
             return None
         parameters.append(data[position : position + length])
         position += length
+    if end - position < 2 or end - position != 2 + 2 * int.from_bytes(data[position : position + 2], "big"):
+        return None
     return data[: at + 1] + data[at + 5 : count_at + 2] + data[position:], parameters
 
 

@@ -310,3 +310,26 @@ def test_pg_15_a_revoked_credential_ends_a_parked_statement(
     assert Refusal.of(client.rest()[-1]).sqlstate == "57P01"
     assert time.monotonic() - started < 1
     assert count() == 10
+
+
+def test_pg_09_a_batch_that_is_known_does_not_change_what_a_name_means(
+    gateway: RunningGateway, client: WireClient, count: Any
+) -> None:
+    """A DELETE is parsed as the unnamed statement while something harmless is bound, again and again: whoever runs the
+    unnamed statement then runs the DELETE, and a human is asked."""
+    client.send(Parse(b"harmless", b"SELECT a FROM attacked WHERE a = 1").encode() + SYNC)
+    assert kinds(client.until()) == "1Z"
+    everything = b"DELETE FROM attacked"
+    for _ in range(5):
+        client.send(Parse(b"", everything).encode() + Bind(b"", b"harmless").encode() + Execute(b"").encode() + SYNC)
+        assert kinds(client.until()) == "12DCZ"
+    client.send(Bind(b"", b"").encode() + Execute(b"").encode() + SYNC)
+    assert decide(gateway, 0, approved=False).text == everything.decode()
+    client.until()
+    assert count() == 10
+    client.send(frontend.close(b"S", b"harmless") + Parse(b"harmless", everything).encode() + SYNC)
+    client.until()
+    client.send(Parse(b"", everything).encode() + Bind(b"", b"harmless").encode() + Execute(b"").encode() + SYNC)
+    assert decide(gateway, 1, approved=False).text == everything.decode()
+    client.until()
+    assert count() == 10

@@ -441,6 +441,8 @@ def test_what_is_no_exchange_has_no_key() -> None:
         frontend.Bind(b"p", b"s").encode() + end,
         frontend.Query(b"select 1").encode() * 2,
         bound(b"s", [], [b"x" * 4096], []) + end,
+        # A Bind that is too long: what would be a Describe lies inside it.
+        b"B" + struct.pack("!I", len(bind) - 1 + 7) + bind[5:] + frontend.describe(b"P", b"") + end,
         b"",
     ):
         assert both("exchange_key", batch) is None

@@ -20,6 +20,7 @@ NO_DATA = message(b"n")
 
 _FIELD = struct.Struct(">IhIhih")  # table OID, attnum, type OID, typlen, typmod, format
 _SQLSTATE = re.compile(rb"[0-9A-Z]{5}")
+_MOST_DIGITS = 20  # of a command tag's number of rows
 _SHORT_STATUS = 128  # bytes of a ParameterStatus that is worth remembering
 # Every field whose value is text that a statement's data can reach (severity, code, positions and the like cannot).
 TEXT_FIELDS = frozenset(b"MDHWqsctdn")
@@ -145,7 +146,7 @@ def decode_command_complete(data: bytes, start: int, stop: int) -> bytes:
 def rows_of(tag: bytes) -> int:
     """How many rows a command tag says were read or changed; 0 where it says none."""
     last = tag[tag.rfind(b" ") + 1 :]
-    return int(last) if last.isdigit() and last != tag else 0
+    return int(last) if last.isdigit() and last != tag and len(last) <= _MOST_DIGITS else 0
 
 
 def decode_notification(data: bytes, start: int, stop: int) -> tuple[int, bytes, bytes]:

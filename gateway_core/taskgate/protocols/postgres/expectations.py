@@ -82,9 +82,12 @@ class Answer(Expected):
         self._ticket = ticket
         self._name = name
 
-    def answers(self, kind: int) -> bool:
-        """Whether it waits for a message of this type that the client sees."""
-        return kind == self._kind and self._code == PASS_DONE and not self._ticket
+    def answers(self, kind: int, name: Name | None = None) -> bool:
+        """Whether it waits for a message of this type that the client sees, and for nothing else to be known from it.
+        `name`: about what."""
+        return (
+            kind == self._kind and self._code == PASS_DONE and not self._ticket and (name is None or name == self._name)
+        )
 
     def accept(self, relay: Relay, kind: int, data: bytes, start: int, stop: int) -> int:
         if kind != self._kind or stop - start != 5:

@@ -37,11 +37,12 @@ if TYPE_CHECKING:
 
 _MOST_EXCHANGES = 64  # a session
 _LONGEST_KEY = 2048
-_UNNAMED_STATEMENT, _UNNAMED_PORTAL = (b"S", b""), (b"P", b"")
+_UNNAMED_PORTAL = (b"P", b"")
 _PARSE_COMPLETE, _BIND_COMPLETE = 0x31, 0x32
 _IDLE, _IN_TRANSACTION = 0x49, 0x54
 _NO_MASKS: dict[str, int] = {}
 
+UNNAMED_STATEMENT = (b"S", b"")
 DESCRIBE = frontend.describe(b"P", b"")
 END = 15  # bytes of Execute and Sync: before them stands a Describe of the gateway's own
 
@@ -51,7 +52,7 @@ class Steps:
     """The messages of a batch in the extended protocol."""
 
     prepared: Prepared
-    parses: bool  # the unnamed statement is parsed first
+    parses: bool  # it is the unnamed statement, and parsed first
     describes: bool
     injects: bool  # the Describe is the gateway's
     parameter_formats: tuple[int, ...]  # one a parameter
@@ -73,6 +74,7 @@ class Exchange:
     opening: bytes
     shown: bytes
     columns: int  # of the rows; -1: they are not described
+    rowless: bool  # the target said that there are none
 
 
 class Flight:
@@ -98,7 +100,7 @@ class Flight:
         if reply is None:
             return None
         end, rows, tag, status = reply
-        if status != self.status:
+        if status != self.status or (rows and exchange.rowless):
             return None
         start = len(exchange.opening)
         size, masked = end - start, _NO_MASKS
@@ -136,8 +138,8 @@ class Flight:
             return [Queried(exchange.statement, exchange.permit.masks, execution, (0,))]
         found: list[Expected] = []
         if steps.parses:
-            parsed = Answer(_PARSE_COMPLETE, undo=state.put_statement(steps.prepared), name=_UNNAMED_STATEMENT)
-            state.pending[_UNNAMED_STATEMENT] = (parsed, self.generation)
+            parsed = Answer(_PARSE_COMPLETE, undo=state.put_statement(steps.prepared), name=UNNAMED_STATEMENT)
+            state.pending[UNNAMED_STATEMENT] = (parsed, self.generation)
             found.append(parsed)
         portal = self._portal(steps)
         portal.masker = None  # until it is described
@@ -204,6 +206,7 @@ class KnownExchanges:
             sequence = relay.session.begin(statement.action, exchange.permit, parameters)
             if steps.parses:
                 state.statements[b""] = steps.prepared
+                steps.prepared.forget_description()
             if steps.injects:
                 data = data[:-END] + DESCRIBE + data[-END:]
         relay.transaction.state = TransactionState.ACTIVE
@@ -215,7 +218,7 @@ class KnownExchanges:
         state, prepared = self._relay.state, steps.prepared
         return (
             prepared.statement is statement
-            and (steps.parses or state.statements.get(prepared.name) is prepared)
+            and (state.statements.get(prepared.name) is prepared or (steps.parses and not prepared.name))
             and len(state.statements) + len(state.portals) < state.capacity
         )
 

@@ -10,7 +10,7 @@ from taskgate.enforcement.contracts import Permit
 from taskgate.protocols.postgres import backend
 from taskgate.protocols.postgres.described import described
 from taskgate.protocols.postgres.expectations import Answer, Expected, Ready
-from taskgate.protocols.postgres.known import DESCRIBE, END, Exchange, Steps
+from taskgate.protocols.postgres.known import DESCRIBE, END, UNNAMED_STATEMENT, Exchange, Steps
 from taskgate.protocols.postgres.results import DescribedPortal, Executed, Queried
 from taskgate.protocols.postgres.statements import Statement
 from taskgate.speed import exchange_reply, message_runs
@@ -83,18 +83,19 @@ class Lesson:
             masker=masker,
             rewrites=masker is not None and not masker.identity,
             formats=formats,
+            rowless=opening[kept : kept + 1] == b"n",
             opening=opening,
             shown=opening if shown == opening else shown,
             columns=columns,
         )
 
     def _steps(self, executed: Executed) -> Steps | None:
-        first, asked, portal = self.batch[0], self.batch[-3], executed.portal
+        asked, portal = self.batch[-3], executed.portal
         if portal.prepared is None:
             return None
         return Steps(
             prepared=portal.prepared,
-            parses=isinstance(first, Answer) and first.answers(_PARSE_COMPLETE),
+            parses=_parses(self.batch),
             describes=isinstance(asked, DescribedPortal),
             injects=isinstance(asked, DescribedPortal) and asked.swallows,
             parameter_formats=tuple(parameter.format for parameter in portal.parameters),
@@ -106,16 +107,25 @@ def _executed(batch: Sequence[Expected]) -> Executed | Queried | None:
     if len(batch) == 1:
         return batch[0] if type(batch[0]) is Queried else None
     rest = list(batch)
-    if rest and isinstance(rest[0], Answer) and rest[0].answers(_PARSE_COMPLETE):
+    if _parses(batch):
         del rest[0]
     if len(rest) == 4 and isinstance(rest[1], DescribedPortal):
         del rest[1]
     if len(rest) != 3 or type(rest[2]) is not Ready:
         return None
     bound, executed = rest[:2]
-    if isinstance(bound, Answer) and bound.answers(_BIND_COMPLETE) and type(executed) is Executed:
-        return executed
-    return None
+    if not isinstance(bound, Answer) or not bound.answers(_BIND_COMPLETE) or type(executed) is not Executed:
+        return None
+    prepared = executed.portal.prepared
+    if _parses(batch) and (prepared is None or prepared.name):
+        return None  # what is bound is not what is parsed: the two names would have to be kept apart
+    return executed
+
+
+def _parses(batch: Sequence[Expected]) -> bool:
+    """Whether it begins with a Parse of the unnamed statement."""
+    first = batch[0] if batch else None
+    return isinstance(first, Answer) and first.answers(_PARSE_COMPLETE, UNNAMED_STATEMENT)
 
 
 def _ordinary(executed: Executed | Queried) -> bool:

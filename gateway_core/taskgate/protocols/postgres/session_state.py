@@ -44,6 +44,10 @@ class Prepared:
     shown: tuple[Field, ...] | None = None
     shown_under: MaskPlan | None = None
 
+    def forget_description(self) -> None:
+        """It is parsed again: whatever the target and the client knew of its columns may be another now."""
+        self.fields = self.shown = self.shown_under = None
+
 
 @dataclass(slots=True, eq=False)
 class Portal:

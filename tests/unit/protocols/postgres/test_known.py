@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from unittest.mock import patch
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskgate.domain import MaskKind, MaskRule, RecordingLevel, TransactionState
@@ -29,10 +29,17 @@ MASKS = ScriptedMasks(
 NOTICE = report("NOTICE", "00000", "by the way").encode(b"N")
 
 
-def batch(value: bytes | None, *, name: bytes = b"s", described: bool = True, parsed: bytes | None = None) -> bytes:
-    """[Parse] Bind [Describe] Execute Sync."""
+def batch(
+    value: bytes | None,
+    *,
+    name: bytes = b"s",
+    described: bool = True,
+    parsed: bytes | None = None,
+    elsewhere: bool = False,
+) -> bytes:
+    """[Parse] Bind [Describe] Execute Sync. `elsewhere`: the Parse is of the unnamed statement, whatever is bound."""
     return b"".join((
-        b"" if parsed is None else Parse(name, parsed, (23,)).encode(),
+        b"" if parsed is None else Parse(b"" if elsewhere else name, parsed, (23,)).encode(),
         Bind(b"", name, (), (value,)).encode(),
         describe(b"P", b"") if described else b"",
         Execute(b"").encode(),
@@ -287,6 +294,36 @@ async def test_a_name_that_means_something_else_now() -> None:
     assert b"26000" in session.client
 
 
+async def test_what_is_parsed_is_not_what_is_bound() -> None:
+    """A Parse of the unnamed statement before a Bind of another: the unnamed one means what was parsed."""
+    session = await prepared()
+    for value in (b"1", b"2", b"3", b"4"):
+        session.say(batch(value, parsed=PLAIN, elsewhere=True))
+    assert session.departures == 1, "of `prepared`"
+    session.say(batch(b"5", name=b""))
+    assert session.begun[-1].action.text.encode() == PLAIN
+    session.say(close(b"S", b"s"), Parse(b"s", PLAIN, (23,)).encode(), SYNC)
+    session.say(batch(b"6", parsed=TEXT, elsewhere=True))
+    assert session.begun[-1].action.text.encode() == PLAIN
+
+
+async def test_rows_where_the_target_said_that_there_are_none() -> None:
+    session = await talk(masks=MASKS)
+    session.say(Parse(b"s", TEXT, (23,)).encode(), SYNC)
+    nothing = message(b"2") + message(b"n") + message(b"C", b"SELECT 0\0") + ready()
+    for _ in range(3):
+        session.conversation.client(batch(b"1"))
+        session.relay.to_server.clear()  # this target does not run it
+        session.hear(nothing)
+    assert session.departures == 2
+    session.conversation.client(batch(b"1"))
+    session.relay.to_server.clear()
+    assert session.departures == 3
+    session.hear(nothing.replace(message(b"C", b"SELECT 0\0"), data_row((SSN,)) + message(b"C", b"SELECT 1\0")))
+    assert session.ended is not None
+    assert SSN not in session.client
+
+
 async def test_inside_a_transaction() -> None:
     session = await talk(masks=MASKS)
     session.say(Parse(b"s", TEXT, (23,)).encode(), SYNC)
@@ -384,6 +421,8 @@ steps = st.one_of(
     st.tuples(st.just("reprepare"), st.sampled_from([TEXT, PLAIN]), st.just(0)),
     st.tuples(st.just("policy"), st.booleans(), st.just(0)),
     st.tuples(st.just("two"), values, values),
+    st.tuples(st.just("mixed"), values, st.sampled_from([TEXT, PLAIN])),
+    st.tuples(st.just("unnamed"), values, st.booleans()),
 )
 cuts = st.sampled_from(["whole", "bytes", "halves", "notice", "late"])
 
@@ -426,10 +465,15 @@ def play(session: Talk, script: list[tuple[tuple[str, object, object], str]]) ->
             case "policy":
                 session.gate.masks = MASKS if one else ScriptedMasks()
                 session.gate.policy_version += 1
+            case "mixed":
+                session.say(batch(one, parsed=other, elsewhere=True), deliver=deliver)  # type: ignore[arg-type]
+            case "unnamed":
+                session.say(batch(one, name=b"", described=bool(other)), deliver=deliver)  # type: ignore[arg-type]
             case "two":
                 session.say(batch(one) + batch(other), deliver=deliver)  # type: ignore[arg-type]
 
 
+@settings(max_examples=300, deadline=None)
 @given(st.booleans(), st.lists(st.tuples(steps, cuts), max_size=14))
 def test_the_short_way_and_the_long_way_are_one(
     masked: bool, script: list[tuple[tuple[str, object, object], str]]
