@@ -42,6 +42,7 @@ from taskgate.recording.header import SessionHeader
 from taskgate.recording.keys import read_or_create
 from taskgate.recording.recorder import BUFFER_BYTES, Recorder
 from taskgate.recording.recordings import Recordings
+from taskgate.recording.retention import RecordingRetention
 from taskgate.secrets import SecretSources
 from taskgate.settings import PostgresSettings, Settings, is_loopback
 from taskgate.sql.catalog import Catalog
@@ -160,6 +161,9 @@ class Gateway:
         background.spawn("policy", self.policy.run())
         for name, governed in self._governed.items():
             background.spawn(f"catalogue of {name}", governed.watch())
+        if self.settings.retention.recordings is not None:
+            kept = RecordingRetention(self.recorder, self.settings.retention.recordings)
+            background.spawn("recordings that are old", kept.run())
         self._gauges()
         self._listener = await _listen(gate, self.settings.postgres)
         self._api = ApiServer(create_app(self), self.settings.api)

@@ -186,11 +186,12 @@ Age = Annotated[float, BeforeValidator(_seconds), Field(ge=_DAY)]  # not less th
 
 
 class RetentionSettings(_Section):
-    """How long what is over stays in the store. Unset: for ever."""
+    """How long what is over stays in the store, and the content of recordings. Unset: for ever."""
 
     sessions: Age | None = None
     approvals: Age | None = None
     credentials: Age | None = 90 * _DAY
+    recordings: Age | None = None
 
 
 class Settings(BaseSettings):

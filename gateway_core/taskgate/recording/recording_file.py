@@ -190,6 +190,19 @@ class RecordingReader:
             raise GatewayFault("taskgate: the recording is cut short, or its last block is damaged")
 
 
+def begun(file: BinaryIO) -> int | None:
+    """When the first record was made, in nanoseconds of the epoch; reads no more than the first block. None where there
+    is no content (any more). Raises GatewayFault for what is no recording."""
+    file.seek(0)
+    if file.read(len(MAGIC)) != MAGIC:
+        raise GatewayFault("taskgate: not a recording, or a damaged one")
+    blocks = iter(FrameReader(file, len(MAGIC)))
+    first, second = next(blocks, None), next(blocks, None)
+    if first is None or first.payload[:1] != b"K" or second is None or second.payload[:1] != b"H":
+        return None
+    return next(_headers(second.payload)).time
+
+
 def erase(source: BinaryIO, target: BinaryIO, when: str) -> None:
     """Copy a finished recording without its key and contents."""
     source.seek(len(MAGIC))

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import errno
 import statistics
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -173,3 +174,23 @@ async def test_a_disk_that_refuses_in_the_middle(tmp_path: Path, target: Postgre
             while not gateway.recorder.healthy:
                 await asyncio.sleep(0.05)
         assert (await asyncio.to_thread(fetch, where))[0] == ROWS
+
+
+@pytest.mark.timeout(120)
+async def test_a_session_that_waits_for_the_disk_can_be_killed(tmp_path: Path, target: PostgresServer) -> None:
+    disk = FaultyDisk()
+    async with running(tmp_path, target, disk) as gateway:
+        where = await dsn(gateway)
+        disk.gate = standing_still = threading.Event()
+        fetching = asyncio.create_task(asyncio.to_thread(fetch, where))
+        try:
+            while not gateway.recorder.behind:
+                await asyncio.sleep(0.01)
+            (session,) = gateway.live.list()
+            started = time.monotonic()
+            await gateway.live.kill(session.id, "dana", "test")
+            with pytest.raises(psycopg.OperationalError, match="killed by dana"):
+                await fetching
+            assert time.monotonic() - started < 1.5
+        finally:
+            standing_still.set()
