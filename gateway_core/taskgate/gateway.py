@@ -75,7 +75,7 @@ class Gateway:
         self.credentials = self.store.credentials
         self.sessions = self.store.sessions
         self.secrets = SecretSources()
-        self.policy = PolicyHolder(settings.policy)
+        self.policy = PolicyHolder(settings.policy, prepare=self._keep_text)
         self.recorder = Recorder(
             data_dir,
             process_id=self.store.process.id,
@@ -199,7 +199,11 @@ class Gateway:
         services.keep_text(self.policy.current)
         return services
 
-    # --- what ends sessions from outside -----------------------------------------------------------------------
+    # --- what comes to sessions from outside -----------------------------------------------------------------------
+
+    def _keep_text(self, policy: PolicySet) -> None:
+        """In the thread that loads it: then no session waits for the disk when it first decides by this policy."""
+        self.recorder.policy_text(policy.version, policy.sources)
 
     def _take_policy(self, policy: PolicySet) -> None:
         """Sessions that may do nothing any more end. The others keep the text before they decide anything by it."""

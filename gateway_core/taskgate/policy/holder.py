@@ -35,10 +35,13 @@ class PolicyHolder:
     """`current` is the last set that loaded; `error` says what is wrong with the files as they are now, None where they
     are what is in force. Not thread-safe; one event loop."""
 
-    def __init__(self, paths: Iterable[Path | str], *, interval: float = 1.0) -> None:
-        """Loads; raises PolicyError where there is nothing good to begin with. `interval` in seconds."""
+    def __init__(self, paths: Iterable[Path | str], *, interval: float = 1.0, prepare: Changed | None = None) -> None:
+        """Loads; raises PolicyError where there is nothing good to begin with. `interval` in seconds. `prepare` is
+        called in the thread with a new set before that is in force, to do what would take long on the event loop; its
+        trouble keeps the set from nobody."""
         self._paths = tuple(Path(path) for path in paths)
         self._interval = interval
+        self._prepare = prepare
         self._subscribers: list[Changed] = []
         self._stamp = self._look()
         self._seen = self._stamp
@@ -106,9 +109,12 @@ class PolicyHolder:
         """May run in another thread: it only looks at files."""
         stamp, digest = self._look(), self._read_digest()
         try:
-            return _Read(stamp, digest, load(self._paths))
+            policy = load(self._paths)
         except PolicyError as error:
             return _Read(stamp, digest, error)
+        if self._prepare is not None and policy.version != self.current.version:
+            self._tell(self._prepare, policy)
+        return _Read(stamp, digest, policy)
 
     def _take(self, read: _Read) -> PolicyError | None:
         self._stamp = self._seen = read.stamp

@@ -1,6 +1,7 @@
 import asyncio
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -216,3 +217,24 @@ async def test_a_hurry_reads_at_once(tmp_path: Path) -> None:
         await changed.wait()
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_set_is_prepared_in_the_thread_before_it_is_in_force(path: Path) -> None:
+    seen: list[tuple[list[str], list[str], bool]] = []
+    changed = asyncio.Event()
+
+    def prepare(policy: PolicySet) -> None:
+        seen.append((names(policy), names(holder.current), threading.current_thread() is threading.main_thread()))
+        raise OSError("no")  # keeps it from nobody
+
+    holder = PolicyHolder([path], interval=60, prepare=prepare)
+    holder.subscribe(lambda policy: changed.set())
+    running = asyncio.create_task(holder.run())
+    path.write_text(BETTER)
+    holder.hurry()
+    async with asyncio.timeout(10):
+        await changed.wait()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert seen == [(["b"], ["a"], False)]
+    assert names(holder.current) == ["b"]

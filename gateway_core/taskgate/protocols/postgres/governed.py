@@ -147,7 +147,7 @@ class GovernedConnection:
         try:
             while self._session.behind:
                 await self._session.sync()
-        except TaskgateError as error:
+        except Exception as error:  # noqa: BLE001
             self._broken(error)
             return
         self._recording = None
