@@ -72,7 +72,7 @@ def test_pg_03_another_protocol_closes(gateway: RunningGateway, version: int) ->
 
 @pytest.mark.parametrize(
     ("minor", "parameters", "unknown"),
-    [(2, {}, 0), (99, {}, 0), (0, {"_pq_.something": "1"}, 1), (2, {"_pq_.a": "1", "_pq_.b": ""}, 2)],
+    [(3, {}, 0), (99, {}, 0), (0, {"_pq_.something": "1"}, 1), (2, {"_pq_.a": "1", "_pq_.b": ""}, 2)],
 )
 def test_pg_03_newer_versions_are_negotiated(
     gateway: RunningGateway, minor: int, parameters: dict[str, str], unknown: int
@@ -81,7 +81,7 @@ def test_pg_03_newer_versions_are_negotiated(
         client.send(startup.startup_message({"user": USER, **parameters}, minor))
         kind, body = client.message()
         assert kind == b"v"
-        assert struct.unpack(">II", body[:8]) == (startup.PROTOCOL_3_0, unknown)
+        assert struct.unpack(">II", body[:8]) == (startup.PROTOCOL_3_0 | min(minor, 2), unknown)
         assert kinds(client.authenticate())[-1] == "Z"
 
 

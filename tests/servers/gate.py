@@ -261,7 +261,7 @@ class ScriptedGate:
     def cancel_name(self, process: int, secret: bytes) -> str:
         return f"{process}/{secret.hex()}"
 
-    def cancel_elsewhere(self, process: int, secret: bytes) -> bool:
+    def cancel_elsewhere(self, process: int, secret: bytes, client_address: str) -> bool:
         return False
 
     def on_cancel(self, called: Callable[[str], None]) -> None:

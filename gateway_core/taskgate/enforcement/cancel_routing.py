@@ -3,7 +3,7 @@
 Such a request is named by a keyed hash of its key and sent to all processes on the store as a control signal. The
 owner, who knows the names of its own keys, carries it out. The name tells nothing about the key to whoever reads the
 store, and only a process with the installation's approval key can make one. Guesses cost the store little: so many a
-second are passed on, and none while this process is the only one.
+second are passed on, few of them from one address, and none while this process is the only one.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
+from collections import Counter
 from collections.abc import Callable
 
 import structlog
@@ -20,8 +21,8 @@ from taskgate.store.signals import SignalKind, Signals
 
 log = structlog.get_logger(__name__)
 
-_BURST = 20.0
-_A_SECOND = 10.0
+MOST = 20  # in a second
+EACH = 5  # in a second, from one address
 
 
 class CancelRouting:
@@ -31,8 +32,8 @@ class CancelRouting:
         self._signals = signals
         self._key = key
         self._others = others
-        self._left = _BURST
-        self._refilled = time.monotonic()
+        self._second = time.monotonic()
+        self._passed: Counter[str] = Counter()  # in this second, by address
         self._sending: set[asyncio.Task[None]] = set()
 
     def name(self, process: int, secret: bytes) -> str:
@@ -43,9 +44,10 @@ class CancelRouting:
         """`called` gets the name of every key that another process, or this one, was asked to cancel by."""
         self._signals.subscribe(SignalKind.CANCEL_REQUESTED, lambda signal: called(signal.subject))
 
-    def pass_on(self, process: int, secret: bytes) -> bool:
-        """Ask the other processes; False where there are none, or where too many have been asked for already."""
-        if not self._others() or not self._may():
+    def pass_on(self, process: int, secret: bytes, address: str) -> bool:
+        """Ask the other processes for the client at `address`; False where there are none, or where too much has been
+        asked for in this second."""
+        if not self._others() or not self._may(address):
             return False
         task = asyncio.get_running_loop().create_task(self._send(self.name(process, secret)))
         self._sending.add(task)
@@ -58,11 +60,12 @@ class CancelRouting:
         except StoreFault as fault:
             log.warning("cancel.not_passed_on", reason=fault.message)
 
-    def _may(self) -> bool:
+    def _may(self, address: str) -> bool:
         now = time.monotonic()
-        self._left = min(_BURST, self._left + (now - self._refilled) * _A_SECOND)
-        self._refilled = now
-        if self._left < 1:
+        if now - self._second >= 1:
+            self._second = now
+            self._passed.clear()
+        if self._passed.total() >= MOST or self._passed[address] >= EACH:
             return False
-        self._left -= 1
+        self._passed[address] += 1
         return True

@@ -158,7 +158,7 @@ class Gate(Protocol):
     def cancel_name(self, process: int, secret: bytes) -> str:
         """What a cancel key is called between the processes of an installation: tells nothing about it."""
 
-    def cancel_elsewhere(self, process: int, secret: bytes) -> bool:
+    def cancel_elsewhere(self, process: int, secret: bytes, client_address: str) -> bool:
         """A cancel request whose session is not here: ask the other processes. False where nobody was asked."""
 
     def on_cancel(self, called: Callable[[str], None]) -> None:

@@ -82,8 +82,8 @@ class TaskgateGate:
     def cancel_name(self, process: int, secret: bytes) -> str:
         return self._services.cancels.name(process, secret)
 
-    def cancel_elsewhere(self, process: int, secret: bytes) -> bool:
-        return self._services.cancels.pass_on(process, secret)
+    def cancel_elsewhere(self, process: int, secret: bytes, client_address: str) -> bool:
+        return self._services.cancels.pass_on(process, secret, client_address)
 
     def on_cancel(self, called: Callable[[str], None]) -> None:
         self._services.cancels.listen(called)

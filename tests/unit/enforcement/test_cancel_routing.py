@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from taskgate.enforcement.cancel_routing import CancelRouting
+from taskgate.enforcement.cancel_routing import EACH, MOST, CancelRouting
 from taskgate.store.database import Database
 from taskgate.store.signals import Signals
 
@@ -38,7 +38,7 @@ async def test_what_is_passed_on_is_heard_by_its_name(signals: Signals) -> None:
     names: list[str] = []
     routing = CancelRouting(signals, KEY, lambda: True)
     routing.listen(names.append)
-    assert routing.pass_on(7, b"abcd")
+    assert routing.pass_on(7, b"abcd", "10.0.0.1")
     await heard(names, 1)
     assert names == [CancelRouting(signals, KEY, lambda: True).name(7, b"abcd")]
 
@@ -55,15 +55,16 @@ def test_a_name_tells_nothing_and_is_one_keys() -> None:
 
 
 async def test_alone_nobody_is_asked(signals: Signals) -> None:
-    assert not CancelRouting(signals, KEY, lambda: False).pass_on(7, b"abcd")
+    assert not CancelRouting(signals, KEY, lambda: False).pass_on(7, b"abcd", "10.0.0.1")
 
 
 async def test_guesses_are_bounded(signals: Signals) -> None:
     names: list[str] = []
     routing = CancelRouting(signals, KEY, lambda: True)
     routing.listen(names.append)
-    passed = sum(routing.pass_on(process, b"abcd") for process in range(1000))
-    assert 20 <= passed <= 25
-    await heard(names, passed)
-    await asyncio.sleep(0.25)
-    assert routing.pass_on(7, b"abcd"), "later there is room again"
+    assert sum(routing.pass_on(process, b"abcd", "10.0.0.1") for process in range(1000)) == EACH
+    assert routing.pass_on(7, b"abcd", "10.0.0.2"), "others are still heard"
+    assert sum(routing.pass_on(7, b"abcd", f"10.0.1.{number}") for number in range(100)) == MOST - EACH - 1
+    await heard(names, MOST)
+    await asyncio.sleep(1.1)
+    assert routing.pass_on(7, b"abcd", "10.0.0.1"), "later there is room again"

@@ -19,6 +19,7 @@ from taskgate.protocols.postgres import startup
 from taskgate.protocols.postgres.upstream import dial
 
 _PROCESS_IDS = 2**31 - 1  # positive 32-bit numbers
+_SHORT, _LONG = 4, 32  # bytes of a secret: all that protocol 3.0 has room for, and from 3.2 on
 _PATIENCE = 5.0
 
 Cancel = Callable[[], Coroutine[None, None, None]]
@@ -33,12 +34,12 @@ class CancelKeys:
         self._named: dict[str, Cancel] = {}
         self._called: set[asyncio.Task[None]] = set()
 
-    def issue(self, cancel: Cancel) -> tuple[int, bytes]:
-        """A process id and a secret under which `cancel` will be called."""
+    def issue(self, cancel: Cancel, *, long: bool = False) -> tuple[int, bytes]:
+        """A process id and a secret under which `cancel` will be called. `long`: a secret beyond guessing."""
         while True:
             process = secrets.randbelow(_PROCESS_IDS) + 1
             if process not in self._live:
-                secret = secrets.token_bytes(4)
+                secret = secrets.token_bytes(_LONG if long else _SHORT)
                 self._live[process] = (secret, cancel)
                 self._named[self._name(process, secret)] = cancel
                 return process, secret
@@ -57,7 +58,7 @@ class CancelKeys:
             task.add_done_callback(self._called.discard)
 
     def find(self, process: int, secret: bytes) -> Cancel | None:
-        known, cancel = self._live.get(process, (b"\0" * 4, None))
+        known, cancel = self._live.get(process, (bytes(_SHORT), None))
         return cancel if hmac.compare_digest(known, secret) and cancel is not None else None
 
     def __len__(self) -> int:

@@ -21,7 +21,7 @@ from taskgate.protocols.postgres.reach import Approach, open_target
 from taskgate.protocols.postgres.refusals import fatal, fatal_for
 from taskgate.protocols.postgres.relay import Relay
 from taskgate.protocols.postgres.service import Service
-from taskgate.protocols.postgres.startup import Wishes
+from taskgate.protocols.postgres.startup import LONG_KEYS, Wishes
 from taskgate.protocols.postgres.statements import LongAnalysis
 from taskgate.protocols.postgres.upstream import Opened
 
@@ -68,7 +68,7 @@ class GovernedConnection:
         try:
             opened = self._opened = await self._reach(wishes)
             self._relay = Relay(self._session, opened.settings, self._service.analyst, self._service.limits)
-            process, secret = self._service.cancels.issue(self.cancel)
+            process, secret = self._service.cancels.issue(self.cancel, long=wishes.minor >= LONG_KEYS)
             greeting = [*opened.greeting, backend.backend_key(process, secret), backend.ready()]
             self._client.write(backend.AUTHENTICATION_OK + b"".join(greeting))
             self._relay.start()

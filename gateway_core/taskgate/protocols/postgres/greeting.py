@@ -45,8 +45,9 @@ class Greeting:
             fault = ClientFault("taskgate: this gateway wants TLS", hint="Connect with sslmode=require or stricter.")
             fault.sqlstate = "28000"
             raise fault
-        if first.minor or first.unknown:
-            self._peer.write(startup.negotiate_version(first.unknown))
+        if first.minor > startup.NEWEST_MINOR or first.unknown:
+            minor = min(first.minor, startup.NEWEST_MINOR)
+            self._peer.write(startup.negotiate_version(minor, first.unknown))
         wishes = startup.wishes(first)
         credential = await self._authenticate(wishes.user)
         return Admitted(credential, wishes)

@@ -68,7 +68,7 @@ class Connection:
     async def _cancel(self, request: CancelRequest) -> None:
         cancel = self._service.cancels.find(request.process, request.secret)
         if cancel is None:
-            if self._service.gate.cancel_elsewhere(request.process, request.secret):
+            if self._service.gate.cancel_elsewhere(request.process, request.secret, self._address):
                 # A client that waits for this connection's end must not see its next statement cancelled.
                 await asyncio.sleep(_HEARD_BY)
                 return

@@ -18,6 +18,8 @@ SSL_REQUEST = 80877103
 GSSENC_REQUEST = 80877104
 CANCEL_REQUEST = 80877102
 PROTOCOL_3_0 = 3 << 16
+NEWEST_MINOR = 2
+LONG_KEYS = 2  # from this minor version on, a cancel key's secret may be longer than four bytes
 
 # Session settings a client may choose at startup through `options=-c name=value` or as a parameter of its own. Each
 # only changes how values are printed or how long things may take.
@@ -75,7 +77,9 @@ def decode(packet: bytes) -> CancelRequest | EncryptionRequest | Startup:
         return CancelRequest(INT32.unpack_from(packet, 8)[0], secret)
     major, minor = version >> 16, version & 0xFFFF
     if major != 3:
-        raise ClientFault(f"unsupported frontend protocol {major}.{minor}: the gateway speaks 3.0", hint=None)
+        raise ClientFault(
+            f"unsupported frontend protocol {major}.{minor}: the gateway speaks 3.{NEWEST_MINOR}", hint=None
+        )
     return Startup(minor, *_parameters(packet))
 
 
@@ -103,10 +107,10 @@ def _parameters(packet: bytes) -> tuple[dict[str, str], tuple[str, ...]]:
     return parameters, tuple(unknown)
 
 
-def negotiate_version(unknown: tuple[str, ...]) -> bytes:
-    """NegotiateProtocolVersion: the newest minor version here is 3.0, and these options mean nothing to us."""
+def negotiate_version(minor: int, unknown: tuple[str, ...]) -> bytes:
+    """NegotiateProtocolVersion: this minor version is spoken, and these options mean nothing to us."""
     names = b"".join(name.encode() + b"\0" for name in unknown)
-    return message(b"v", INT32.pack(PROTOCOL_3_0) + INT32.pack(len(unknown)) + names)
+    return message(b"v", INT32.pack(PROTOCOL_3_0 | minor) + INT32.pack(len(unknown)) + names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,7 @@ class Wishes:
     application_name: str
     settings: Mapping[str, str]  # passed on to the target
     options: Mapping[str, str]  # `taskgate.*`, without the prefix
+    minor: int = 0  # of the protocol that is spoken
 
 
 def wishes(startup: Startup) -> Wishes:
@@ -139,7 +144,7 @@ def wishes(startup: Startup) -> Wishes:
             application = value
         else:
             _add(name, value, settings, options)
-    return Wishes(user, database or user, application, settings, options)
+    return Wishes(user, database or user, application, settings, options, min(startup.minor, NEWEST_MINOR))
 
 
 def _add(name: str, value: str, settings: dict[str, str], options: dict[str, str]) -> None:

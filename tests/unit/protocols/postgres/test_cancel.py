@@ -50,3 +50,11 @@ async def test_a_key_called_by_its_name_is_cancelled_while_it_lives() -> None:
     keys.called(name(process, secret))
     await asyncio.sleep(0)
     assert cancelled == [1]
+
+
+def test_long_keys() -> None:
+    keys = CancelKeys(name)
+    process, secret = keys.issue(nothing, long=True)
+    assert len(secret) == 32
+    assert keys.find(process, secret) is nothing
+    assert keys.find(process, secret[:4]) is None
