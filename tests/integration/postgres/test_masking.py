@@ -258,3 +258,23 @@ def test_what_a_text_meant_to_others_is_nothing_to_a_session_that_has_changed_na
             connection.execute(text, prepare=prepared)
         connection.execute("ROLLBACK")
         assert connection.execute(text, prepare=prepared).fetchall() == [("ANN",)]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "COPY customers TO STDOUT",
+        "COPY customers (id, name) TO STDOUT",
+        "COPY (SELECT id, note FROM customers) TO STDOUT (FORMAT csv)",
+    ],
+)
+def test_a_copied_row_is_a_message(gateway: RunningGateway, setup: Callable[[str], None], statement: str) -> None:
+    """psycopg takes one row out of each CopyData message, and drops what stands behind it."""
+    setup("INSERT INTO customers SELECT n, 'N' || n, 's', n, 'note of ' || n FROM generate_series(10, 500) n")
+    with psycopg.connect(gateway.dsn()) as connection, connection.cursor() as cursor:
+        with cursor.copy(statement) as copy:
+            blocks = [bytes(block) for block in copy]
+        assert [block.count(b"\n") for block in blocks] == [1] * 493
+        if "csv" not in statement:
+            with cursor.copy(statement) as copy:
+                assert len(list(copy.rows())) == 493

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from taskgate.errors import MaskingFault, TargetFault
@@ -65,8 +66,9 @@ class CopyMasker:
         self._header = layout.header
         self.counts: dict[str, int] = {}
 
-    def feed(self, chunk: bytes | memoryview) -> bytes:
-        """The rows that end in this piece of the stream, masked; what does not end yet is kept.
+    def feed(self, chunk: bytes | memoryview) -> list[bytes]:
+        """The rows that end in this piece of the stream, masked, each for itself: clients take a CopyData message for a
+        row, as PostgreSQL sends them. What does not end yet is kept.
 
         Raises TargetFault on a row with another number of columns, MaskingFault on one that is too long."""
         self._allowance = self._scanner.allowance() if self._scanner else None
@@ -75,19 +77,18 @@ class CopyMasker:
         if len(self._buffer) - (ends[-1] if ends else 0) > self._most:
             raise MaskingFault(f"a row of more than {self._most} bytes cannot be masked")
         if not ends:
-            return b""
+            return []
         block = bytes(self._buffer[: ends[-1]])
         del self._buffer[: ends[-1]]
         self._looked_at -= ends[-1]
         if not self._masks and self._layout.searchable_raw and not self._header and not self._suspicious(block):
-            return block
-        return b"".join([self._row(block[begin : end - 1]) for begin, end in zip([0, *ends], ends, strict=False)])
+            return [block] if len(ends) == 1 else [block[begin:end] for begin, end in pairwise([0, *ends])]
+        return [self._row(block[begin : end - 1]) for begin, end in pairwise([0, *ends])]
 
-    def finish(self) -> bytes:
+    def finish(self) -> None:
         """At CopyDone. Raises TargetFault where the stream ends inside a row."""
         if self._buffer:
             raise TargetFault("the target ended COPY inside a row")
-        return b""
 
     def _row(self, row: bytes) -> bytes:
         if self._header:

@@ -74,11 +74,18 @@ class Copies:
         if self._masker is None:
             execution.sent(data[start:stop], 0)
             return None
-        feed = self._masker.feed
-        masked = b"".join([feed(data[begin + 5 : end]) for begin, end in split(data, (0x64, start, stop, 2))])
-        frame = message(b"d", masked) if masked else b""
-        execution.sent(frame, 0)
-        return frame
+        feed, frames, changed = self._masker.feed, [], False
+        for begin, end in split(data, (0x64, start, stop, 2)):
+            piece = data[begin + 5 : end]
+            rows = feed(piece)
+            if len(rows) == 1 and rows[0] == piece:
+                frames.append(data[begin:end])
+            else:
+                changed = True
+                frames += [message(b"d", row) for row in rows]
+        sent = b"".join(frames) if changed else data[start:stop]
+        execution.sent(sent, 0)
+        return sent if changed else None
 
     def completed(self) -> None:
         """CommandComplete: no COPY is going on any more."""

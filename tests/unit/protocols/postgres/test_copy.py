@@ -25,7 +25,10 @@ SEARCH = MaskPlan(True, detectors=DETECTORS)
 def fed(plan: MaskPlan, data: bytes, layout: CopyFormat = TEXT, columns: int = 2, *, step: int = 0) -> bytes:
     masker = CopyMasker(plan, columns, layout)
     chunks = [data[at : at + step] for at in range(0, len(data), step)] if step else [data]
-    return b"".join(masker.feed(chunk) for chunk in chunks) + masker.finish()
+    rows = [row for chunk in chunks for row in masker.feed(chunk)]
+    masker.finish()
+    assert all(row.endswith(b"\n") for row in rows)
+    return b"".join(rows)
 
 
 @pytest.mark.parametrize("step", [0, 1, 2, 3, 7])
@@ -83,9 +86,9 @@ def test_null_and_partial() -> None:
     data = b"4111111111111234\tsecret\n"
     plan = MaskPlan(True, (PARTIAL, NULL))
     plain = CopyMasker(plan, 2, TEXT, from_relation=True)
-    assert plain.feed(data) == b"****1234\t\\N\n"
+    assert plain.feed(data) == [b"****1234\t\\N\n"]
     assert plain.counts == {"masks[2]": 1, "masks[1]": 1}
-    assert CopyMasker(plan, 2, TEXT).feed(data) == b"[redacted]\t\\N\n", "of a query's output no part is shown"
+    assert CopyMasker(plan, 2, TEXT).feed(data) == [b"[redacted]\t\\N\n"], "of a query's output no part is shown"
 
 
 def test_clean_blocks_pass_as_they_are() -> None:
@@ -113,7 +116,7 @@ def test_a_stream_that_ends_inside_a_row() -> None:
 
 def test_a_row_that_never_ends_is_refused_in_time() -> None:
     masker = CopyMasker(SECOND, 2, CSV, most_row_bytes=1000)
-    assert masker.feed(b'"' + b"x\n" * 400) == b""
+    assert masker.feed(b'"' + b"x\n" * 400) == []
     with pytest.raises(MaskingFault):
         masker.feed(b"x\n" * 400)
 
