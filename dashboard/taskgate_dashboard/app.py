@@ -15,7 +15,7 @@ _VIEWS = Path(__file__).with_name("views")
 
 
 def main() -> None:
-    st.set_page_config(page_title="Taskgate", page_icon=":material/policy:", layout="wide")
+    st.set_page_config(page_title="Taskgate", page_icon=style.icon(), layout="wide")
     style.sheet()
     signed_in = person()
     # The page asked for stays in the URL, so that a link to an approval survives signing in.

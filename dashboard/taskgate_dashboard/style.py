@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import streamlit as st
+from PIL import Image, ImageDraw
 
 from taskgate_dashboard.visible import marked_html, plain
 
@@ -37,6 +38,16 @@ _SHEET = """
 .tg-note {color: #656d76; font-size: .85rem;}
 </style>
 """
+
+
+def icon() -> Image.Image:
+    """The page's icon, drawn here: Streamlit would fetch a named one from the internet."""
+    picture = Image.new("RGBA", (64, 64))
+    draw = ImageDraw.Draw(picture)
+    draw.rounded_rectangle((2, 2, 62, 62), 14, fill="#1f6feb")
+    draw.rectangle((14, 16, 50, 24), fill="white")
+    draw.rectangle((28, 16, 36, 50), fill="white")
+    return picture
 
 
 def sheet() -> None:

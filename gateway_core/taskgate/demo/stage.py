@@ -131,7 +131,8 @@ class Stage:
         self.stop()
 
     def client(self, name: str) -> Client:
-        """The control API with the key of `airflow`, `dana` (a DBA) or `rae` (a reviewer)."""
+        """The control API with the key of `airflow`, `dana` and `lee` (DBAs: one asks, the other decides) or `rae` (a
+        reviewer)."""
         return Client(self.gateway.url, self.keys[name])
 
     def describe(self) -> dict[str, Any]:
@@ -189,6 +190,7 @@ class Stage:
         )  # fmt: skip
         self.keys["airflow"] = self.gateway.api_key(PrincipalKind.SERVICE, SOURCE, _AIRFLOW)
         self.keys["dana"] = self.gateway.api_key(PrincipalKind.USER, "dana", _DBA, ["dba"])
+        self.keys["lee"] = self.gateway.api_key(PrincipalKind.USER, "lee", _DBA, ["dba"])
         self.keys["rae"] = self.gateway.api_key(PrincipalKind.USER, "rae", _REVIEWER, ["compliance"])
         self.gateway.start()
 

@@ -278,3 +278,12 @@ def test_a_copied_row_is_a_message(gateway: RunningGateway, setup: Callable[[str
         if "csv" not in statement:
             with cursor.copy(statement) as copy:
                 assert len(list(copy.rows())) == 493
+
+
+def test_a_text_that_every_server_says_alike_is_shown(gateway: RunningGateway) -> None:
+    """Where a masked column is touched texts are withheld; that somebody cancelled holds nothing of anybody's."""
+    with psycopg.connect(gateway.dsn(), autocommit=True, options="-c statement_timeout=200") as connection:
+        with pytest.raises(errors.QueryCanceled, match="due to statement timeout"):
+            connection.execute("SELECT ssn FROM customers, generate_series(1, 100000000)")
+        with pytest.raises(errors.NoActiveSqlTransaction, match="only be used in transaction blocks"):
+            connection.execute("DECLARE c CURSOR FOR SELECT ssn FROM customers")

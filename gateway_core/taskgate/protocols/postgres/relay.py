@@ -35,6 +35,17 @@ from taskgate.sql.names import SessionNames
 
 _REPORTS = frozenset(b"ENSA")  # may come at any time: error, notice, parameter status, notification
 _DATA_ROW, _COPY_DATA = 0x44, 0x64
+# Said word for word by every PostgreSQL, whatever a statement touched: nothing of anybody's is in them.
+_FIXED_TEXTS = frozenset(
+    {
+        b"canceling statement due to user request",
+        b"canceling statement due to statement timeout",
+        b"canceling statement due to lock timeout",
+        b"current transaction is aborted, commands ignored until end of transaction block",
+        b"DECLARE CURSOR can only be used in transaction blocks",
+    }
+)
+_MESSAGE = 0x4D
 
 
 class Relay(Outgoing):
@@ -346,8 +357,11 @@ class Relay(Outgoing):
         plan = plan or self.session.baseline
         if not plan.active:
             return report
+        clear = report.fields[_MESSAGE] in _FIXED_TEXTS
         fields = {
-            code: plan.scrub(value.decode("utf-8", "replace")).encode() if code in TEXT_FIELDS else value
+            code: plan.scrub(value.decode("utf-8", "replace")).encode()
+            if code in TEXT_FIELDS and not (clear and code == _MESSAGE)
+            else value
             for code, value in report.fields.items()
         }
         return Report(fields)
