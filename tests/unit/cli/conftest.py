@@ -50,6 +50,7 @@ class Running:
         self._ready.set_result((plane, self._server.servers[0].sockets[0].getsockname()[1]))
         await serving
         signals.cancel()
+        await asyncio.gather(signals, return_exceptions=True)  # it may hold a connection
         await plane.database.close()
 
     def do(self, work: Any) -> Any:
@@ -96,6 +97,7 @@ rules:
 CONFIG = """\
 data_dir: data
 policy: [policy.yaml]
+public_url: http://127.0.0.1:1
 targets:
   - {name: orders-db, host: 127.0.0.1, port: 1, database: orders, user: app, secret: "file:orders.secret", tls: disable}
 """

@@ -113,7 +113,10 @@ def test_export_of_what_cannot_be(data_dir: Path, tmp_path: Path, arguments: lis
 
 def drawn(events: Iterable[TimelineEvent], *, color: bool = False) -> str:
     out = io.StringIO()
-    render_replay(events, Console(file=out, width=200, force_terminal=color))
+    terminal = Console(
+        file=out, width=200, force_terminal=color, color_system="standard" if color else None, _environ={}
+    )  # whatever the terminal is that the tests run in
+    render_replay(events, terminal)
     return out.getvalue()
 
 
