@@ -1,4 +1,4 @@
-# Every target does its own set-up; a fresh clone needs only Python ≥ 3.11, make and a C compiler.
+# Every target does its own set-up; a fresh clone needs only Python 3.11 to 3.14, make and a C compiler.
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
