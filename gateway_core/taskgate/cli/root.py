@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -90,6 +90,18 @@ app = typer.Typer(
 )
 
 
+def _say_version(asked: bool) -> None:
+    if asked:
+        from taskgate.cli import version
+
+        typer.echo(version.line())
+        raise typer.Exit
+
+
 @app.callback()
-def taskgate() -> None:
+def taskgate(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None:
     """A gateway on the data path between orchestrated tasks and what they touch."""

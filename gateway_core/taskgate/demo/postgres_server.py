@@ -23,12 +23,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from taskgate.errors import TaskgateError
+
 _UNPRIVILEGED = "nobody"
 _DEBIAN_BIN = Path("/usr/lib/postgresql/15/bin")
 
 
-class ServerMissing(RuntimeError):
-    """The PostgreSQL binaries are not installed; the message says how to get them."""
+class ServerMissing(TaskgateError):
+    """PostgreSQL cannot be started here; the message says why and what to do."""
 
 
 def free_port() -> int:

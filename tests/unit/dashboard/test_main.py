@@ -21,3 +21,13 @@ def test_it_listens_on_loopback_without_statistics(monkeypatch: pytest.MonkeyPat
     assert seen["env"]["TASKGATE_URL"] == "http://127.0.0.1:9"
     assert not [name for name in seen["env"] if name.startswith("TASKGATE_API_KEY")]
     assert start.APP.is_file()
+
+
+def test_without_streamlit_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(start.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(SystemExit) as ended:
+        start.main([])
+    assert ended.value.code == 2
+    assert "pip install 'taskgate[dashboard]'" in capsys.readouterr().err
