@@ -29,7 +29,7 @@ from taskgate.enforcement.gate import TaskgateGate
 from taskgate.enforcement.live import LiveSessions
 from taskgate.enforcement.services import Services
 from taskgate.enforcement.targets import GovernedTarget
-from taskgate.errors import TargetFault
+from taskgate.errors import SettingsError, TargetFault
 from taskgate.logs import configure_logging
 from taskgate.metrics import Metrics
 from taskgate.policy.holder import PolicyHolder
@@ -239,7 +239,13 @@ async def _listen(gate: TaskgateGate, settings: PostgresSettings) -> Listener:
     limits = Limits(
         message=settings.max_message, connections=settings.max_connections, startup_seconds=settings.startup_timeout
     )
-    return await serve(gate, settings.host, settings.port, tls=tls, limits=limits)
+    try:
+        return await serve(gate, settings.host, settings.port, tls=tls, limits=limits)
+    except OSError as error:
+        raise SettingsError(
+            f"postgres.host, postgres.port: cannot listen on {settings.host}:{settings.port}: {error.strerror}.",
+            hint="Is another gateway, or PostgreSQL itself, on that port?",
+        ) from None
 
 
 async def _serve(settings: Settings) -> None:

@@ -192,7 +192,7 @@ async def test_al_03_notifier_down_changes_nothing_else(
             started = time.monotonic()
             await gateway.approvals.decide(approval.id, alice.id, True)
             assert (await asyncio.wait_for(waiting, 3)).state is ApprovalState.APPROVED
-            assert time.monotonic() - started < 1
+            assert time.monotonic() - started < 2.5, "it does not wait for the notifier, which takes longer"
             assert await gateway.approvals.use_grant(digest, task().owner_key) is not None
     assert not delivering.done()
     delivering.cancel()

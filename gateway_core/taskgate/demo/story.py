@@ -115,9 +115,11 @@ class Story:
             table.add_row(mark, Text(promise.text), Text(promise.observed))
         self._console.print()
         self._console.print(table)
-        self._console.print(
-            f"The trail: {bundle} (check it again: .venv/bin/taskgate verify {bundle})", highlight=False
-        )
+        if not self._decides:  # who runs it unattended is left with nothing on disk
+            self._console.print(
+                f"The trail, while this runs: {bundle} (check it again: .venv/bin/taskgate verify {bundle})",
+                highlight=False,
+            )
         return all(promise.held for promise in promises)
 
     def _say(self, who: str, text: str) -> None:
