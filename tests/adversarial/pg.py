@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from taskgate.protocols.postgres import backend
 from taskgate.protocols.postgres.codec import INT32
@@ -49,6 +49,8 @@ class FakeTarget:
                 connection.close()
 
     def close(self) -> None:
+        with suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)  # closing alone leaves the thread in accept, and the port open
         self._listening.close()
 
 
