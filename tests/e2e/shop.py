@@ -107,7 +107,12 @@ def shop(directory: Path, server: PostgresServer) -> Iterator[Shop]:
             dana = gateway.api_key(PrincipalKind.USER, "dana", [*reading, Scope.APPROVALS_DECIDE], ["dba"])
             yield Shop(gateway, server, service, dana)
     finally:
-        with psycopg.connect(server.dsn(), autocommit=True) as admin:
-            admin.execute(f"drop database if exists {DATABASE} with (force)")
-            admin.execute(f"drop role if exists {APP_ROLE}")
-            admin.execute(f"drop role if exists {CATALOG_ROLE}")
+        empty(server)
+
+
+def empty(server: PostgresServer) -> None:
+    """Take away what `fill` has made: the server is the session's, and others fill it too."""
+    with psycopg.connect(server.dsn(), autocommit=True) as admin:
+        admin.execute(f"drop database if exists {DATABASE} with (force)")
+        admin.execute(f"drop role if exists {APP_ROLE}")
+        admin.execute(f"drop role if exists {CATALOG_ROLE}")
