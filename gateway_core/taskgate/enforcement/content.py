@@ -12,7 +12,6 @@ from taskgate.domain import Action, Outcome, Parameter, RecordingLevel
 from taskgate.enforcement.contracts import Permit
 from taskgate.errors import PolicyRefusal, RuleMatch
 from taskgate.masking.plan import MaskPlan
-from taskgate.masking.scanner import Scanner
 from taskgate.recording.records import ActionTemplate, RecordedAction, RecordedParameter, encode_result
 
 _MOST_CONTENTS = 4096
@@ -54,18 +53,11 @@ class ActionContent:
         # Most parameters hold nothing that a detector looks for: those are recorded as they are.
         kept = [
             parameter
-            if scanner is None
-            or parameter.value is None
-            or (parameter.format == 0 and (scanner.clean(parameter.value) or _clean(scanner, parameter.value)))
+            if scanner is None or parameter.value is None or (parameter.format == 0 and scanner.clean(parameter.value))
             else _scanned(parameter, plan)
             for parameter in parameters
         ]
         return self._template.content(kept, text=text)
-
-
-def _clean(scanner: Scanner, value: bytes) -> bool:
-    """Whether nothing is found in a text that is plain ASCII; others are read as their record will show them."""
-    return value.isascii() and not scanner.replace(value)[1]
 
 
 class ActionContents:

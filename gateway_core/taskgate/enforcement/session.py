@@ -85,7 +85,6 @@ class Session:
         self._records_rows = False
         self._indexed = self.tally.counts, 0
         self._target_name = target.target.name
-        self._counts = services.metrics.actions
         services.keep_text(services.policy.current)
         self._scope = services.scopes.current(self.principal, self.target, services.policy.current, target.catalog)
         self._contents = self._scope.contents
@@ -149,7 +148,7 @@ class Session:
     def _current(self) -> DecisionScope:
         """The scope for the policy and the catalogue in force now."""
         scope, catalog, policy = self._scope, self._target.catalog, self._services.policy.current
-        if scope.catalog is not catalog or scope.policy is not policy:
+        if not scope.is_current(policy, catalog):
             self._services.keep_text(policy)
             self._scope = scope = self._services.scopes.current(self.principal, self.target, policy, catalog)
             self._contents = scope.contents
@@ -225,9 +224,7 @@ class Session:
         if permit not in self._run:
             self._run.add(permit)
             self.tally.attempted(action)
-        counts = self._counts
-        for effect in what.effects:
-            counts[self._target_name, "allow", effect] += 1
+        self._services.metrics.action(self._target_name, "allow", what.effects)
         return sequence
 
     def commit(self) -> None:

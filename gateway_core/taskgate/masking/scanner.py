@@ -174,15 +174,17 @@ class Scanner:
         return self._replace_spans(cell, findings), rules
 
     def clean(self, text: bytes) -> bool:
-        """Whether there is certainly nothing in it: a short way to say so of what is short and plain."""
+        """Whether nothing is found in a text that is plain ASCII; of others it is not said."""
         patterns = self._patterns
         if patterns is None:
             return True
-        if len(text) > _SHORT or not text.isascii() or b"\\" in text:
+        if not text.isascii():
             return False
-        for _, literal, search in patterns.short:  # noqa: SIM110  a generator would cost more than the search
+        if len(text) > _SHORT or b"\\" in text:
+            return not self.replace(text)[1]
+        for _, literal, search in patterns.short:
             if literal in text and search(text, 0) is not None:
-                return False
+                return not self.replace(text)[1]
         return True
 
     def find(self, cell: bytes, kind: int = TEXT, allowance: Allowance | None = None) -> list[Finding]:

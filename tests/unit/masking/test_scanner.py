@@ -170,3 +170,24 @@ def test_values_of_one_batch_share_an_allowance() -> None:
         "a few are always looked at"
     )
     assert cards.replace(b"4111111111111111", allowance=allowance)[0] == b"[redacted]"
+
+
+@given(st.binary(max_size=200))
+def test_clean_means_that_nothing_is_found(text: bytes) -> None:
+    assert REDACT.clean(text) is (text.isascii() and not REDACT.replace(text)[1])
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        (b"4111 1111 1111 1112", True),
+        (b"4111 1111 1111 1111", False),
+        (b"x" * 500, True),
+        (b"x" * 500 + b" bob@example.com", False),
+        (rb"C:\temp", True),
+        (rb"bob\u0040example.com", False),
+        ("é".encode(), False),
+    ],
+)
+def test_what_is_clean(text: bytes, clean: bool) -> None:
+    assert REDACT.clean(text) is clean

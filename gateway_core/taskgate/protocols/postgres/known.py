@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from taskgate.domain import Outcome, Parameter, TransactionState
 from taskgate.enforcement.contracts import Permit
+from taskgate.errors import TaskgateError
 from taskgate.protocols.postgres import backend, frontend
 from taskgate.protocols.postgres.expectations import Answer, Execution, Expected, Ready
 from taskgate.protocols.postgres.results import DescribedPortal, Executed, Queried
@@ -198,12 +199,16 @@ class KnownExchanges:
         parameters: tuple[Parameter, ...] = ()
         if steps is None:
             text = None if exchange.text is not None else data[5:-1].decode()
-            sequence = relay.session.begin(statement.action, exchange.permit, text=text)
+        else:
+            text, parameters = None, _parameters(values, steps.prepared.types, steps.parameter_formats)
+        try:
+            sequence = relay.session.begin(statement.action, exchange.permit, parameters, text=text)
+        except TaskgateError:
+            return False  # the interpreter refuses it, if it still cannot be recorded
+        if steps is None:
             state.statements.pop(b"", None)
             state.portals.pop(b"", None)
         else:
-            parameters = _parameters(values, steps.prepared.types, steps.parameter_formats)
-            sequence = relay.session.begin(statement.action, exchange.permit, parameters)
             if steps.parses:
                 state.statements[b""] = steps.prepared
                 steps.prepared.forget_description()

@@ -15,7 +15,7 @@ from taskgate.protocols.postgres.results import DescribedPortal, Executed, Queri
 from taskgate.protocols.postgres.statements import Statement
 from taskgate.speed import exchange_reply, message_runs
 
-_LONGEST_OPENING = 16 * 1024
+_LONGEST_OPENING = 4 * 1024
 _PARSE_COMPLETE, _BIND_COMPLETE, _NO_DATA, _ROW_DESCRIPTION = 0x31, 0x32, 0x6E, 0x54
 _OPENS = frozenset((_PARSE_COMPLETE, _BIND_COMPLETE, _NO_DATA, _ROW_DESCRIPTION))
 

@@ -16,7 +16,6 @@ from taskgate.protocols.postgres.session_state import Name, SessionState
 
 if TYPE_CHECKING:
     from taskgate.protocols.postgres.known import Flight
-    from taskgate.protocols.postgres.relay import Relay
 
 
 class Outgoing:
@@ -79,12 +78,6 @@ class Outgoing:
 
     def _expand(self) -> None:
         """A known exchange becomes ordinary: something else is to be looked at beside it."""
-        flight, self.flight = self.flight, None
-        if flight is not None:
-            (self._batch if self._out else self._queue).extend(flight.entries(self._relay))
-
-    @property
-    def _relay(self) -> Relay:
         raise NotImplementedError
 
     def wait_for(self, entry: Expected) -> None:

@@ -77,10 +77,6 @@ class Relay(Outgoing):
         self._interpreter.settling.start()
         self._flush()
 
-    @property
-    def _relay(self) -> Relay:
-        return self
-
     # --- from the client ---
 
     @property
@@ -165,6 +161,11 @@ class Relay(Outgoing):
             self._backlog.popleft()
             self._backlog_size -= stop - start
         self._flush()
+
+    def _expand(self) -> None:
+        flight, self.flight = self.flight, None
+        if flight is not None:
+            (self._batch if self._out else self._queue).extend(flight.entries(self))
 
     def _refuse_batch(self, answer: Report, markers: int, *, open_end: bool) -> None:
         self._interpreter.refuse_batch(answer, markers, open_end=open_end)

@@ -9,6 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import structlog
+
+log = structlog.get_logger(__name__)
+
 
 class Rounds:
     """Of one event loop."""
@@ -19,7 +23,7 @@ class Rounds:
         self._waiting: list[Callable[[], None]] = []
 
     def join(self, step: Callable[[], None]) -> None:
-        """Call `step` at the end of this round. It must not raise: others wait behind it."""
+        """Call `step` at the end of this round. What it raises is its own affair: others wait behind it."""
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self._run)
         self._waiting.append(step)
@@ -27,4 +31,7 @@ class Rounds:
     def _run(self) -> None:
         waiting, self._waiting = self._waiting, []
         for step in waiting:
-            step()
+            try:
+                step()
+            except Exception:
+                log.exception("a session's step at the end of a round failed")

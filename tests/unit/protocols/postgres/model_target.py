@@ -91,6 +91,10 @@ class ModelTarget:
             return message(b"C", text + b"\0")
         if self.status == b"E":
             return self._failed("25P02", "aborted")
+        if not text.startswith(b"SELECT "):
+            answer = self._failed("42601", f"syntax error at or near {text.decode()}")
+            self.skipping = False  # a Query ends by itself
+            return answer
         number = text.rstrip(b";").rpartition(b" ")[2]
         return row_description(_fields(text)) + self._run(text, number if number.isdigit() else b"1")
 

@@ -354,6 +354,28 @@ async def test_what_cannot_be_recorded_does_not_go() -> None:
     assert session.client.startswith(b"2")
 
 
+@pytest.mark.parametrize("text", [None, b"SELECT id FROM people WHERE id = 1"])
+async def test_what_cannot_even_be_begun_is_refused_and_the_session_goes_on(text: bytes | None) -> None:
+    session = await prepared()
+    again = batch(b"1") if text is None else Query(text).encode()
+    session.say(again)
+    session.say(again)
+    departures, heard = session.departures, len(session.target.heard)
+    full = JournalFault("taskgate: too much waits to be recorded")
+    with patch.object(session.conversation.session, "begin", side_effect=full) as tried:
+        session.client = b""
+        session.say(again)
+    assert tried.called
+    assert b"too much waits to be recorded" in session.client
+    assert session.ended is None
+    assert session.departures == departures
+    assert all(again not in sent for sent in session.target.heard[heard:])
+    session.client = b""
+    session.say(again)
+    assert session.departures == departures + 1
+    assert b"too much" not in session.client
+
+
 async def test_a_session_that_ends_leaves_no_action_without_an_end() -> None:
     session = await prepared()
     session.conversation.client(batch(b"1"))
