@@ -161,6 +161,14 @@ class OutputColumn:
     bare: bool = True
 
 
+class Missing(NamedTuple):
+    """A name in a text that nothing in the catalogue has. `kind`: relation, column, function, or table: the qualifier
+    of a column that nothing in FROM has."""
+
+    kind: str
+    name: str
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What one statement (or call) does, as far as its text and the catalogue tell. Nothing here depends on who asks.
@@ -183,6 +191,7 @@ class Facts:
     has_where: bool = False
     changes: bool = False  # may change something durable: its record is on disk before it is forwarded
     literal_sensitive: bool = True  # facts may differ for the same text with other number literals
+    missing: tuple[Missing, ...] = ()  # in the order they were come upon; what a refusal is really about
     session_objects: bool = False  # names depend on the session's own objects (temporary tables, DDL): never cached
 
 
@@ -234,6 +243,11 @@ class Action:
         if len(self.facts) == 1:
             return self.facts[0].pairs
         return tuple(pair for facts in self.facts for pair in facts.pairs)
+
+    @property
+    def missing(self) -> Missing | None:
+        """The first name in it that nothing has."""
+        return next((facts.missing[0] for facts in self.facts if facts.missing), None)
 
     @property
     def complete(self) -> bool:

@@ -88,7 +88,8 @@ class PolicyRefusal(TaskgateError):
     """Policy said no (or: not yet). Not a fault: part of the interface.
 
     `rules` are the rules that spoke; `approval_id` and `approval_url` stand when a human is or was asked;
-    `pending` is true when a retry will find the grant once it is given.
+    `pending` is true when a retry will find the grant once it is given. `sqlstate`: where the refusal has a
+    more telling one than 42501 (insufficient_privilege).
     """
 
     sqlstate = "42501"
@@ -103,8 +104,11 @@ class PolicyRefusal(TaskgateError):
         approval_id: str | None = None,
         approval_url: str | None = None,
         pending: bool = False,
+        sqlstate: str | None = None,
     ) -> None:
         super().__init__(message, detail=detail, hint=hint)
+        if sqlstate is not None:
+            self.sqlstate = sqlstate
         self.rules = rules
         self.approval_id = approval_id
         self.approval_url = approval_url

@@ -89,6 +89,10 @@ class ScriptedSession:
         return self.gate.catalog
 
     @property
+    def catalog_age(self) -> float:
+        return self.gate.catalog_age
+
+    @property
     def masked(self) -> MaskedColumns:
         return MaskedColumns(self.gate.masks, self.gate.catalog, b"key")
 
@@ -200,6 +204,7 @@ class ScriptedGate:
         self.secret = secret
         self.credentials = {USER: Verifier.of(PASSWORD)}
         self.catalog = Catalog(version=1)
+        self.catalog_age = 0.0
         self.read_catalog: Callable[[], object] | None = None
         self.masks = ScriptedMasks()
         self.deny: Callable[[Action], str | None] = lambda action: None

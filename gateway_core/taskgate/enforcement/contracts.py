@@ -80,6 +80,10 @@ class GovernedSession(Protocol):
         """The target's catalogue as last read; replaced as a whole when it changes."""
 
     @property
+    def catalog_age(self) -> float:
+        """Seconds since the catalogue was last compared with the target's."""
+
+    @property
     def baseline(self) -> MaskPlan:
         """Masks for result paths that belong to no action (notices, notifications): detectors only."""
 
@@ -127,7 +131,8 @@ class GovernedSession(Protocol):
         """Anything else worth a record: a malformed message, a cancel request, a settings change, a server's error."""
 
     async def catalog_changed(self) -> None:
-        """DDL went through this session: read the catalogue again before the next judgement."""
+        """DDL went through this session, or a text names what nothing has: read the catalogue again, if it has changed,
+        before the next judgement."""
 
     async def close(self, reason: str) -> None:
         """The connection is gone. Idempotent."""

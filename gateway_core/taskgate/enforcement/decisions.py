@@ -76,7 +76,7 @@ class DecisionScope:
         notes = tuple(note for facts in action.facts for note in facts.notes)
         open_question = decision.wants_impact or (decision.undecided and not action.executes)
         if decision.verdict is Verdict.DENY and not open_question:
-            raise refusals.denied(decision, action.pairs, notes, session_id)
+            raise refusals.denied(decision, action.pairs, notes, session_id, missing=action.missing)
         if self.read_only and any(_opens_writing(pair) for pair in action.pairs):
             raise refusals.read_only(action.pairs, session_id)
         plans = tuple(plan(facts, self.masks) for facts in action.facts)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from taskgate.domain import Approval, ApprovalState, Pair
+from taskgate.domain import Approval, ApprovalState, Missing, Pair
 from taskgate.errors import PolicyRefusal, RuleMatch
 
 if TYPE_CHECKING:
@@ -31,14 +31,35 @@ def _detail(**lines: str | Iterable[str] | None) -> str:
     return "\n".join(text)
 
 
-def denied(decision: Decision, pairs: tuple[Pair, ...], notes: tuple[str, ...], session_id: str) -> PolicyRefusal:
-    """Policy says no: a deny rule spoke, or nothing covers what the action does."""
+_MISSING = {  # as PostgreSQL says it
+    "relation": ("42P01", 'relation "{}" does not exist'),
+    "table": ("42P01", 'missing FROM-clause entry for table "{}"'),
+    "column": ("42703", 'column "{}" does not exist'),
+    "function": ("42883", "function {} does not exist"),
+}
+
+
+def denied(
+    decision: Decision,
+    pairs: tuple[Pair, ...],
+    notes: tuple[str, ...],
+    session_id: str,
+    *,
+    missing: Missing | None = None,
+) -> PolicyRefusal:
+    """Policy says no: a deny rule spoke, or nothing covers what the action does. `missing`: a name in it that the
+    target does not have, so that no rule could speak about it; the client learns that, as it would from the target."""
+    sqlstate = None
     denying = [match for match in decision.matches if match.verdict == "deny"]
     if denying:
         names = ", ".join(match.rule for match in denying)
         reason = next((match.reason for match in denying if match.reason), None)
         message = f"refused by rule {names}" + (f": {reason}" if reason else "")
         hint = "Ask the owners of the policy if this task should be allowed to do it."
+    elif missing is not None:
+        sqlstate, words = _MISSING[missing.kind]
+        message = words.format(_visible(missing.name))
+        hint = "The gateway found no such name in the target's catalogue and sent nothing."
     else:
         uncovered = decision.uncovered or pairs
         message = f"refused: no rule allows {', '.join(_visible(str(pair)) for pair in uncovered[:5])}"
@@ -46,7 +67,7 @@ def denied(decision: Decision, pairs: tuple[Pair, ...], notes: tuple[str, ...], 
             message += f" ({decision.reason})"
         hint = "`taskgate policy explain` shows which rules were considered; what no rule allows is refused."
     return PolicyRefusal(
-        f"taskgate: {message}",
+        message if sqlstate else f"taskgate: {message}",
         rules=decision.matches,
         detail=_detail(
             rule=[match.rule for match in denying],
@@ -55,6 +76,7 @@ def denied(decision: Decision, pairs: tuple[Pair, ...], notes: tuple[str, ...], 
             session=session_id,
         ),
         hint=hint,
+        sqlstate=sqlstate,
     )
 
 

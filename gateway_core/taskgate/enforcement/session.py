@@ -121,6 +121,10 @@ class Session:
         return self._target.catalog
 
     @property
+    def catalog_age(self) -> float:
+        return self._target.age
+
+    @property
     def baseline(self) -> MaskPlan:
         return self._current().baseline
 

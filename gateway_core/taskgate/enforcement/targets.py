@@ -54,6 +54,11 @@ class GovernedTarget:
         return self._catalog
 
     @property
+    def age(self) -> float:
+        """Seconds since the catalogue was last checked."""
+        return time.monotonic() - self._checked
+
+    @property
     def fresh(self) -> bool:
         return self._catalog is not None and time.monotonic() - self._checked <= STALE_AFTER
 

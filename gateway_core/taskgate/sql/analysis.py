@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from taskgate.domain import Facts, OutputColumn, Pair
+from taskgate.domain import Facts, Missing, OutputColumn, Pair
 from taskgate.sql import functions, search_path
 from taskgate.sql.catalog import Catalog, Relation
 from taskgate.sql.facts import StatementFacts
@@ -60,6 +60,7 @@ class Analysis:
         self.literal_sensitive = False
         self.modifies = False  # rows are written, by the statement itself or in a WITH
         self.name_changes: list[NameChange] = []
+        self._missing: dict[Missing, None] = {}
         self._unresolved: set[str] = set()
         self.first_column_names: dict[int, str] = {}  # of scalar subqueries, by the identity of their node
         self._changed = names.definitions_changed
@@ -77,6 +78,7 @@ class Analysis:
         self.outside |= facts.columns_outside_output
         self.flowing |= facts.columns_flowing
         self.functions |= facts.functions
+        self._missing |= dict.fromkeys(facts.missing)
         return facts
 
     # --- adding ---
@@ -87,6 +89,10 @@ class Analysis:
     def incomplete(self, note: str) -> None:
         self.complete = False
         self.notes[note] = None
+
+    def missing(self, kind: str, name: str) -> None:
+        """A name that nothing in the catalogue has."""
+        self._missing[Missing(kind, name)] = None
 
     def unknown(self, what: str) -> None:
         """Something that no effect describes."""
@@ -119,6 +125,7 @@ class Analysis:
             found.append(Reading(relation.full_name, self.catalog.view_lineage.shape(relation), relation))
         if not found:
             self.notes[f"{'.'.join(parts)} is not in the catalogue"] = None
+            self.missing("relation", ".".join(parts))
             self._unresolved.add(".".join(parts))
             found.append(Reading(".".join(parts), OPEN, resolved=False))
         return found
@@ -126,6 +133,23 @@ class Analysis:
     def is_unresolved(self, full_name: str) -> bool:
         """Whether a reading's name stands for something the catalogue does not know."""
         return full_name in self._unresolved
+
+    def knows(self, name: Node) -> bool:
+        """Whether the RangeVar means something that the catalogue has or this session may have made."""
+        parts = [name[key] for key in ("catalogname", "schemaname", "relname") if name.get(key)]
+        schemas = (name["schemaname"],) if name.get("schemaname") else search_path.effective(self.path)
+        return self.catalog.resolve(parts, self.path) is not None or any(
+            self.names.relations(schema, name["relname"]) for schema in schemas
+        )
+
+    def places(self, name: Node) -> tuple[str, ...]:
+        """Every full name that the RangeVar has if it is anything at all; none where that cannot be told. For what may
+        rightly not be there (DROP … IF EXISTS), so that a rule about the name can speak about it."""
+        table, schema = name["relname"], name.get("schemaname")
+        if self._changed.renamed or name.get("catalogname") not in (None, self.catalog.database):
+            return ()
+        schemas = [schema] if schema else [each for each in self.path if each in self.catalog.schemas]
+        return tuple(f"{each}.{table}" for each in schemas if each not in search_path.SYSTEM_SCHEMAS)
 
     def relation(self, name: Node, *effects: str) -> Range:
         """The relation of a RangeVar as a range, with a pair for every effect on everything it may mean."""
@@ -192,6 +216,8 @@ class Analysis:
         return False
 
     def _unlisted(self, name: str, kind: str, *, resolved: bool) -> None:
+        if not resolved and kind == "function":
+            self.missing("function", name)
         self.functions.add(name)
         self.pair("call", name, resolved=resolved)
         self.incomplete(f"calls {kind} {name}, which is not listed as safe")
@@ -258,6 +284,7 @@ class Analysis:
             changes=changes or not self.complete,
             literal_sensitive=literal_sensitive or self.literal_sensitive,
             session_objects=self.names.has_objects,
+            missing=tuple(self._missing),
             name_changes=tuple(self.name_changes),
         )
 

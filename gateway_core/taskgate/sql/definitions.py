@@ -134,7 +134,7 @@ def _create_schema(a: Analysis, fields: Node) -> StatementFacts:
 def _drop(a: Analysis, fields: Node) -> StatementFacts:
     kind = fields.get("removeType", "")
     for node in fields.get("objects", ()):
-        named_object(a, effect_on(kind), kind, node)
+        named_object(a, effect_on(kind), kind, node, if_exists=bool(fields.get("missing_ok")))
         if kind in RELATIONS and "List" in node:
             parts = strings(node["List"]["items"])
             a.name_changes.append(RelationDropped(parts[-2] if len(parts) > 1 else None, parts[-1]))

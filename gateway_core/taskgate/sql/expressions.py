@@ -77,7 +77,7 @@ def _column(a: Analysis, fields: Node, scope: Scope) -> Value:
     table, name = names[-2], names[-1]
     owner = scope.range(table, names[-3] if len(names) > 2 else None)
     if owner is None:
-        return _unresolved(a, ".".join(names), scope)
+        return _unresolved(a, ".".join(names), scope, table=table)
     known = owner.shape.by_name.get(name)
     if known is not None:
         return referred(a, known)
@@ -87,6 +87,8 @@ def _column(a: Analysis, fields: Node, scope: Scope) -> Value:
         return referred(a, computed(owner.shape.taint))
     if owner.stored and name in SYSTEM_COLUMNS:
         return NOTHING
+    if name not in functions.SAFE and name not in a.catalog.functions:
+        a.missing("column", f"{table}.{name}")
     a.call((name,))  # `t.f` is `f(t)` where t has no column f
     return _row(a, owner.shape.taint)
 
@@ -104,11 +106,15 @@ def _whole_row(a: Analysis, table: list[str], scope: Scope) -> Value:
     if not table:
         return _row(a, scope.everything())
     owner = scope.range(table[-1], table[-2] if len(table) > 1 else None)
-    return _unresolved(a, ".".join(table), scope) if owner is None else _row(a, owner.shape.taint)
+    if owner is None:
+        return _unresolved(a, ".".join(table), scope, table=table[-1])
+    return _row(a, owner.shape.taint)
 
 
-def _unresolved(a: Analysis, name: str, scope: Scope) -> Value:
+def _unresolved(a: Analysis, name: str, scope: Scope, *, table: str | None = None) -> Value:
+    """A column of nothing in FROM; `table`: it is the qualifier that nothing there has."""
     a.incomplete(f"{name} is not a column that the catalogue knows")
+    a.missing("column" if table is None else "table", table or name)
     return _row(a, scope.everything())
 
 

@@ -24,6 +24,8 @@ CODE = {
     "OBJECT_FUNCTION", "OBJECT_PROCEDURE", "OBJECT_ROUTINE", "OBJECT_AGGREGATE", "OBJECT_OPERATOR", "OBJECT_CAST",
     "OBJECT_TYPE", "OBJECT_DOMAIN", "OBJECT_OPCLASS", "OBJECT_OPFAMILY", "OBJECT_EXTENSION", "OBJECT_SCHEMA",
 }  # fmt: skip
+_ROUTINES = {"OBJECT_FUNCTION", "OBJECT_PROCEDURE", "OBJECT_ROUTINE", "OBJECT_AGGREGATE"}
+_TYPES = {"OBJECT_TYPE", "OBJECT_DOMAIN"}
 _ADMIN = {
     "OBJECT_EXTENSION", "OBJECT_FDW", "OBJECT_FOREIGN_SERVER", "OBJECT_LANGUAGE", "OBJECT_TABLESPACE",
     "OBJECT_DATABASE", "OBJECT_EVENT_TRIGGER", "OBJECT_ACCESS_METHOD", "OBJECT_PUBLICATION", "OBJECT_SUBSCRIPTION",
@@ -36,8 +38,9 @@ def finished(a: Analysis, tag: str, *, code: bool = False, renamed: bool = False
     return a.facts(tag, changes=True)
 
 
-def named_object(a: Analysis, effect: str, kind: str, node: Node) -> None:
-    """A pair for an object as DROP, ALTER, RENAME and COMMENT name it."""
+def named_object(a: Analysis, effect: str, kind: str, node: Node, *, if_exists: bool = False) -> None:
+    """A pair for an object as DROP, ALTER, RENAME and COMMENT name it. `if_exists`: it may rightly not be there, and
+    then there is one for everything it would be."""
     inner_kind, fields = next(iter(node.items())) if node else ("", {})
     parts = strings(fields.get("items", ())) if inner_kind == "List" else []
     if inner_kind == "String":
@@ -49,24 +52,34 @@ def named_object(a: Analysis, effect: str, kind: str, node: Node) -> None:
     if kind in _ON_RELATIONS and len(parts) > 1:
         kind, parts = "OBJECT_TABLE", parts[:-1]
     if kind in RELATIONS and parts:
-        keys = ("relname", "schemaname", "catalogname")
-        a.relation(dict(zip(keys, reversed(parts), strict=False)), effect)
+        name = dict(zip(("relname", "schemaname", "catalogname"), reversed(parts), strict=False))
+        places = a.places(name) if if_exists and not a.knows(name) else ()
+        for place in places:
+            a.pair(effect, place)
+        if not places:
+            a.relation(name, effect)
         return
-    name = ".".join(parts)
-    if len(parts) == 1 and kind in ("OBJECT_FUNCTION", "OBJECT_PROCEDURE", "OBJECT_ROUTINE", "OBJECT_AGGREGATE"):
-        schemas = a.catalog.shadowed(a.catalog.functions, name, a.path)
+    written = ".".join(parts)
+    if len(parts) == 1 and kind in _ROUTINES:
+        schemas = a.catalog.shadowed(a.catalog.functions, written, a.path)
         for schema in schemas:
-            a.pair(effect, f"{schema}.{name}")
+            a.pair(effect, f"{schema}.{written}")
         if schemas:
             return
-    elif len(parts) == 1 and kind in ("OBJECT_TYPE", "OBJECT_DOMAIN"):
-        found = [schema for schema in a.path if schema in a.catalog.types.get(name, {})]
+    elif len(parts) == 1 and kind in _TYPES:
+        found = [schema for schema in a.path if schema in a.catalog.types.get(written, {})]
         for schema in found[:1]:
-            a.pair(effect, f"{schema}.{name}")
+            a.pair(effect, f"{schema}.{written}")
         if found:
             return
+    if if_exists and len(parts) == 1 and kind in _ROUTINES | _TYPES:
+        places = a.places({"relname": written})
+        for place in places:
+            a.pair(effect, place)
+        if places:
+            return
     qualified = len(parts) > 1 or kind in ("OBJECT_SCHEMA", *_ADMIN)
-    a.pair(effect, name or kind.removeprefix("OBJECT_").lower().replace("_", " "), resolved=qualified or not name)
+    a.pair(effect, written or kind.removeprefix("OBJECT_").lower().replace("_", " "), resolved=qualified or not written)
 
 
 def effect_on(kind: str) -> str:

@@ -137,6 +137,7 @@ def _expanded(a: Analysis, star: list[str], scope: Scope) -> Shape:
     if owner is not None:
         return _mentioned(a, owner.shape)
     a.incomplete(f"{'.'.join(star)}.* names nothing that the catalogue knows")
+    a.missing("table", star[-1])
     return _mentioned(a, Shape(open=True, taint=scope.everything()))
 
 

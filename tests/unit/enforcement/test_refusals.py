@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from taskgate.domain import Approval, ApprovalState, ApprovalTerms, Pair, Verdict
+from taskgate.domain import Approval, ApprovalState, ApprovalTerms, Missing, Pair, Verdict
 from taskgate.enforcement import refusals
 from taskgate.errors import PolicyRefusal, RuleMatch
 from taskgate.policy.decision import Decision
@@ -49,6 +49,27 @@ def test_what_nothing_covers_is_named() -> None:
     assert str(refused) == "taskgate: refused: no rule allows sql.drop public.orders (objects are unknown)"
     assert ("note", "a note") in lines(refused)
     assert "policy explain" in str(refused.hint)
+
+
+@pytest.mark.parametrize(
+    ("missing", "sqlstate", "message"),
+    [
+        (Missing("relation", "public.nope"), "42P01", 'relation "public.nope" does not exist'),
+        (Missing("table", "x"), "42P01", 'missing FROM-clause entry for table "x"'),
+        (Missing("column", "o.\nnope"), "42703", r'column "o.\nnope" does not exist'),
+        (Missing("function", "nope"), "42883", "function nope does not exist"),
+    ],
+)
+def test_what_is_not_there_is_said_in_the_target_s_words(missing: Missing, sqlstate: str, message: str) -> None:
+    unresolved = Pair("sql.select", "nope", resolved=False)
+    refused = refusals.denied(
+        Decision(Verdict.DENY, uncovered=(unresolved,)), (unresolved,), (), "ses_1", missing=missing
+    )
+    assert (refused.message, refused.sqlstate) == (message, sqlstate)
+    assert ("effect", "sql.select nope (unresolved)") in lines(refused)
+    denying = Decision(Verdict.DENY, (RuleMatch("no-drops", "deny"),))
+    refused = refusals.denied(denying, (DROP,), (), "ses_1", missing=missing)
+    assert (refused.message, refused.sqlstate) == ("taskgate: refused by rule no-drops", "42501")
 
 
 def test_a_refusal_has_a_bounded_length() -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _FAILED = 0x45
 _IDLE = 0x49
 _MOST_VAIN = 3
+_LOOKED = 1.0  # seconds for which a look at the catalogue counts as just had
 
 
 class Settling:
@@ -76,8 +77,21 @@ class Settling:
         self._dirty = True
 
     def catalog_read(self) -> None:
-        self._catalog_changed = False
-        self._relay.names.catalog_refreshed()
+        if self._changes_are_known:
+            self._catalog_changed = False
+            self._relay.names.catalog_refreshed()
+
+    @property
+    def _changes_are_known(self) -> bool:
+        """Whether whoever reads the catalogue now sees what this session has done to it."""
+        relay = self._relay
+        return not relay.outstanding and relay.transaction.state is TransactionState.IDLE
+
+    def look_again(self) -> None:
+        """For a text with a name that nothing has: others may have made it since. Raises Blocked, unless the catalogue
+        has just been looked at."""
+        if self._relay.session.catalog_age > _LOOKED:
+            raise Blocked(Need.CATALOG)
 
     # --- before a message that has to be understood ---
 
@@ -85,7 +99,7 @@ class Settling:
         """Raises Blocked while settings may be other ones than known. False: they still may be, but the transaction has
         failed, so that nothing but its end does anything."""
         relay = self._relay
-        if self._catalog_changed and not relay.outstanding and relay.transaction.state is TransactionState.IDLE:
+        if self._catalog_changed and self._changes_are_known:
             raise Blocked(Need.CATALOG)
         if not self._unsettled:
             return True

@@ -52,6 +52,8 @@ class Understanding:
                 statement = self._analyst.statement(text, types, surroundings, self._relay.names, self._target)
         except ClientFault as fault:
             raise refusals.Refused(refusals.answer_for(fault)) from None
+        if statement.action.missing is not None:
+            self.settling.look_again()
         if not settled and len(statement.facts) > 1:
             raise refuse("25P02", "taskgate: one statement at a time until the failed transaction has ended")
         return statement
