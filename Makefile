@@ -44,4 +44,4 @@ lock: setup  ## compile the pinned and hashed requirements anew
 		--extra demo --group dev pyproject.toml --output-file requirements/all.txt
 
 clean:  ## remove .venv and everything built
-	rm -rf .venv build dist site gateway_core/taskgate/_speed.c gateway_core/taskgate/_speed.*.so
+	rm -rf .venv build dist site gateway_core/taskgate/speed/_compiled.c gateway_core/taskgate/speed/_compiled.*.so

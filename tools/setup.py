@@ -24,7 +24,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 STAMP = VENV / "taskgate-setup"
-SOURCES = ["requirements/all.txt", "requirements/uv.txt", "pyproject.toml", "gateway_core/taskgate/_speed.pyx"]
+COMPILED = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "gateway_core/taskgate/speed").glob("*.p[yx][xi]"))
+SOURCES = ["requirements/all.txt", "requirements/uv.txt", "pyproject.toml", *COMPILED]
 PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
 
 # Debian package → how to see that it is there.

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(300)  # it compiles
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built from a copy, so that nothing of an earlier build gets in. The build's requirements are the venv's."""
     source = tmp_path_factory.mktemp("source")
-    built = ("__pycache__", "*.egg-info", "_speed.c", f"*{sysconfig.get_config_var('EXT_SUFFIX')}")
+    built = ("__pycache__", "*.egg-info", "_compiled.c", f"*{sysconfig.get_config_var('EXT_SUFFIX')}")
     for name in PACKAGES.values():
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns(*built))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
@@ -60,7 +60,7 @@ def test_holds_every_file_of_the_packages_and_the_compiled_module(wheel: Path) -
         if path.is_file() and path.suffix not in (".pyc", ".c", ".so")
     }
     assert sources - names == set()
-    assert f"taskgate/_speed{sysconfig.get_config_var('EXT_SUFFIX')}" in names
+    assert f"taskgate/speed/_compiled{sysconfig.get_config_var('EXT_SUFFIX')}" in names
     assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == set(PACKAGES)
 
 
@@ -79,7 +79,7 @@ def test_works_away_from_the_checkout(installed: Path, tmp_path: Path) -> None:
     program = (
         f"import sys; sys.path.insert(0, {str(installed)!r}); import taskgate; "
         f"assert taskgate.__file__.startswith({str(installed)!r}), taskgate.__file__; "
-        "import taskgate._speed; from taskgate.cli import main; main()"
+        "import taskgate.speed._compiled; from taskgate.cli import main; main()"
     )
 
     def taskgate(*arguments: str, code: int = 0) -> str:
