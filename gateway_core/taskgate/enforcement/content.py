@@ -61,17 +61,18 @@ class ActionContent:
 
 
 class ActionContents:
-    """The contents in use, by permit; bounded."""
+    """The contents in use, by permit and environment (one with other settings shares the permit); bounded."""
 
     def __init__(self) -> None:
-        self._contents: dict[Permit, ActionContent] = {}
+        self._contents: dict[tuple[Permit, int], ActionContent] = {}
 
     def of(self, action: Action, permit: Permit) -> ActionContent:
-        known = self._contents.get(permit)
+        key = permit, id(action.environment)  # which the content keeps alive
+        known = self._contents.get(key)
         if known is None or (known.action is not action and not known.fits(action)):
             if len(self._contents) >= _MOST_CONTENTS:
                 self._contents.clear()
-            known = self._contents[permit] = ActionContent(action, permit)
+            known = self._contents[key] = ActionContent(action, permit)
         return known
 
 

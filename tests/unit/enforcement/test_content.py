@@ -65,6 +65,14 @@ def test_what_differs_otherwise_has_a_content_of_its_own(other: Action) -> None:
     assert contents.of(other, allowed) is not one
 
 
+def test_sessions_with_other_settings_take_nothing_from_each_other() -> None:
+    contents, allowed = ActionContents(), permit()
+    moved = dataclasses.replace(action("select 1"), environment=Environment("app", "public", settings=(("x", "1"),)))
+    one, other = contents.of(action("select 1"), allowed), contents.of(moved, allowed)
+    assert contents.of(action("select 1"), allowed) is one
+    assert contents.of(moved, allowed) is other
+
+
 def test_at_level_metadata_no_text_and_no_parameter_is_recorded() -> None:
     content = ActionContent(action("select 1"), permit(recording=RecordingLevel.METADATA))
     recorded = content.encode((text(b"secret"),), "select 'secret'")
