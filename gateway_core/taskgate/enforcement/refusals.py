@@ -44,7 +44,10 @@ def denied(decision: Decision, pairs: tuple[Pair, ...], notes: tuple[str, ...], 
         message = f"refused: no rule allows {', '.join(_visible(str(pair)) for pair in uncovered[:5])}"
         if decision.reason:
             message += f" ({decision.reason})"
-        hint = "`taskgate policy explain` shows which rules were considered; what no rule allows is refused."
+        hint = (
+            f"What no rule allows is refused. `taskgate policy explain --session {session_id} --sql -` reads the "
+            "statement and shows which rules were considered; it wants an API key with policy:explain."
+        )
     return PolicyRefusal(
         f"taskgate: {message}",
         rules=decision.matches,

@@ -48,7 +48,7 @@ def test_what_nothing_covers_is_named() -> None:
     refused = refusals.denied(decision, (DROP, Pair("sql.select", "public.a")), ("a note",), "ses_1")
     assert str(refused) == "taskgate: refused: no rule allows sql.drop public.orders (objects are unknown)"
     assert ("note", "a note") in lines(refused)
-    assert "policy explain" in str(refused.hint)
+    assert "`taskgate policy explain --session ses_1 --sql -`" in str(refused.hint)
 
 
 def test_a_refusal_has_a_bounded_length() -> None:
