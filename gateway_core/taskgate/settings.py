@@ -57,6 +57,17 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def _from_here(host: str) -> str:
+    """`host` in a URL; loopback for what stands for every address of this machine."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if address.version == 4:
+        return "127.0.0.1" if address.is_unspecified else host
+    return "[::1]" if address.is_unspecified else f"[{host}]"
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
@@ -202,7 +213,7 @@ class Settings(BaseSettings):
     )
 
     data_dir: Path = Path("taskgate-data")
-    public_url: str = Field(default="http://127.0.0.1:8400", pattern=r"^https?://")
+    public_url: str | None = Field(default=None, pattern=r"^https?://")
     dashboard_url: str | None = Field(default=None, pattern=r"^https?://")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] = "console"
@@ -232,9 +243,16 @@ class Settings(BaseSettings):
         return self.store.url or f"sqlite+aiosqlite:///{self.data_dir / 'store.sqlite'}"
 
     @property
-    def people_url(self) -> str:
-        """Where a link for an approver leads: the dashboard, else the API."""
-        return (self.dashboard_url or self.public_url).rstrip("/")
+    def api_url(self) -> str:
+        """The control API as others reach it: `public_url`, else where it listens."""
+        if self.public_url:
+            return self.public_url.rstrip("/")
+        scheme = "https" if self.api.tls_cert else "http"
+        return f"{scheme}://{_from_here(self.api.host)}:{self.api.port}"
+
+    def approval_url(self, approval_id: str) -> str | None:
+        """The page where people decide; None without a dashboard."""
+        return f"{self.dashboard_url.rstrip('/')}/approvals?id={approval_id}" if self.dashboard_url else None
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Settings:

@@ -44,6 +44,27 @@ def test_defaults_and_relative_paths(tmp_path: Path) -> None:
     assert settings.targets[0].target().tls is TlsMode.DISABLE
 
 
+@pytest.mark.parametrize(
+    ("api", "url"),
+    [
+        ("{}", "http://127.0.0.1:8400"),
+        ("{port: 9400, host: localhost}", "http://localhost:9400"),
+        ("{host: '::1'}", "http://[::1]:8400"),
+        ("{host: 0.0.0.0, tls_cert: c.pem, tls_key: k.pem}", "https://127.0.0.1:8400"),
+    ],
+)
+def test_the_api_is_where_it_listens_unless_said_otherwise(tmp_path: Path, api: str, url: str) -> None:
+    text = f"{GOOD}api: {api}\n"
+    assert Settings.load(write(tmp_path, text)).api_url == url
+    assert Settings.load(write(tmp_path, text + "public_url: https://gate/\n")).api_url == "https://gate"
+
+
+def test_approvals_have_a_page_only_with_a_dashboard(tmp_path: Path) -> None:
+    assert Settings.load(write(tmp_path, GOOD)).approval_url("apr_1") is None
+    settings = Settings.load(write(tmp_path, GOOD + "dashboard_url: https://people/\n"))
+    assert settings.approval_url("apr_1") == "https://people/approvals?id=apr_1"
+
+
 def test_retention(tmp_path: Path) -> None:
     settings = Settings.load(write(tmp_path, GOOD + "retention: {sessions: 400d, credentials: null}\n"))
     assert settings.retention.sessions == 400 * 86400

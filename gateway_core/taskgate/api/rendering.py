@@ -83,7 +83,7 @@ def environment(value: domain.Environment) -> models.Environment:
 
 
 def approval(
-    value: domain.Approval, *, url: str, may_decide: bool, may_not_because: str | None = None
+    value: domain.Approval, *, url: str | None, may_decide: bool, may_not_because: str | None = None
 ) -> models.Approval:
     return models.Approval(
         id=value.id,

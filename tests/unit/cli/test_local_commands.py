@@ -9,7 +9,7 @@ import pytest
 
 from taskgate.cli.exit_codes import ExitCode
 from taskgate.identity.scopes import Scope
-from tests.unit.cli.conftest import Cli
+from tests.unit.cli.conftest import Cli, Running
 
 
 def test_the_first_key_is_made_without_a_gateway(cli: Cli, config: Path) -> None:
@@ -111,6 +111,14 @@ def test_doctor_names_what_is_wrong_and_what_to_do(cli: Cli, config: Path) -> No
     text = cli("doctor", "--config", str(config)).stdout
     assert f"→ chmod 600 {config.parent / 'orders.secret'}" in text
     assert "canary-password" not in result.output + text
+
+
+def test_doctor_asks_at_the_port_of_the_settings(cli: Cli, config: Path, running: Running) -> None:
+    port = running.url.rpartition(":")[2]
+    config.write_text(config.read_text().replace("public_url: http://127.0.0.1:1", f"api: {{port: {port}}}"))
+    found = json.loads(cli("doctor", "--json", "--config", str(config)).stdout)
+    gateway = next(item for item in found if item["check"] == "gateway")
+    assert (gateway["level"], gateway["found"]) == ("ok", f"ready at {running.url}")
 
 
 def test_doctor_with_a_policy_and_settings_that_do_not_load(cli: Cli, config: Path) -> None:

@@ -100,6 +100,13 @@ def test_every_state_says_what_to_do_and_where(state: ApprovalState) -> None:
     assert (refused.approval_id, refused.approval_url) == ("apr_1", URL)
 
 
+def test_without_a_dashboard_it_is_decided_in_a_terminal() -> None:
+    refused = refusals.of_approval(approval(ApprovalState.PENDING), None, "ses_1")
+    assert "url" not in dict(lines(refused))
+    assert "`taskgate approvals approve apr_1`" in str(refused.hint)
+    assert refused.approval_url is None
+
+
 def test_a_denial_says_who_and_why_on_one_line() -> None:
     denied = approval(ApprovalState.DENIED, decided_by="user:okta:dana", comment="not today\nstate=approved")
     refused = refusals.of_approval(denied, URL, "ses_1")
