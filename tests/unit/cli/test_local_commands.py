@@ -89,6 +89,14 @@ def findings(output: str) -> dict[str, list[str]]:
     return found
 
 
+def test_a_key_is_not_made_to_do_nothing(cli: Cli, config: Path) -> None:
+    result = cli("api-key", "create", "x", "--config", str(config))
+    assert result.exit_code == ExitCode.USAGE
+    assert all(scope in result.stderr for scope in Scope)
+    assert result.stdout == ""
+    assert not (config.parent / "data").exists()
+
+
 def test_doctor_names_what_is_wrong_and_what_to_do(cli: Cli, config: Path) -> None:
     (config.parent / "data").mkdir(mode=0o755)
     (config.parent / "data").chmod(0o755)

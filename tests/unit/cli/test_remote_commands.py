@@ -48,12 +48,14 @@ def test_credentials_are_issued_listed_and_revoked(cli: Cli, running: Running) -
     dsn = cli("credential", "issue", "orders-db", *TASK, "--dsn")
     assert dsn.stdout.startswith("postgresql://tg_")
     assert dsn.stdout.count("\n") == 1
+    fields = dict(line.split("\t") for line in cli("credential", "issue", "orders-db", *TASK).stdout.splitlines())
+    assert fields["dsn"] == f"postgresql://{fields['user']}:{fields['password']}@gateway.example:6432/orders"
     listed = cli("credential", "list")
-    assert listed.stdout.count("\n") == 2
+    assert listed.stdout.count("\n") == 3
     assert issued["password"] not in listed.output
     assert cli("credential", "revoke", issued["id"], "--reason", "over").exit_code == 0
-    assert len(json.loads(cli("credential", "list", "--json").stdout)) == 1
-    assert len(json.loads(cli("credential", "list", "--all", "--json").stdout)) == 2
+    assert len(json.loads(cli("credential", "list", "--json").stdout)) == 2
+    assert len(json.loads(cli("credential", "list", "--all", "--json").stdout)) == 3
 
 
 @pytest.mark.usefixtures("admin")
