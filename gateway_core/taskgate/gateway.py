@@ -268,6 +268,8 @@ async def _serve(settings: Settings) -> None:
 def run(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. Raises what keeps the gateway from running."""
     configure_logging(settings.log_level, settings.log_format)
+    for doubt in settings.doubts():
+        log.warning("settings.unknown_variable", variable=doubt)
     if not settings.core_dumps:
         core_dumps.forbid()
     sys.setswitchinterval(SWITCH_INTERVAL)

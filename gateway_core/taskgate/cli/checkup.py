@@ -40,6 +40,11 @@ class Finding:
     do: str | None = None
 
 
+def environment(settings: Settings) -> Iterator[Finding]:
+    for doubt in settings.doubts():
+        yield Finding("environment", Level.WARN, doubt, "correct its name, or take it away: it sets nothing")
+
+
 def data_directory(settings: Settings) -> Iterator[Finding]:
     path = settings.data_dir
     if not path.exists():

@@ -66,7 +66,7 @@ def test_settings_that_are_wrong_are_named(cli: Cli, tmp_path: Path) -> None:
     result = cli("db", "check", "--config", str(path))
     assert result.exit_code == ExitCode.USAGE
     assert f"{path}:1: targets" in result.stderr
-    assert f"{path}:2: surprise" in result.stderr
+    assert f"{path}:2: unknown setting surprise" in result.stderr
     missing = cli("api-key", "list", "--config", str(tmp_path / "none.yaml"))
     assert missing.exit_code == ExitCode.USAGE
     assert "none.yaml" in missing.stderr
@@ -136,3 +136,13 @@ def test_doctor_with_a_policy_and_settings_that_do_not_load(cli: Cli, config: Pa
     result = cli("doctor", "--json", "--config", str(config))
     assert set(findings(result.stdout)["settings"]) == {"fail"}
     assert result.exit_code == ExitCode.FAILED
+
+
+def test_doctor_doubts_a_variable_that_sets_nothing(cli: Cli, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKGATE_LOG_LEVLE", "debug")
+    found = json.loads(cli("doctor", "--json", "--config", str(config)).stdout)
+    doubt = next(item for item in found if item["check"] == "environment")
+    assert (doubt["level"], doubt["found"]) == (
+        "warn",
+        "TASKGATE_LOG_LEVLE: no such setting: did you mean TASKGATE_LOG_LEVEL?",
+    )
