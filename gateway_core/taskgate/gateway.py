@@ -111,11 +111,7 @@ class Gateway:
 
     @property
     def public_url(self) -> str:
-        return self.settings.public_url.rstrip("/")
-
-    @property
-    def people_url(self) -> str:
-        return self.settings.people_url
+        return self.settings.api_url
 
     @property
     def default_ttl(self) -> float:
@@ -141,8 +137,8 @@ class Gateway:
             "targets": _check(fresh > 0, f"the catalogue of {len(self._governed) - fresh} targets cannot be read"),
         }
 
-    def approval_url(self, approval_id: str) -> str:
-        return f"{self.people_url}/approvals?id={approval_id}"
+    def approval_url(self, approval_id: str) -> str | None:
+        return self.settings.approval_url(approval_id)
 
     # --- life --------------------------------------------------------------------------------------------------
 
@@ -272,6 +268,8 @@ async def _serve(settings: Settings) -> None:
 def run(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. Raises what keeps the gateway from running."""
     configure_logging(settings.log_level, settings.log_format)
+    for doubt in settings.doubts():
+        log.warning("settings.unknown_variable", variable=doubt)
     if not settings.core_dumps:
         core_dumps.forbid()
     sys.setswitchinterval(SWITCH_INTERVAL)

@@ -1,7 +1,8 @@
 """The gateway's settings: one YAML file, overridden by `TASKGATE_*` environment variables.
 
 `TASKGATE_API__PORT=8400` sets `api.port`: `__` goes one level down. Every problem is reported at once, each with its
-place in the file. Relative paths are taken from the folder of the file. docs/operations.md lists every setting.
+place in the file or its variable (`settings_origin.py`). Relative paths are taken from the folder of the file.
+docs/operations.md lists every setting.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from taskgate.domain import Target, TlsMode
 from taskgate.errors import SettingsError
+from taskgate.settings_origin import BELOW, PREFIX, Origins, Variables, unknown_variables
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -55,6 +57,17 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _from_here(host: str) -> str:
+    """`host` in a URL; loopback for what stands for every address of this machine."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if address.version == 4:
+        return "127.0.0.1" if address.is_unspecified else host
+    return "[::1]" if address.is_unspecified else f"[{host}]"
 
 
 class _Section(BaseModel):
@@ -198,11 +211,11 @@ class Settings(BaseSettings):
     """All of it. `Settings.load(path)` is how it is made."""
 
     model_config = SettingsConfigDict(
-        env_prefix="TASKGATE_", env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True
+        env_prefix=PREFIX, env_nested_delimiter=BELOW, extra="forbid", frozen=True, validate_default=True
     )
 
     data_dir: Path = Path("taskgate-data")
-    public_url: str = Field(default="http://127.0.0.1:8400", pattern=r"^https?://")
+    public_url: str | None = Field(default=None, pattern=r"^https?://")
     dashboard_url: str | None = Field(default=None, pattern=r"^https?://")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] = "console"
@@ -232,9 +245,16 @@ class Settings(BaseSettings):
         return self.store.url or f"sqlite+aiosqlite:///{self.data_dir / 'store.sqlite'}"
 
     @property
-    def people_url(self) -> str:
-        """Where a link for an approver leads: the dashboard, else the API."""
-        return (self.dashboard_url or self.public_url).rstrip("/")
+    def api_url(self) -> str:
+        """The control API as others reach it: `public_url`, else where it listens."""
+        if self.public_url:
+            return self.public_url.rstrip("/")
+        scheme = "https" if self.api.tls_cert else "http"
+        return f"{scheme}://{_from_here(self.api.host)}:{self.api.port}"
+
+    def approval_url(self, approval_id: str) -> str | None:
+        """The page where people decide; None without a dashboard."""
+        return f"{self.dashboard_url.rstrip('/')}/approvals?id={approval_id}" if self.dashboard_url else None
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Settings:
@@ -245,14 +265,34 @@ class Settings(BaseSettings):
         except OSError as error:
             raise SettingsError(f"{file}: {error.strerror}", hint="Name the settings file with --config.") from None
         tree, values = _parse(file, text)
+        variables = Variables(cls)()
+        given = _merged(values, variables)
+        problems = [told for mistaken, told in unknown_variables(cls, given) if mistaken]
         try:
-            given = _merged(values, EnvSettingsSource(cls)())
-            return _anchored(cls.model_validate(given), file.resolve().parent)
+            settings = _anchored(cls.model_validate(given), file.resolve().parent)
         except ValidationError as error:
-            problems = [
-                _placed(file, tree, problem) for problem in error.errors(include_url=False, include_input=False)
-            ]
-            raise SettingsError("\n".join(problems)) from None
+            origins = Origins(file, tree, variables, cls)
+            found = error.errors(include_url=False, include_input=False)
+            problems = [*(origins.problem(one) for one in found), *problems]
+        if problems:
+            raise SettingsError("\n".join(problems))
+        return settings
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """`load` has read the environment already."""
+        return (init_settings,)
+
+    def doubts(self) -> list[str]:
+        """Variables of the environment that look like settings and are none: nothing reads them."""
+        return [told for mistaken, told in unknown_variables(type(self), self.model_dump()) if not mistaken]
 
 
 def _parse(file: Path, text: str) -> tuple[yaml.Node | None, dict[str, Any]]:
@@ -277,26 +317,6 @@ def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
         below = merged.get(key)
         merged[key] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
     return merged
-
-
-def _placed(file: Path, tree: yaml.Node | None, problem: Any) -> str:
-    """`file:line: path: message` for one of pydantic's problems; the line of the nearest node that exists."""
-    node, line, place = tree, 1, problem["loc"]
-    for step in place:
-        below = None
-        if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                if key.value == step:
-                    line, below = key.start_mark.line + 1, value
-        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-            below = node.value[step]
-            line = below.start_mark.line + 1
-        if below is None:
-            break
-        node = below
-    where = ".".join(str(step) for step in place)
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"{file}:{line}: {where + ': ' if where else ''}{message}"
 
 
 def _anchored(settings: Settings, folder: Path) -> Settings:

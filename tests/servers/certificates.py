@@ -94,4 +94,6 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
         pass
     finally:
         for each in (source, sink):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)  # closing alone leaves the other thread in recv, and the peer waiting
             each.close()

@@ -44,6 +44,27 @@ def test_defaults_and_relative_paths(tmp_path: Path) -> None:
     assert settings.targets[0].target().tls is TlsMode.DISABLE
 
 
+@pytest.mark.parametrize(
+    ("api", "url"),
+    [
+        ("{}", "http://127.0.0.1:8400"),
+        ("{port: 9400, host: localhost}", "http://localhost:9400"),
+        ("{host: '::1'}", "http://[::1]:8400"),
+        ("{host: 0.0.0.0, tls_cert: c.pem, tls_key: k.pem}", "https://127.0.0.1:8400"),
+    ],
+)
+def test_the_api_is_where_it_listens_unless_said_otherwise(tmp_path: Path, api: str, url: str) -> None:
+    text = f"{GOOD}api: {api}\n"
+    assert Settings.load(write(tmp_path, text)).api_url == url
+    assert Settings.load(write(tmp_path, text + "public_url: https://gate/\n")).api_url == "https://gate"
+
+
+def test_approvals_have_a_page_only_with_a_dashboard(tmp_path: Path) -> None:
+    assert Settings.load(write(tmp_path, GOOD)).approval_url("apr_1") is None
+    settings = Settings.load(write(tmp_path, GOOD + "dashboard_url: https://people/\n"))
+    assert settings.approval_url("apr_1") == "https://people/approvals?id=apr_1"
+
+
 def test_retention(tmp_path: Path) -> None:
     settings = Settings.load(write(tmp_path, GOOD + "retention: {sessions: 400d, credentials: null}\n"))
     assert settings.retention.sessions == 400 * 86400
@@ -71,9 +92,61 @@ def test_every_problem_is_named_with_its_line(tmp_path: Path) -> None:
     lines = problems(tmp_path, text).splitlines()
     file = tmp_path / "taskgate.yaml"
     assert f"{file}:11: api.port: Input should be less than or equal to 65535" in lines
-    assert f"{file}:12: recordings: Extra inputs are not permitted" in lines
+    assert f"{file}:12: unknown setting recordings: did you mean recording?" in lines
     assert f"{file}:14: credentials.default_ttl: a duration looks like 250ms, 30s, 10m, 4h or 1d" in lines
     assert len(lines) == 3
+
+
+def test_a_variables_problem_names_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And every problem is still told at once, those of the file with their line."""
+    for name, value in {
+        "API__PORT": "canary",
+        "POSTGRES__PROT": "6432",
+        "POLICY": "policy.yaml",
+        "CREDENTIALS": '{"max_ttl": "soon"}',
+        "RECODRING__SYNC_INTERVAL": "1s",
+        "POSTGRES__TLS_CERT": "cert.pem",
+    }.items():
+        monkeypatch.setenv(f"TASKGATE_{name}", value)
+    text = GOOD.replace("user: taskgate", "usr: taskgate") + "postgres:\n  port: 1\nport: 8400\n"
+    file, found = tmp_path / "taskgate.yaml", problems(tmp_path, text)
+    assert set(found.splitlines()) == {
+        "TASKGATE_API__PORT: Input should be a valid integer, unable to parse string as an integer",
+        "TASKGATE_POLICY: Input should be a valid list, written as JSON",
+        "TASKGATE_CREDENTIALS: credentials.max_ttl: a duration looks like 250ms, 30s, 10m, 4h or 1d",
+        "TASKGATE_POSTGRES__PROT: unknown setting postgres.prot: did you mean postgres.port?",
+        "TASKGATE_RECODRING__SYNC_INTERVAL: no such setting: did you mean TASKGATE_RECORDING__SYNC_INTERVAL?",
+        f"{file}:3: targets.0.user: Field required",
+        f"{file}:7: unknown setting targets.0.usr: did you mean targets.0.user?",
+        f"{file}:12: unknown setting port: did you mean api.port or postgres.port?",
+    }
+    assert "canary" not in found
+
+
+def test_a_section_of_file_and_environment_names_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKGATE_POSTGRES__TLS_CERT", "cert.pem")
+    assert problems(tmp_path, GOOD + "postgres:\n  port: 1\n") == (
+        f"{tmp_path}/taskgate.yaml:10: postgres: tls_cert and tls_key go together "
+        "(TASKGATE_POSTGRES__TLS_CERT in the environment)"
+    )
+
+
+def test_other_variables_with_the_prefix_are_doubted_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (
+        "URL", "API_KEY", "API_KEY_FILE", "CA_FILE", "CONFIG", "PURE_PYTHON",  # of clients, command line, compiled part
+        "DB__PASSWORD",  # a secret that settings refer to; and what Kubernetes sets
+        "SERVICE_HOST", "SERVICE_PORT", "API_SERVICE_PORT_HTTP", "PORT_8400_TCP", "PORT_8400_TCP_ADDR",
+    ):  # fmt: skip
+        monkeypatch.setenv(f"TASKGATE_{name}", "1")
+    monkeypatch.setenv("TASKGATE_PORT", "tcp://10.0.0.1:8400")
+    text = GOOD.replace("env:ORDERS_DB", "env:TASKGATE_DB__PASSWORD")
+    assert Settings.load(write(tmp_path, text)).doubts() == []
+    monkeypatch.setenv("TASKGATE_API_PORT", "8400")
+    monkeypatch.setenv("TASKGATE_SURPRISE", "1")
+    assert set(Settings.load(write(tmp_path, text)).doubts()) == {
+        "TASKGATE_API_PORT: no such setting: did you mean TASKGATE_API__PORT?",
+        "TASKGATE_SURPRISE: no such setting",
+    }
 
 
 @pytest.mark.parametrize(

@@ -65,8 +65,8 @@ class ControlPlane(Protocol):
     def public_url(self) -> str:
         """The API's own address as others reach it."""
 
-    def approval_url(self, approval_id: str) -> str:
-        """Where a person sees this approval: the same link that clients and notifications get."""
+    def approval_url(self, approval_id: str) -> str | None:
+        """Where a person sees this approval: the same link that clients and notifications get. None: nowhere."""
 
     @property
     def default_ttl(self) -> float:

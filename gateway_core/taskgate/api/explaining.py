@@ -3,11 +3,25 @@ decision, the same mask planning. Nothing is run, recorded or asked of a human."
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
 from taskgate.api import rendering
 from taskgate.client import models
-from taskgate.domain import Action, Attempt, Environment, MaskKind, Principal, PrincipalKind, Target, TaskKey, Verdict
+from taskgate.domain import (
+    Action,
+    Attempt,
+    Environment,
+    Parameter,
+    Principal,
+    PrincipalKind,
+    Target,
+    TaskKey,
+    Verdict,
+)
 from taskgate.enforcement.decisions import DecisionScope
 from taskgate.errors import PolicyRefusal
+from taskgate.masking.plan import plan
 from taskgate.policy.decision import Context
 from taskgate.policy.explain import explain as explain_rules
 from taskgate.policy.policy_set import PolicySet
@@ -16,6 +30,7 @@ from taskgate.sql.postgres import analyze
 from taskgate.sql.search_path import parse
 
 _SEARCH_PATH = '"$user", public'  # PostgreSQL's own default
+_UNTYPED = 0
 
 
 def principal_of(asked: models.ExplainPrincipal) -> Principal:
@@ -39,53 +54,51 @@ def principal_of(asked: models.ExplainPrincipal) -> Principal:
 
 
 def explain(
-    asked: models.ExplainRequest, target: Target, policy: PolicySet, catalog: Catalog, client_address: str = ""
+    asked: models.ExplainRequest,
+    principal: Principal,
+    target: Target,
+    policy: PolicySet,
+    catalog: Catalog,
+    client_address: str = "",
 ) -> models.Explanation:
     """Raises ClientFault where the text is no SQL."""
-    principal = principal_of(asked.principal)
     search_path = asked.search_path if asked.search_path is not None else _SEARCH_PATH
-    facts = tuple(analyze(asked.text, catalog, parse(search_path, target.user)))
     action = Action(
         protocol=target.protocol,
         text=asked.text,
-        facts=facts,
+        facts=tuple(analyze(asked.text, catalog, parse(search_path, target.user))),
         environment=Environment(role=target.user, search_path=search_path, catalog_version=catalog.version),
-        parameters=None,
-        executes=False,
+        parameters=None if asked.parameters is None else _bound(asked.parameters),
+        executes=asked.parameters is not None,
     )
-    context = Context(client_address=client_address)
-    explanation = explain_rules(policy, principal, target, action, context)
-    decision = explanation.decision
+    address = str(asked.client_address) if asked.client_address else client_address
+    return judged(principal, target, policy, catalog, action, Context(asked.time or datetime.now(UTC), address))
+
+
+def _bound(texts: Sequence[str | None]) -> tuple[Parameter, ...]:
+    return tuple(Parameter(_UNTYPED, 0, None if text is None else text.encode()) for text in texts)
+
+
+def judged(
+    principal: Principal, target: Target, policy: PolicySet, catalog: Catalog, action: Action, context: Context
+) -> models.Explanation:
+    """Rules and masks together, as a session asks them."""
+    found = explain_rules(policy, principal, target, action, context)
     scope = DecisionScope(principal, target, policy, catalog, hash_key=bytes(32))
-    verdict, reason = decision.verdict, decision.reason
+    refusal = None
     try:
         scope.judge(action, context, "explain")
-    except PolicyRefusal as refusal:
-        if verdict is not Verdict.DENY:  # masking cannot hide what this statement does with a masked column
-            verdict, reason = Verdict.DENY, refusal.message
-    return models.Explanation(
-        verdict=verdict,
-        reason=reason,
-        policy_version=policy.version,
-        complete=action.complete,
-        pairs=[str(pair) for pair in action.pairs],
-        notes=[note for statement in facts for note in statement.notes],
-        matches=[models.RuleMatch(rule=m.rule, verdict=m.verdict, reason=m.reason) for m in decision.matches],
-        considered=[
-            models.RuleReport(
-                rule=rule.rule,
-                verdict=rule.verdict,
-                place=rule.place,
-                stage=rule.stage,
-                why=rule.why,
-                pairs=[str(pair) for pair in rule.pairs],
-                refuses=rule.refuses,
-            )
-            for rule in explanation.rules
-        ],
-        uncovered=[str(pair) for pair in decision.uncovered],
-        terms=rendering.terms(decision.terms) if decision.terms else None,
-        masks=sorted(mask.mask for mask in explanation.masks if mask.applies and mask.kind != MaskKind.NONE),
-        undecided=decision.undecided,
-        wants_impact=decision.wants_impact,
-    )
+    except PolicyRefusal as refused:
+        if found.decision.verdict is not Verdict.DENY:
+            refusal = refused.message
+    by_mask = refusal is not None and _mask_refuses(scope, action)
+    return rendering.explanation(found, target, action, refusal=refusal, refused_by_mask=by_mask)
+
+
+def _mask_refuses(scope: DecisionScope, action: Action) -> bool:
+    try:
+        for facts in action.facts:
+            plan(facts, scope.masks)
+    except PolicyRefusal:
+        return True
+    return False

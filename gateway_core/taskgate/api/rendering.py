@@ -5,6 +5,7 @@ from __future__ import annotations
 from taskgate import domain
 from taskgate.client import models
 from taskgate.identity.api_keys import ApiKey
+from taskgate.policy.explain import Explanation
 from taskgate.recording.findings import Verification
 from taskgate.recording.header import Record
 from taskgate.store.sessions import PROCESS_DIED, IndexedSession
@@ -82,7 +83,7 @@ def environment(value: domain.Environment) -> models.Environment:
 
 
 def approval(
-    value: domain.Approval, *, url: str, may_decide: bool, may_not_because: str | None = None
+    value: domain.Approval, *, url: str | None, may_decide: bool, may_not_because: str | None = None
 ) -> models.Approval:
     return models.Approval(
         id=value.id,
@@ -181,4 +182,51 @@ def verification(session_id: str, value: Verification) -> models.Verification:
             for problem in (*problems, *value.problems)
         ],
         notes=list(value.notes),
+    )
+
+
+def explanation(
+    value: Explanation, target: domain.Target, action: domain.Action, *, refusal: str | None, refused_by_mask: bool
+) -> models.Explanation:
+    """`refusal`: what refuses the action although rules let it pass."""
+    decision = value.decision
+    return models.Explanation(
+        target=target.name,
+        verdict=decision.verdict if refusal is None else domain.Verdict.DENY,
+        reason=(refusal or decision.reason) or None,
+        policy_version=value.policy_version,
+        complete=action.complete,
+        pairs=[str(pair) for pair in value.pairs],
+        notes=[note for statement in action.facts for note in statement.notes if note],
+        matches=[
+            models.RuleMatch(rule=match.rule, verdict=match.verdict, reason=match.reason) for match in decision.matches
+        ],
+        considered=[
+            models.RuleReport(
+                rule=rule.rule,
+                verdict=rule.verdict,
+                place=rule.place,
+                stage=rule.stage,
+                why=rule.why,
+                pairs=[str(pair) for pair in rule.pairs],
+                refuses=rule.refuses,
+            )
+            for rule in value.rules
+        ],
+        uncovered=[str(pair) for pair in decision.uncovered],
+        terms=terms(decision.terms) if decision.terms else None,
+        masks=sorted(mask.mask for mask in value.masks if mask.applies and mask.kind != domain.MaskKind.NONE),
+        considered_masks=[
+            models.MaskReport(mask=mask.mask, kind=mask.kind, place=mask.place, applies=mask.applies, why=mask.why)
+            for mask in value.masks
+        ],
+        columns=[
+            models.MaskedColumn(column=name, kind=rule.kind, mask=rule.id) for name, rule in value.columns.items()
+        ],
+        refused_by_mask=refused_by_mask,
+        row_bound=decision.row_bound,
+        recording=decision.recording,
+        cacheable=decision.cacheable,
+        undecided=decision.undecided,
+        wants_impact=decision.wants_impact,
     )

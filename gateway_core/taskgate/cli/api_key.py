@@ -12,12 +12,22 @@ from taskgate.cli.durations import seconds
 from taskgate.cli.exit_codes import ExitCode
 from taskgate.cli.local import DEFAULT_CONFIG, Config, load_settings, open_store, run
 from taskgate.cli.output import AsJson, Limit, print_fields, print_json, print_table, remark
+from taskgate.errors import ClientFault
 
 app = typer.Typer(no_args_is_help=True)
 
 
 def _who() -> str:
     return f"cli:{getpass.getuser()}"
+
+
+def _without_scope() -> ClientFault:
+    from taskgate.identity.scopes import Scope
+
+    return ClientFault(
+        "a key without a scope may do nothing: say with --scope what it may do, once for each",
+        hint=f"There are {', '.join(Scope)}. `taskgate api-key scopes` says whom for.",
+    )
 
 
 @app.command()
@@ -28,7 +38,8 @@ def create(
         bool, typer.Option("--user/--service", help="A person's own key, or one that a service's parts share.")
     ] = False,
     scope: Annotated[
-        list[str] | None, typer.Option("--scope", help="What it may do; repeat. `taskgate api-key scopes` lists them.")
+        list[str] | None,
+        typer.Option("--scope", help="What it may do; needed; repeat. `taskgate api-key scopes` lists them."),
     ] = None,
     group: Annotated[
         list[str] | None,
@@ -59,6 +70,8 @@ def create(
     from taskgate.identity.api_keys import ApiKeys
     from taskgate.store.signals import Signals
 
+    if not scope:
+        raise _without_scope()
     if user and source:
         raise typer.BadParameter("--source is for service keys")
     settings = load_settings(config)

@@ -40,6 +40,11 @@ class Finding:
     do: str | None = None
 
 
+def environment(settings: Settings) -> Iterator[Finding]:
+    for doubt in settings.doubts():
+        yield Finding("environment", Level.WARN, doubt, "correct its name, or take it away: it sets nothing")
+
+
 def data_directory(settings: Settings) -> Iterator[Finding]:
     path = settings.data_dir
     if not path.exists():
@@ -206,10 +211,10 @@ def running(settings: Settings) -> Finding:
     from taskgate.client import Client, ConnectionSettingsError, TaskgateApiError, Unreachable
 
     try:
-        with Client(settings.public_url, timeout=3.0, tries=1, allow_plain_http=True) as client:
+        with Client(settings.api_url, timeout=3.0, tries=1, allow_plain_http=True) as client:
             client.readiness()
     except Unreachable:
-        return Finding("gateway", Level.WARN, f"nothing answers at {settings.public_url}", "`taskgate serve` starts it")
+        return Finding("gateway", Level.WARN, f"nothing answers at {settings.api_url}", "`taskgate serve` starts it")
     except (TaskgateApiError, ConnectionSettingsError) as error:
         return Finding("gateway", Level.FAIL, str(error), "its log says more")
-    return Finding("gateway", Level.OK, f"ready at {settings.public_url}")
+    return Finding("gateway", Level.OK, f"ready at {settings.api_url}")

@@ -49,6 +49,7 @@ def _all(settings: Settings) -> list[checkup.Finding]:
         return [await checkup.store(settings), *await checkup.targets(settings)]
 
     return [
+        *checkup.environment(settings),
         *checkup.data_directory(settings),
         *checkup.private_files(settings),
         *checkup.certificates(settings),

@@ -14,7 +14,7 @@ from taskgate.cli.visible import escaped
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
-    from rich.console import Console, RenderableType
+    from rich.console import Console
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text for people.")]
 Limit = Annotated[int, typer.Option(min=1, max=10000, help="How many at most.")]
@@ -23,7 +23,8 @@ Limit = Annotated[int, typer.Option(min=1, max=10000, help="How many at most.")]
 def console() -> Console:
     from rich.console import Console
 
-    return Console(highlight=False, markup=False, emoji=False, soft_wrap=not sys.stdout.isatty())
+    # Soft wrapping: a terminal breaks long lines for the eye, but no line break gets into what is copied or piped.
+    return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def remark(text: str) -> None:
@@ -66,27 +67,25 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, emp
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for number, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=number == 0)  # the first names the row, and is copied
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))
-    console().print(table)
+    console().print(table, soft_wrap=False)
 
 
 def print_fields(fields: Iterable[tuple[str, object]]) -> None:
-    """Names and values under each other. A renderable value is printed as it is, anything else as one escaped line."""
-    from rich.table import Table
+    """Names and values under each other, each value one escaped line however long; in a pipe a tab is between them."""
     from rich.text import Text
 
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in fields:
-        if value is None or value == "":
-            continue
-        shown: RenderableType = value if isinstance(value, Text) else Text(_cell(value))
-        table.add_row(name, shown)
-    console().print(table)
+    shown = [(name, _cell(value)) for name, value in fields if value is not None and value != ""]
+    if not sys.stdout.isatty():
+        sys.stdout.write("".join(f"{name}\t{value}\n" for name, value in shown))
+        return
+    width = max((len(name) for name, _ in shown), default=0)
+    out = console()
+    for name, value in shown:
+        out.print(Text.assemble((f"{name:<{width}}", "bold"), "  ", value))
 
 
 def _cell(value: object) -> str:

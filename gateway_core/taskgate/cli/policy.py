@@ -1,8 +1,7 @@
-"""`taskgate policy`: check files, run their table tests, explain one decision. Needs no gateway."""
+"""`taskgate policy`: check files, run their table tests; `explain` is in `policy_explain.py`."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,8 +10,8 @@ import typer
 from taskgate.cli.exit_codes import ExitCode
 from taskgate.cli.local import DEFAULT_CONFIG, Config, load_settings
 from taskgate.cli.output import AsJson, console, print_json
+from taskgate.cli.policy_explain import explain
 from taskgate.cli.visible import escaped
-from taskgate.domain import Assurance, PrincipalKind
 
 if TYPE_CHECKING:
     from taskgate.policy.problems import Problem
@@ -145,90 +144,4 @@ def run_tests(paths: Paths = None, as_json: AsJson = False, config: Config = DEF
     raise typer.Exit(ExitCode.FAILED if bad else ExitCode.DONE)
 
 
-@policy_app.command()
-def explain(
-    paths: Paths = None,
-    target: Annotated[str, typer.Option(help="The target's name.", show_default=False)] = ...,  # type: ignore[assignment]
-    sql: Annotated[str | None, typer.Option(help="The statement. Nothing is run.")] = None,
-    pair: Annotated[
-        list[str] | None, typer.Option(help="Instead of --sql: an effect and its object, `sql.select public.orders`.")
-    ] = None,
-    task: Annotated[str | None, typer.Option(help="A task, as dag_id.task_id.")] = None,
-    principal: Annotated[str | None, typer.Option(help="Anybody else, as user:NAME or service:NAME.")] = None,
-    source: Annotated[str, typer.Option(help="Which Airflow, Prefect or identity provider it is from.")] = "",
-    assurance: Annotated[Assurance, typer.Option(help="How well it is known.")] = Assurance.VERIFIED,
-    attribute: Annotated[
-        list[str] | None, typer.Option(help="NAME=VALUE, such as bundle=etl; repeatable. a,b is a list.")
-    ] = None,
-    group: Annotated[list[str] | None, typer.Option(help="A group it is in; repeatable.")] = None,
-    catalog: Annotated[
-        Path | None,
-        typer.Option(help="What the target holds: a table test's `catalog:`, or the whole file.", dir_okay=False),
-    ] = None,
-    table: Annotated[
-        list[str] | None, typer.Option(help="A table it holds: public.orders:id,total; repeatable.")
-    ] = None,
-    parameter: Annotated[list[str] | None, typer.Option(help="A bound parameter, in order.")] = None,
-    time: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"], help="When, UTC. Else: now.")
-    ] = None,
-    client_address: Annotated[str, typer.Option(help="The client's IP address.")] = "127.0.0.1",
-    every: Annotated[bool, typer.Option("--all", help="Show rules about other targets too.")] = False,
-    as_json: AsJson = False,
-    config: Config = DEFAULT_CONFIG,
-) -> None:
-    """Say what policy decides about one statement of one principal, and what became of every rule.
-
-    Exit code 0: explained, whatever the verdict. 2: wrong arguments, or files that do not load."""
-    from taskgate.cli.explained import Question, as_data, show
-
-    question = Question(
-        target=target,
-        who=_who(task, principal, source, assurance, attribute or [], group or []),
-        sql=sql,
-        pairs=tuple(pair or ()),
-        catalog=catalog,
-        tables=tuple(table or ()),
-        parameters=tuple(parameter or ()),
-        time=time,
-        client_address=client_address,
-    )
-    answer = question.ask(_paths(paths, config))
-    if as_json:
-        print_json(as_data(question, answer))
-    else:
-        show(answer, every=every)
-
-
-def _who(
-    task: str | None, principal: str | None, source: str, assurance: Assurance, attribute: list[str], group: list[str]
-) -> dict[str, Any]:
-    """The principal's description, as table tests have it. Raises BadParameter."""
-    if (task is None) == (principal is None):
-        raise typer.BadParameter("say who: --task or --principal, one of the two")
-    attributes: dict[str, Any] = {}
-    for entry in attribute:
-        name, equals, value = entry.partition("=")
-        if not equals or not name:
-            raise typer.BadParameter(f"--attribute is NAME=VALUE, not {entry!r}")
-        attributes[name] = value.split(",") if "," in value or name == "tags" else value
-    if group:
-        attributes["groups"] = group
-    if task is not None:
-        dag_id, dot, task_id = task.rpartition(".")
-        if not dot or not dag_id or not task_id:
-            raise typer.BadParameter(f"--task is dag_id.task_id, not {task!r}")
-        kind, name, ids = PrincipalKind.TASK, task, {"dag_id": dag_id, "task_id": task_id}
-    else:
-        word, colon, name = (principal or "").partition(":")
-        if not colon or not name or word not in (PrincipalKind.USER, PrincipalKind.SERVICE):
-            raise typer.BadParameter(f"--principal is user:NAME or service:NAME, not {principal!r}")
-        kind, ids = PrincipalKind(word), {}
-    return {
-        "kind": kind,
-        "name": name,
-        "source": source,
-        "assurance": assurance,
-        "attributes": attributes,
-        **ids,
-    }
+policy_app.command()(explain)

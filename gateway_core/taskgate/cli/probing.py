@@ -90,13 +90,14 @@ async def _login(target: Target, user: str, reference: str) -> Probe:
 
 async def _inspect(target: Target, connection: asyncpg.Connection) -> Probe:
     version = connection.get_server_version()
+    numbers = str(await connection.fetchval("show server_version")).partition(" ")[0]  # packagers add their own words
     user = await connection.fetchval("select current_user")
     tls = await connection.fetchval("select version from pg_stat_ssl where pid = pg_backend_pid()")
     await connection.fetchval("select count(*) from pg_catalog.pg_class")
     problem = None
     if version.major not in _SUPPORTED:
         problem = f"PostgreSQL {version.major} is not supported: 15 to 18 are"
-    return Probe(target.name, f"PostgreSQL {version.major}.{version.minor}", tls or "none", user, problem)
+    return Probe(target.name, f"PostgreSQL {numbers}", tls or "none", user, problem)
 
 
 def _tls(target: Target) -> ssl.SSLContext | bool:

@@ -51,7 +51,7 @@ class ParkedNotice:
     """What a protocol tells its client while a human is asked."""
 
     approval_id: str
-    url: str
+    url: str | None
     rules: tuple[str, ...]
     hold: float  # seconds until the wait ends in a refusal
 

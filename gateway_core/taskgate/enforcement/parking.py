@@ -48,7 +48,7 @@ class Parking:
     """Turns an `approve` verdict into a permit with a grant, or a refusal."""
 
     def __init__(
-        self, approvals: Approvals, digest: ActionDigest, approval_url: Callable[[str], str], most_parked: int
+        self, approvals: Approvals, digest: ActionDigest, approval_url: Callable[[str], str | None], most_parked: int
     ) -> None:
         """`most_parked`: connections that may wait at one time for each target; the next is refused as pending."""
         self._approvals = approvals
@@ -87,7 +87,7 @@ class Parking:
             approval.id,
             terms.approvers,
             terms.hold if waits else 0.0,
-            self._url(approval.id),
+            self._url(approval.id) or "",
         )
         try:
             asking.record(RecordKind.PARKED, parked)

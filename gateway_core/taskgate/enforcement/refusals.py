@@ -65,7 +65,10 @@ def denied(
         message = f"refused: no rule allows {', '.join(_visible(str(pair)) for pair in uncovered[:5])}"
         if decision.reason:
             message += f" ({decision.reason})"
-        hint = "`taskgate policy explain` shows which rules were considered; what no rule allows is refused."
+        hint = (
+            f"What no rule allows is refused. `taskgate policy explain --session {session_id} --sql -` reads the "
+            "statement and shows which rules were considered; it wants an API key with policy:explain."
+        )
     return PolicyRefusal(
         message if sqlstate else f"taskgate: {message}",
         rules=decision.matches,
@@ -89,7 +92,12 @@ def read_only(pairs: tuple[Pair, ...], session_id: str) -> PolicyRefusal:
     )
 
 
-def of_approval(approval: Approval, url: str, session_id: str, *, waited: float | None = None) -> PolicyRefusal:
+def where(approval_id: str, url: str | None) -> str:
+    """Where an approver decides, as the end of a sentence: on the dashboard's page, or without one in a terminal."""
+    return f"at {url}" if url else f"with `taskgate approvals approve {approval_id}` (or `deny`)"
+
+
+def of_approval(approval: Approval, url: str | None, session_id: str, *, waited: float | None = None) -> PolicyRefusal:
     """A human was asked and has not said yes: pending, denied, expired or withdrawn."""
     rules = ", ".join(approval.rules)
     by = f" by {_visible(approval.decided_by)}" if approval.decided_by else ""
@@ -99,7 +107,7 @@ def of_approval(approval: Approval, url: str, session_id: str, *, waited: float 
     match approval.state:
         case ApprovalState.PENDING | ApprovalState.APPROVED:
             message = f"rule {rules} wants a human to approve this; approval {approval.id} is pending"
-            hint = f"Ask an approver to decide at {url}; a retry of the same task finds the grant."
+            hint = f"Ask an approver to decide {where(approval.id, url)}; a retry of the same task finds the grant."
         case ApprovalState.DENIED:
             message = f"approval {approval.id} was denied{by}{why}"
         case ApprovalState.EXPIRED:
@@ -122,7 +130,7 @@ def of_approval(approval: Approval, url: str, session_id: str, *, waited: float 
     )
 
 
-def overtaken(approval: Approval, url: str, session_id: str) -> PolicyRefusal:
+def overtaken(approval: Approval, url: str | None, session_id: str) -> PolicyRefusal:
     """A human said yes to what an older policy or catalogue made of the statement. The grant stays unused."""
     return PolicyRefusal(
         f"taskgate: refused: the policy or the catalogue changed while approval {approval.id} was waited for",

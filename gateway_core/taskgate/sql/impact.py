@@ -1,8 +1,9 @@
 """The planner's view of a statement, for the people who decide about it: EXPLAIN without ANALYZE, nothing runs.
 
-It runs on the catalogue's connection, in a read-only transaction with short timeouts. Planning evaluates functions
-that are not volatile, under the catalogue's role: so it is done only for statements whose every function is listed as
-safe. Estimates are the planner's; triggers, cascades and what functions do are never in them, and the answer says so.
+It runs on a connection of its own as the target's user, in a read-only transaction with short timeouts. Planning
+evaluates functions that are not volatile, under that role: so it is done only for statements whose every function is
+listed as safe. Estimates are the planner's; triggers, cascades and what functions do are never in them, and the answer
+says so.
 """
 
 from __future__ import annotations

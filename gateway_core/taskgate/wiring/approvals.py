@@ -43,9 +43,9 @@ class ApprovalSide:
 
 
 async def approval_side(
-    settings: Settings, store: StoreSide, secrets: SecretSources, url: Callable[[str], str]
+    settings: Settings, store: StoreSide, secrets: SecretSources, url: Callable[[str], str | None]
 ) -> ApprovalSide:
-    """`url`: where a person sees an approval. Raises GatewayFault where a key or a secret cannot be had."""
+    """`url`: where a person sees an approval, if anywhere. Raises GatewayFault where a key or secret is missing."""
     notifiers: list[Notifier] = [
         WebhookNotifier(webhook.name, webhook.url, await secrets.fetch(webhook.secret))
         for webhook in settings.approvals.webhooks

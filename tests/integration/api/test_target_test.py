@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from taskgate.cli.probing import probe
@@ -22,11 +23,12 @@ def target(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> Target:
     )
 
 
-async def test_a_target_that_can_be_used(target: Target) -> None:
+async def test_a_target_that_can_be_used(target: Target, postgres: PostgresServer) -> None:
     found = await probe(target)
     assert found.ok, found
-    assert found.server is not None
-    assert found.server.startswith("PostgreSQL 1")
+    with psycopg.connect(postgres.dsn()) as connection:
+        number = connection.info.server_version  # 150018 is 15.18
+    assert found.server == f"PostgreSQL {number // 10000}.{number % 10000}"
     assert (found.user, found.tls) == ("postgres", "none")
 
 

@@ -38,6 +38,19 @@ def test_says_who_asks_for_what_and_where() -> None:
     assert notification.url == "https://gate/approvals/apr_1"
     assert notification.expires_at == "2026-11-23T16:00:00+00:00"
     assert notification.approvers == ("group:dba",)
+    assert notification.command == "taskgate approvals show apr_1"
+
+
+def test_without_a_dashboard_there_is_no_link() -> None:
+    notification = Notification.about("ntf_1", "approval.requested", APPROVAL, None)
+    assert json.loads(json.dumps(notification.to_json()))["url"] is None
+    assert Notification.from_json(notification.to_json()) == notification
+
+
+def test_one_that_waits_since_before_there_were_commands_is_read() -> None:
+    facts = about(APPROVAL).to_json()
+    del facts["command"]
+    assert Notification.from_json(facts).command == ""
 
 
 def test_neither_statement_nor_estimate_nor_comment_is_sent() -> None:

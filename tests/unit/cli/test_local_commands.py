@@ -9,7 +9,7 @@ import pytest
 
 from taskgate.cli.exit_codes import ExitCode
 from taskgate.identity.scopes import Scope
-from tests.unit.cli.conftest import Cli
+from tests.unit.cli.conftest import Cli, Running
 
 
 def test_the_first_key_is_made_without_a_gateway(cli: Cli, config: Path) -> None:
@@ -66,7 +66,7 @@ def test_settings_that_are_wrong_are_named(cli: Cli, tmp_path: Path) -> None:
     result = cli("db", "check", "--config", str(path))
     assert result.exit_code == ExitCode.USAGE
     assert f"{path}:1: targets" in result.stderr
-    assert f"{path}:2: surprise" in result.stderr
+    assert f"{path}:2: unknown setting surprise" in result.stderr
     missing = cli("api-key", "list", "--config", str(tmp_path / "none.yaml"))
     assert missing.exit_code == ExitCode.USAGE
     assert "none.yaml" in missing.stderr
@@ -87,6 +87,14 @@ def findings(output: str) -> dict[str, list[str]]:
     for item in json.loads(output):
         found.setdefault(item["check"], []).append(item["level"])
     return found
+
+
+def test_a_key_is_not_made_to_do_nothing(cli: Cli, config: Path) -> None:
+    result = cli("api-key", "create", "x", "--config", str(config))
+    assert result.exit_code == ExitCode.USAGE
+    assert all(scope in result.stderr for scope in Scope)
+    assert result.stdout == ""
+    assert not (config.parent / "data").exists()
 
 
 def test_doctor_names_what_is_wrong_and_what_to_do(cli: Cli, config: Path) -> None:
@@ -113,6 +121,14 @@ def test_doctor_names_what_is_wrong_and_what_to_do(cli: Cli, config: Path) -> No
     assert "canary-password" not in result.output + text
 
 
+def test_doctor_asks_at_the_port_of_the_settings(cli: Cli, config: Path, running: Running) -> None:
+    port = running.url.rpartition(":")[2]
+    config.write_text(config.read_text().replace("public_url: http://127.0.0.1:1", f"api: {{port: {port}}}"))
+    found = json.loads(cli("doctor", "--json", "--config", str(config)).stdout)
+    gateway = next(item for item in found if item["check"] == "gateway")
+    assert (gateway["level"], gateway["found"]) == ("ok", f"ready at {running.url}")
+
+
 def test_doctor_with_a_policy_and_settings_that_do_not_load(cli: Cli, config: Path) -> None:
     (config.parent / "policy.yaml").write_text("version: 1\nrules: [{id: 3}]\n")
     assert findings(cli("doctor", "--json", "--config", str(config)).stdout)["policy"] == ["fail"]
@@ -120,3 +136,13 @@ def test_doctor_with_a_policy_and_settings_that_do_not_load(cli: Cli, config: Pa
     result = cli("doctor", "--json", "--config", str(config))
     assert set(findings(result.stdout)["settings"]) == {"fail"}
     assert result.exit_code == ExitCode.FAILED
+
+
+def test_doctor_doubts_a_variable_that_sets_nothing(cli: Cli, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKGATE_LOG_LEVLE", "debug")
+    found = json.loads(cli("doctor", "--json", "--config", str(config)).stdout)
+    doubt = next(item for item in found if item["check"] == "environment")
+    assert (doubt["level"], doubt["found"]) == (
+        "warn",
+        "TASKGATE_LOG_LEVLE: no such setting: did you mean TASKGATE_LOG_LEVEL?",
+    )

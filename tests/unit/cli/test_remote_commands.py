@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 
 from taskgate.cli import approvals as approvals_module
 from taskgate.cli.exit_codes import ExitCode
+from taskgate.domain import Action
+from taskgate.enforcement.decisions import DecisionScope
+from taskgate.errors import PolicyRefusal
 from taskgate.identity.scopes import Scope
+from taskgate.policy.decision import Context
+from taskgate.sql.postgres import analyze
 from taskgate.store.ids import IdPrefix, new_id
 from tests.unit.api.control_plane import draft
 from tests.unit.cli.conftest import Cli, Running
@@ -42,12 +48,14 @@ def test_credentials_are_issued_listed_and_revoked(cli: Cli, running: Running) -
     dsn = cli("credential", "issue", "orders-db", *TASK, "--dsn")
     assert dsn.stdout.startswith("postgresql://tg_")
     assert dsn.stdout.count("\n") == 1
+    fields = dict(line.split("\t") for line in cli("credential", "issue", "orders-db", *TASK).stdout.splitlines())
+    assert fields["dsn"] == f"postgresql://{fields['user']}:{fields['password']}@gateway.example:6432/orders"
     listed = cli("credential", "list")
-    assert listed.stdout.count("\n") == 2
+    assert listed.stdout.count("\n") == 3
     assert issued["password"] not in listed.output
     assert cli("credential", "revoke", issued["id"], "--reason", "over").exit_code == 0
-    assert len(json.loads(cli("credential", "list", "--json").stdout)) == 1
-    assert len(json.loads(cli("credential", "list", "--all", "--json").stdout)) == 2
+    assert len(json.loads(cli("credential", "list", "--json").stdout)) == 2
+    assert len(json.loads(cli("credential", "list", "--all", "--json").stdout)) == 3
 
 
 @pytest.mark.usefixtures("admin")
@@ -139,6 +147,70 @@ def test_sessions_are_found_shown_replayed_and_killed(cli: Cli, running: Running
     assert cli("sessions", "kill", live, "--reason", "runaway").exit_code == 0
     assert running.plane.live.killed[0][2] == "runaway"
     assert cli("sessions", "show", "ses_none").exit_code == ExitCode.NOT_FOUND
+
+
+async def refused(running: Running, text: str) -> tuple[str, str]:
+    """A session in the store, and the HINT that it gets for `text`."""
+    plane, session_id = running.plane, new_id(IdPrefix.SESSION)
+    await plane.recorded(session_id, [])
+    target, catalog = plane.targets["orders-db"], plane.catalog("orders-db")
+    scope = DecisionScope(draft().principal, target, plane.policy.current, catalog, hash_key=bytes(32))
+    action = Action("postgres", text, analyze(text, catalog, ["public"]))
+    with pytest.raises(PolicyRefusal) as refusal:
+        scope.judge(action, Context(), session_id)
+    return session_id, str(refusal.value.hint)
+
+
+def test_the_command_in_a_refusals_hint_works_as_printed(
+    cli: Cli, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "UPDATE orders SET note = 'x'"
+    session_id, hint = running.do(refused(running, text))
+    monkeypatch.setenv("TASKGATE_URL", running.url)
+    monkeypatch.setenv("TASKGATE_API_KEY", running.do(running.plane.key("ann", Scope.POLICY_EXPLAIN, user=True)))
+    program, *arguments = shlex.split(hint.split("`")[1])
+    assert program == "taskgate"
+    shown = cli(*arguments, input=text + "\n")
+    assert shown.exit_code == 0, shown.output
+    assert shown.stdout.startswith("DENY\n  no rule sql.update public.orders\n")
+    assert "etl-reads\tallow\tno\teffect: it is about sql.select" in shown.stdout
+    allowed = cli("policy", "explain", "--session", session_id, "--sql", "SELECT id FROM orders", "--json")
+    assert json.loads(allowed.stdout)["verdict"] == "allow"
+    none = cli("policy", "explain", "--session", new_id(IdPrefix.SESSION), "--sql", "SELECT 1")
+    assert none.exit_code == ExitCode.NOT_FOUND
+
+
+def test_gateway_and_files_explain_alike(
+    cli: Cli, running: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TASKGATE_URL", running.url)
+    monkeypatch.setenv("TASKGATE_API_KEY", running.do(running.plane.key("ann", Scope.POLICY_EXPLAIN, user=True)))
+    who = ["--target", "orders-db", "--task", "etl.clean", "--source", "prod", "--client-address", "10.0.0.9"]
+    tables = ["--table", "public.orders:id,note", "--table", "public.customers:id,email"]
+    for text in ("DELETE FROM orders WHERE id = $1", "SELECT email FROM customers WHERE email = 'x'", "DROP TABLE x"):
+        asked = [*who, "--sql", text, "--parameter", "7", "--time", "2026-11-23T10:00"]
+        for form in (["--json"], ["--all"], []):
+            there = cli("policy", "explain", *asked, *form)
+            here = cli("policy", "explain", str(tmp_path / "policy.yaml"), *asked, *tables, *form)
+            assert there.exit_code == 0, there.output
+            assert there.stdout == here.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--sql", "SELECT 1", "--task", "a.b"], "say where: --target or --session"),
+        (["--session", "ses_1", "--sql", "SELECT 1", "--task", "a.b"], "--session says who"),
+        (["--target", "orders-db", "--task", "a.b", "--sql", "SELECT 1"], "--source"),
+        (["--target", "orders-db", "--task", "a.b", "--source", "p", "--pair", "sql.select x"], "go with policy files"),
+        (["policy.yaml", "--session", "ses_1", "--sql", "SELECT 1"], "one of the two"),
+        (["--session", "ses_1", "--sql", "SELECT 1", "--client-address", "there"], "client_address"),
+    ],
+)
+def test_what_a_gateway_cannot_be_asked(cli: Cli, arguments: list[str], message: str) -> None:
+    result = cli("policy", "explain", *arguments)
+    assert result.exit_code == ExitCode.USAGE
+    assert message in " ".join(result.stderr.replace("│", " ").split())
 
 
 def test_address_and_key_can_be_given_as_options(cli: Cli, running: Running) -> None:

@@ -48,7 +48,7 @@ def test_what_nothing_covers_is_named() -> None:
     refused = refusals.denied(decision, (DROP, Pair("sql.select", "public.a")), ("a note",), "ses_1")
     assert str(refused) == "taskgate: refused: no rule allows sql.drop public.orders (objects are unknown)"
     assert ("note", "a note") in lines(refused)
-    assert "policy explain" in str(refused.hint)
+    assert "`taskgate policy explain --session ses_1 --sql -`" in str(refused.hint)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +119,13 @@ def test_every_state_says_what_to_do_and_where(state: ApprovalState) -> None:
     assert refused.rules == (RuleMatch("deletes-ask", "approve"),)
     assert refused.pending == (state in (ApprovalState.PENDING, ApprovalState.APPROVED))
     assert (refused.approval_id, refused.approval_url) == ("apr_1", URL)
+
+
+def test_without_a_dashboard_it_is_decided_in_a_terminal() -> None:
+    refused = refusals.of_approval(approval(ApprovalState.PENDING), None, "ses_1")
+    assert "url" not in dict(lines(refused))
+    assert "`taskgate approvals approve apr_1`" in str(refused.hint)
+    assert refused.approval_url is None
 
 
 def test_a_denial_says_who_and_why_on_one_line() -> None:

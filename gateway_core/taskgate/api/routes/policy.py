@@ -10,9 +10,11 @@ from fastapi import APIRouter, Depends, Request
 from taskgate.api.authentication import Caller, Requires
 from taskgate.api.dependencies import Plane
 from taskgate.api.explaining import explain as explained
-from taskgate.api.problems import ApiProblem
+from taskgate.api.explaining import principal_of
+from taskgate.api.problems import ApiProblem, not_found
 from taskgate.client import models
 from taskgate.identity.scopes import Scope
+from taskgate.store.ids import IdPrefix, is_id
 
 router = APIRouter(tags=["policy"])
 MayRead = Annotated[Caller, Depends(Requires(Scope.POLICY_READ))]
@@ -45,11 +47,18 @@ async def show_policy_sources(plane: Plane, caller: MayRead) -> models.PolicySou
 async def explain(
     asked: models.ExplainRequest, plane: Plane, caller: MayExplain, request: Request
 ) -> models.Explanation:
-    """What policy would say to a statement of a principal you describe, and why. Runs nothing."""
-    target = plane.targets.get(asked.target)
+    """What policy would say to a statement of a principal you describe, or of a session's, and why. Runs nothing."""
+    name, address = asked.target or "", request.client.host if request.client else ""
+    if asked.principal is not None:
+        principal = principal_of(asked.principal)
+    else:
+        found = await plane.sessions.get(asked.session or "") if is_id(IdPrefix.SESSION, asked.session or "") else None
+        if found is None:
+            raise not_found("session")
+        principal, name, address = found.principal, found.target, found.client_address
+    target = plane.targets.get(name)
     if target is None:
-        raise ApiProblem(422, f"there is no target {asked.target}", code="unknown_target")
+        raise ApiProblem(422, f"there is no target {name}", code="unknown_target")
     catalog, policy = plane.catalog(target.name), plane.policy.current
-    address = request.client.host if request.client else ""
     # A statement of a megabyte takes a while to analyse: not in the loop that everybody's sessions share.
-    return await asyncio.to_thread(explained, asked, target, policy, catalog, address)
+    return await asyncio.to_thread(explained, asked, principal, target, policy, catalog, address)

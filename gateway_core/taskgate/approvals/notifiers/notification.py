@@ -16,14 +16,15 @@ _SHOWN_PAIRS = 5
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """`event` is `approval.requested` or `approval.decided`. Times are ISO 8601, UTC."""
+    """`event` is `approval.requested` or `approval.decided`. `url` is the dashboard's page, if there is a dashboard;
+    `command` shows the same in a terminal. Times are ISO 8601, UTC."""
 
     id: str
     event: str
     approval_id: str
     state: str
     summary: str
-    url: str
+    url: str | None
     target: str
     requested_by: str
     rules: tuple[str, ...]
@@ -31,9 +32,10 @@ class Notification:
     requested_at: str
     expires_at: str
     decided_by: str | None = None
+    command: str = ""
 
     @classmethod
-    def about(cls, notification_id: str, event: str, approval: Approval, url: str) -> Notification:
+    def about(cls, notification_id: str, event: str, approval: Approval, url: str | None) -> Notification:
         return cls(
             id=notification_id,
             event=event,
@@ -48,6 +50,7 @@ class Notification:
             requested_at=approval.requested_at.isoformat(),
             expires_at=approval.expires_at.isoformat(),
             decided_by=approval.decided_by,
+            command=f"taskgate approvals show {approval.id}",
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -33,14 +33,15 @@ _LONGEST_BACKOFF = 900.0
 
 
 class Outbox:
-    """`url` gives the page of an approval. `attempts` bounds the tries for one notification, `first_backoff` (seconds,
-    doubled each time, with jitter) the wait between them; after `pause_after` failures in a row the endpoint rests."""
+    """`url` gives the page of an approval, if there is one. `attempts` bounds the tries for one notification,
+    `first_backoff` (seconds, doubled each time, with jitter) the wait between them; after `pause_after` failures in a
+    row the endpoint rests."""
 
     def __init__(
         self,
         database: Database,
         notifiers: Sequence[Notifier],
-        url: Callable[[str], str],
+        url: Callable[[str], str | None],
         *,
         attempts: int = 12,
         first_backoff: float = 1.0,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import AwareDatetime, Field, IPvAnyAddress, model_validator
 
 from taskgate.client.models.approvals import ApprovalTerms
 from taskgate.client.models.base import Answer, AttributeValue, Name, Request
@@ -47,10 +49,25 @@ class ExplainPrincipal(Request):
 
 
 class ExplainRequest(Request):
-    target: Name
+    """Either `session`, an earlier or open one whose principal and target it is about, or `target` and `principal`.
+    `parameters` are bound as texts (null is NULL); without a list none are bound yet. Unset, `time` is now, and
+    `client_address` the session's or the caller's."""
+
+    target: Name | None = None
     text: str = Field(max_length=1 << 20)
-    principal: ExplainPrincipal
+    principal: ExplainPrincipal | None = None
+    session: Name | None = None
     search_path: str | None = Field(default=None, max_length=1000)
+    parameters: list[str | None] | None = Field(default=None, max_length=65535)
+    time: AwareDatetime | None = None
+    client_address: IPvAnyAddress | None = None
+
+    @model_validator(mode="after")
+    def _about_somebody(self) -> Self:
+        described = (self.target is not None, self.principal is not None)
+        if described != ((True, True) if self.session is None else (False, False)):
+            raise ValueError("name a session, or a target and a principal")
+        return self
 
 
 class RuleMatch(Answer):
@@ -72,12 +89,32 @@ class RuleReport(Answer):
     refuses: bool = False
 
 
+class MaskReport(Answer):
+    """What became of one mask: whether it applies to this principal and target, and else why not."""
+
+    mask: str
+    kind: str
+    place: str
+    applies: bool
+    why: str = ""
+
+
+class MaskedColumn(Answer):
+    """A masked column that the statement touches, and the mask that applies."""
+
+    column: str
+    kind: str
+    mask: str
+
+
 class Explanation(Answer):
     """What policy says to one action, and why. `pairs` are the effects found; `uncovered` those no rule allows; `masks`
-    what would be masked for this principal, `considered` every rule there is. `undecided`: a condition looks at the
-    bound parameters; `wants_impact`: at how many rows the planner expects. Then `verdict` says what happens without
-    either: deny."""
+    what would be masked for this principal, `considered` and `considered_masks` every rule and mask there is.
+    `refused_by_mask`: rules let it pass, but a masked column stands where masking cannot hide it. `undecided`: a
+    condition looks at the bound parameters; `wants_impact`: at how many rows the planner expects. Then `verdict` says
+    what happens without either: deny."""
 
+    target: str = ""
     verdict: Verdict
     reason: str | None = None
     policy_version: str
@@ -89,5 +126,11 @@ class Explanation(Answer):
     uncovered: list[str] = Field(default_factory=list)
     terms: ApprovalTerms | None = None
     masks: list[str] = Field(default_factory=list)
+    considered_masks: list[MaskReport] = Field(default_factory=list)
+    columns: list[MaskedColumn] = Field(default_factory=list)
+    refused_by_mask: bool = False
+    row_bound: int | None = None
+    recording: str = ""
+    cacheable: bool = False
     undecided: bool = False
     wants_impact: bool = False

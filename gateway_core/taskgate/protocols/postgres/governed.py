@@ -11,6 +11,7 @@ import structlog
 
 from taskgate.domain import Action
 from taskgate.enforcement.contracts import GovernedSession, ParkedNotice, Permit
+from taskgate.enforcement.refusals import where
 from taskgate.errors import GatewayFault, PolicyRefusal, TaskgateError
 from taskgate.protocols.postgres import backend, frontend
 from taskgate.protocols.postgres.backend import report
@@ -258,7 +259,8 @@ class GovernedConnection:
     def parked(self, notice: ParkedNotice) -> None:
         """`Waiting`: tell the client at once that a human is asked, and watch whether it stays."""
         text = f"taskgate: waiting for approval {notice.approval_id} ({', '.join(notice.rules)})"
-        hint = f"Approve or deny at {notice.url}; the statement waits at most {notice.hold:.0f} s."
+        place = where(notice.approval_id, notice.url)
+        hint = f"An approver decides {place}; the statement waits at most {notice.hold:.0f} s."
         self._client.write(report("NOTICE", "01000", text, hint=hint).encode(b"N"))
         self._watch()
 

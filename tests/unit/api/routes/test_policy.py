@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from taskgate.identity.scopes import Scope
+from taskgate.store.ids import IdPrefix, new_id
 from tests.unit.api.conftest import ClientFor
 from tests.unit.api.control_plane import POLICY, Plane
 
@@ -87,3 +88,42 @@ async def test_text_that_is_no_sql_and_targets_there_are_none_of(author: httpx.A
         "/v1/policy/explain", json={"target": "billing-db", "text": "SELECT 1", "principal": principal}
     )
     assert (away.status_code, away.json()["code"]) == (503, "target_unavailable")
+
+
+async def test_of_a_sessions_principal(author: httpx.AsyncClient, plane: Plane) -> None:
+    session_id = new_id(IdPrefix.SESSION)
+    await plane.recorded(session_id, [])
+    body = {"session": session_id, "text": "SELECT id FROM orders"}
+    answer = (await author.post("/v1/policy/explain", json=body)).json()
+    assert (answer["verdict"], answer["target"]) == ("allow", "orders-db")
+    both = await author.post("/v1/policy/explain", json=body | {"target": "orders-db"})
+    assert both.status_code == 422
+    none = await author.post("/v1/policy/explain", json=body | {"session": new_id(IdPrefix.SESSION)})
+    assert none.status_code == 404
+    assert (await author.post("/v1/policy/explain", json=body | {"session": "ses_1"})).status_code == 404
+
+
+async def test_parameters_time_and_address_can_be_said(author: httpx.AsyncClient, plane: Plane) -> None:
+    rule = """\
+version: 1
+rules:
+  - id: mondays
+    match: {targets: [orders-db], effects: [sql.select]}
+    when: action.parameters == ["7"] && context.weekday == "monday" && context.client_address == "10.0.0.9"
+    verdict: allow
+"""
+    (plane.data_dir.parent / "policy.yaml").write_text(rule)
+    assert plane.policy.reload() is None
+    body = {
+        "target": "orders-db",
+        "principal": {"source": "prod", "dag_id": "etl", "task_id": "clean"},
+        "text": "SELECT id FROM orders WHERE id = $1",
+        "time": "2026-11-23T10:00:00Z",
+        "client_address": "10.0.0.9",
+    }
+    unbound = (await author.post("/v1/policy/explain", json=body)).json()
+    assert (unbound["verdict"], unbound["undecided"]) == ("deny", True)
+    bound = (await author.post("/v1/policy/explain", json=body | {"parameters": ["7"]})).json()
+    assert (bound["verdict"], bound["undecided"], bound["cacheable"]) == ("allow", False, False)
+    other = (await author.post("/v1/policy/explain", json=body | {"parameters": ["8"]})).json()
+    assert other["verdict"] == "deny"
