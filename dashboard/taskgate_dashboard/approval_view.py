@@ -26,8 +26,8 @@ STATE_COLOURS = {
 
 
 def show_request(approval: Approval, parameters: list[ApprovalParameter] | None, decide: Callable[[], None]) -> None:
-    """`parameters` None: they may not be seen (not an approver, or decided already). `decide` shows the buttons: below
-    what runs, above what it is bound to."""
+    """`parameters` None: this person may not see them. `decide` shows the buttons: below what runs, above what it is
+    bound to."""
     style.show(
         style.title(f"{effects.summary(approval.pairs)} at {approval.target}"),
         style.chip(approval.state.value, STATE_COLOURS[approval.state]),
@@ -62,7 +62,10 @@ def _pending(approval: Approval) -> bool:
 
 def _parameters(parameters: list[ApprovalParameter] | None) -> None:
     if parameters is None:
-        style.show('<div class="tg-note">Bound parameters are shown to the approvers of a pending request only.</div>')
+        style.show(
+            '<div class="tg-note">Bound parameters are shown to the approvers of a request and, once it is decided, '
+            "to who may read records.</div>"
+        )
         return
     if not parameters:
         return

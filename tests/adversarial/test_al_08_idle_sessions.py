@@ -43,8 +43,8 @@ def cpu_seconds(stage: Stage) -> float:
 
 
 def at_rest(stage: Stage, share: float, within: float = 40.0) -> bool:
-    """Whether some four seconds of the next `within` cost the gateway less than `share` of a core: what the readers left
-    behind is put away first, and a busy machine counts some of its own work as ours."""
+    """Whether some four seconds of the next `within` cost the gateway less than `share` of a core: what the readers
+    left behind is put away first, and a busy machine counts some of its own work as ours."""
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:
         before, started = cpu_seconds(stage), time.monotonic()

@@ -60,6 +60,7 @@ class ControlApi:
     keys: dict[str, Json] = field(default_factory=dict)  # secret → whoami
     approvals: dict[str, Json] = field(default_factory=dict)
     parameters: dict[str, list[Json]] = field(default_factory=dict)
+    unseen: set[str] = field(default_factory=set)  # approvals whose parameters nobody may see
     sessions: dict[str, Json] = field(default_factory=dict)
     records: dict[str, list[Json]] = field(default_factory=dict)
     verifications: dict[str, Json] = field(default_factory=dict)
@@ -205,6 +206,8 @@ class ControlApi:
         return self.approvals[approval_id]
 
     def _parameters(self, who: Json, query: Json, body: Json, approval_id: str) -> Json:
+        if approval_id in self.unseen:
+            raise _Refused(403, "Forbidden", "You may not see these parameters", "policy_refused")
         return {"approval_id": approval_id, "parameters": self.parameters.get(approval_id, [])}
 
     def _decision(self, who: Json, query: Json, body: Json, approval_id: str) -> Json:

@@ -11,7 +11,7 @@ from typing import Literal
 
 import streamlit as st
 
-from taskgate.client import Conflict
+from taskgate.client import Conflict, NotPermitted
 from taskgate.client.models import Approval, ApprovalParameter
 from taskgate.domain import ApprovalState
 from taskgate_dashboard import effects, principals, style, times
@@ -80,14 +80,20 @@ def inbox(scope: str) -> None:
 
 
 def _parameters(approval: Approval) -> list[ApprovalParameter] | None:
-    """Asked for once a request and person: each look is recorded."""
-    if approval.state is not ApprovalState.PENDING or not approval.may_decide:
+    """Asked for once a request and person: each look is recorded. None: this person may not see them."""
+    pending = approval.state is ApprovalState.PENDING
+    if pending and not approval.may_decide:
         return None
-    kept: dict[str, list[ApprovalParameter]] = st.session_state.setdefault(_PARAMETERS, {})
+    kept: dict[str, list[ApprovalParameter] | None] = st.session_state.setdefault(_PARAMETERS, {})
     if approval.id not in kept:
         with asking():
             kept.clear()
-            kept[approval.id] = gateway().approval_parameters(approval.id).parameters
+            try:
+                kept[approval.id] = gateway().approval_parameters(approval.id).parameters
+            except NotPermitted:
+                if pending:
+                    raise
+                kept[approval.id] = None
     return kept.get(approval.id)
 
 
@@ -98,13 +104,12 @@ def detail(approval_id: str) -> None:
         approval = gateway().approval(approval_id)
     if approval is None:
         return
+    parameters = _parameters(approval)
     if approval.state is ApprovalState.PENDING:
-        parameters = _parameters(approval)
         show_request(approval, parameters, partial(decision, approval, parameters))
     else:
         _forget()
-        st.session_state.pop(_PARAMETERS, None)
-        show_request(approval, None, partial(_decided, approval))
+        show_request(approval, parameters, partial(_decided, approval))
 
 
 def _decided(approval: Approval) -> None:

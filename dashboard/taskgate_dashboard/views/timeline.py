@@ -7,6 +7,7 @@ from itertools import islice
 
 import streamlit as st
 
+from taskgate import recorded_values
 from taskgate.client.models import Session
 from taskgate_dashboard import effects, principals, style, times
 from taskgate_dashboard.records import Step, steps
@@ -112,8 +113,7 @@ def _parameters(step: Step) -> list[tuple[str, str]]:
         if isinstance(one, dict) and one.get("masked"):
             rows.append((f"${index}", style.chip(f"masked by {one['masked']}", "green")))
         elif isinstance(one, dict):
-            value = one.get("text") if one.get("text") is not None else one.get("hex")
-            rows.append((f"${index}", style.said("NULL" if value is None else value)))
+            rows.append((f"${index}", style.said(recorded_values.shown(one))))
         else:
             rows.append((f"${index}", style.said("NULL" if one is None else json.dumps(one, default=str))))
     return rows

@@ -91,8 +91,9 @@ def show(
     api_key: ApiKey = None,
     ca_file: CaFile = None,
 ) -> None:
-    """Show one request: the exact text with everything invisible spelled out, its parameters (to those who may decide;
-    that they were looked at is recorded), what it is expected to touch, and the rules that ask."""
+    """Show one request: the exact text with everything invisible spelled out, its parameters (to those who may decide,
+    after the decision also to keys with records:read; that they were looked at is recorded), what it is expected to
+    touch, and the rules that ask."""
     with connect(url, api_key, ca_file) as gateway:
         approval = gateway.approval(approval_id) if wait is None else gateway.wait_for_approval(approval_id, wait)
         parameters = _parameters(gateway, approval)
@@ -105,10 +106,10 @@ def show(
 
 
 def _parameters(gateway: Client, approval: Approval) -> ApprovalParameters | None:
-    """None where this key may not see them. Only asked for where it may decide, so that no view is recorded idly."""
+    """None where this key may not see them. While it is pending only asked for where the key may decide."""
     from taskgate.client import Conflict, NotFound, NotPermitted
 
-    if not approval.may_decide:
+    if approval.state == "pending" and not approval.may_decide:
         return None
     try:
         return gateway.approval_parameters(approval.id)
@@ -159,8 +160,8 @@ def print_approval(approval: Approval, parameters: ApprovalParameters | None) ->
 
 def _print_parameters(approval: Approval, parameters: ApprovalParameters | None) -> None:
     if parameters is None:
-        if approval.may_decide:
-            remark("\nIts parameters cannot be shown.")
+        if approval.may_decide or approval.state != "pending":
+            remark("\nIts parameters are shown to its approvers and, once it is decided, to keys with records:read.")
         return
     if not parameters.parameters:
         return

@@ -101,6 +101,31 @@ def test_approve_with_yes_and_deny(cli: Cli, running: Running) -> None:
     assert cli("approvals", "show", first.id, "--wait", "5s").exit_code == 0
 
 
+@pytest.mark.usefixtures("dana")
+@pytest.mark.parametrize("decision", [("approve", "--yes"), ("deny",)])
+def test_parameters_are_shown_after_the_decision_too(cli: Cli, running: Running, decision: tuple[str, ...]) -> None:
+    approval = running.do(running.plane.approvals.request(draft()))
+    cli("approvals", decision[0], approval.id, *decision[1:])
+    shown = cli("approvals", "show", approval.id)
+    assert "canary-parameter" in shown.stdout
+    assert len(running.do(running.plane.approvals.views(approval.id))) == 1
+
+
+def test_after_the_decision_parameters_need_records_read(
+    cli: Cli, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TASKGATE_URL", running.url)
+    approval = running.do(running.plane.approvals.request(draft()))
+    dana = running.do(running.plane.key("dana", Scope.APPROVALS_DECIDE, user=True, groups=["dba"]))
+    running.do(running.plane.approvals.decide(approval.id, dana.partition(".")[0], False))
+    for scopes, seen in (((), False), ((Scope.RECORDS_READ,), True)):
+        key = running.do(running.plane.key("auditor", Scope.APPROVALS_READ, *scopes, user=True))
+        shown = cli("approvals", "show", approval.id, "--api-key", key)
+        assert shown.exit_code == 0
+        assert ("canary-parameter" in shown.stdout) is seen
+        assert ("to keys with records:read" in shown.stderr) is not seen
+
+
 @pytest.mark.usefixtures("admin")
 def test_who_may_not_decide_sees_no_parameters(cli: Cli, running: Running) -> None:
     approval = running.do(running.plane.approvals.request(draft()))

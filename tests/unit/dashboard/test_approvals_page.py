@@ -144,6 +144,28 @@ def test_somebody_faster_is_no_error_page(api: ControlApi, open_page: Callable[.
     assert api.approvals[approval_id]["state"] == "denied"
 
 
+def test_parameters_stay_readable_after_the_decision(api: ControlApi, open_page: Callable[..., AppTest]) -> None:
+    approval_id = _of(api, GOVERNED)
+    api.decide(approval_id, True, "user:erin")
+    api.approvals[approval_id]["may_decide"] = False
+    app = open_page(id=approval_id)
+    app.run()
+    assert "cancelled" in html(app)
+    assert [path for _, path, _ in api.asked].count(f"/v1/approvals/{approval_id}/parameters") == 1
+
+
+def test_parameters_of_a_decided_request_are_not_everybodys(api: ControlApi, open_page: Callable[..., AppTest]) -> None:
+    approval_id = _of(api, GOVERNED)
+    api.decide(approval_id, True, "user:erin")
+    api.unseen.add(approval_id)
+    app = open_page(id=approval_id)
+    app.run()
+    assert not app.exception
+    assert "cancelled" not in html(app)
+    assert "to who may read records" in html(app)
+    assert [path for _, path, _ in api.asked].count(f"/v1/approvals/{approval_id}/parameters") == 1
+
+
 def test_who_may_not_decide_gets_no_buttons(api: ControlApi, open_page: Callable[..., AppTest]) -> None:
     mine = next(one["id"] for one in api.approvals.values() if not one["may_decide"])
     app = open_page(id=mine)
