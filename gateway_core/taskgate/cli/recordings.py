@@ -1,4 +1,4 @@
-"""`taskgate verify`, `taskgate export`, and how a session's timeline is drawn."""
+"""`taskgate verify`, and how a session's timeline is drawn."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -14,7 +14,6 @@ from rich.text import Text
 
 from taskgate.cli.visible import escaped
 from taskgate.errors import TaskgateError
-from taskgate.recording.export import export
 from taskgate.recording.findings import ExitCode, Verification
 from taskgate.recording.keys import PublicKey
 from taskgate.recording.records import RecordKind
@@ -22,7 +21,6 @@ from taskgate.recording.replay import TimelineEvent
 from taskgate.recording.verify import verify
 
 verify_app = typer.Typer()
-export_app = typer.Typer()
 
 
 @verify_app.command()
@@ -46,7 +44,7 @@ def verify_command(
         keys = [_public_key(one) for one in public_key or []]
         result = verify(path, public_keys=keys, outside=outside, sessions=session or [])
     except (TaskgateError, OSError, ValueError) as error:
-        _fail(error, as_json=as_json)
+        fail(error, as_json=as_json)
     if as_json:
         typer.echo(json.dumps(verification_json(result), indent=2))
     else:
@@ -61,7 +59,8 @@ def _public_key(path: Path) -> PublicKey:
         raise ValueError(f"{path} is not an Ed25519 public key in PEM form") from None
 
 
-def _fail(error: Exception, *, as_json: bool) -> None:
+def fail(error: Exception, *, as_json: bool) -> NoReturn:
+    """Evidence that cannot be read or written."""
     if as_json:
         typer.echo(json.dumps({"ok": False, "error": escaped(str(error))}))
     else:
@@ -103,33 +102,6 @@ def _print_verification(console: Console, result: Verification) -> None:
         word = "Verified" if result.trusted else "Consistent"
         summary = f"{word}: {len(result.sessions)} sessions, {total} records, {result.checkpoints} checkpoints."
         console.print(Text(summary, "bold green" if result.trusted else "bold yellow"))
-
-
-@export_app.command()
-def export_command(
-    sessions: Annotated[list[str] | None, typer.Argument(help="Session ids.")] = None,
-    *,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The bundle: a folder, or a zip file ending in .zip.")],
-    data_dir: Annotated[Path, typer.Option(help="The gateway's data folder.")] = Path("taskgate-data"),
-    every: Annotated[bool, typer.Option("--all", help="Every session there is.")] = False,
-    headers_only: Annotated[bool, typer.Option(help="No contents: proof without what was done.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Write sessions, checkpoints and policies into a bundle that can be read and verified offline."""
-    if bool(sessions) == every:
-        raise typer.BadParameter("name sessions, or say --all")
-    try:
-        manifest = export(data_dir, output, None if every else sessions, contents=not headers_only)
-    except (TaskgateError, OSError) as error:
-        _fail(error, as_json=as_json)
-    records = sum(one.records for one in manifest.sessions)
-    if as_json:
-        facts = {"bundle": str(output), "sessions": len(manifest.sessions), "records": records}
-        typer.echo(json.dumps(facts | {"checkpoints": manifest.checkpoints, "contents": manifest.contents}))
-    else:
-        typer.echo(
-            f"{output}: {len(manifest.sessions)} sessions, {records} records, {manifest.checkpoints} checkpoints"
-        )
 
 
 # --- replay ------------------------------------------------------------------------------------------------------

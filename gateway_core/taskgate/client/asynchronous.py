@@ -240,15 +240,20 @@ class AsyncClient:
         await self._send(calls.kill_session(session_id, reason))
 
     async def export(
-        self, destination: Path, *, sessions: Sequence[str] = (), chosen: SessionFilter | None = None
+        self,
+        destination: Path,
+        *,
+        sessions: Sequence[str] = (),
+        chosen: SessionFilter | None = None,
+        headers_only: bool = False,
     ) -> int:
-        """Writes a bundle (zip) that `taskgate verify` reads offline; returns its bytes.
-        Only its owner may read the file; never leaves half of one."""
+        """Writes a bundle (zip) that `taskgate verify` reads offline; returns its bytes. `headers_only`: proof without
+        what was done. Only its owner may read the file; never leaves half of one."""
         partial = destination.with_name(destination.name + ".partial")
         written = 0
         partial.touch(mode=0o600)
         try:
-            async with self._answer(calls.export(sessions, chosen or SessionFilter())) as response:
+            async with self._answer(calls.export(sessions, chosen or SessionFilter(), headers_only)) as response:
                 if not response.is_success:
                     await response.aread()
                 check(response)

@@ -193,10 +193,10 @@ def kill_session(session_id: str, reason: str) -> Call[None]:
     return Call("POST", path, nothing, body=models.Reason(reason=reason), idempotent=True)
 
 
-def export(session_ids: Sequence[str], chosen: SessionFilter) -> Call[httpx.Response]:
+def export(session_ids: Sequence[str], chosen: SessionFilter, headers_only: bool) -> Call[httpx.Response]:
     """A bundle (zip) of these sessions, or of all that the filter finds. Streamed by the client, never held whole."""
     query = {name: getattr(chosen, name) for name in SessionFilter.__slots__}
-    given = _query(session=list(session_ids), **query)
+    given = _query(session=list(session_ids), headers_only=headers_only or None, **query)
     return Call("GET", "/v1/export", lambda response: response, query=given, patience=50.0)
 
 

@@ -234,14 +234,21 @@ class Client:
         """Both sides are closed within a second, whichever process holds the session."""
         self._send(calls.kill_session(session_id, reason))
 
-    def export(self, destination: Path, *, sessions: Sequence[str] = (), chosen: SessionFilter | None = None) -> int:
-        """Writes a bundle (zip) that `taskgate verify` reads offline; returns its bytes.
-        Only its owner may read the file; never leaves half of one."""
+    def export(
+        self,
+        destination: Path,
+        *,
+        sessions: Sequence[str] = (),
+        chosen: SessionFilter | None = None,
+        headers_only: bool = False,
+    ) -> int:
+        """Writes a bundle (zip) that `taskgate verify` reads offline; returns its bytes. `headers_only`: proof without
+        what was done. Only its owner may read the file; never leaves half of one."""
         partial = destination.with_name(destination.name + ".partial")
         written = 0
         partial.touch(mode=0o600)
         try:
-            with self._answer(calls.export(sessions, chosen or SessionFilter())) as response:
+            with self._answer(calls.export(sessions, chosen or SessionFilter(), headers_only)) as response:
                 if not response.is_success:
                     response.read()
                 check(response)

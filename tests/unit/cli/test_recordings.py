@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from taskgate.cli.recordings import export_app, render_replay, verify_app
+from taskgate.cli.export import app as export_app
+from taskgate.cli.recordings import render_replay, verify_app
 from taskgate.domain import Parameter
 from taskgate.recording.recorder import Recorder
 from taskgate.recording.records import Decided, Event, Parked, RecordedAction, RecordKind, Result
@@ -104,6 +105,30 @@ def test_export_everything_as_json(data_dir: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("arguments", [[], ["--all", "ses_a"], ["ses_nothing"], ["../../etc/passwd"]])
 def test_export_of_what_cannot_be(data_dir: Path, tmp_path: Path, arguments: list[str]) -> None:
     ran = RUN.invoke(export_app, [*arguments, "-o", str(tmp_path / "b"), "--data-dir", str(data_dir)])
+    assert ran.exit_code == 2
+    assert not (tmp_path / "b").exists()
+
+
+TASK = ["--source", "airflow", "--dag-id", "etl", "--run-id", "run-1", "--task-id", "load"]
+
+
+@pytest.mark.parametrize("chosen", [TASK, ["--dag-id", "etl"], ["--since", "2020-01-01", "--target", "orders-db"]])
+def test_export_of_a_run_from_the_data_folder(
+    data_dir: Path, key: str, tmp_path: Path, chosen: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TASKGATE_URL", "http://127.0.0.1:1")  # --data-dir wins
+    target = tmp_path / "run.zip"
+    ran = RUN.invoke(export_app, [*chosen, "-o", str(target), "--data-dir", str(data_dir), "--json"])
+    assert json.loads(ran.output)["sessions"] == 2
+    assert RUN.invoke(verify_app, [str(target), "--public-key", key]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [["--dag-id", "other"], [*TASK, "--map-index", "3"], ["--until", "2020-01-01"], ["--dag-id", "etl", "--all"]],
+)
+def test_a_filter_that_fits_nothing_exports_nothing(data_dir: Path, tmp_path: Path, chosen: list[str]) -> None:
+    ran = RUN.invoke(export_app, [*chosen, "-o", str(tmp_path / "b"), "--data-dir", str(data_dir)])
     assert ran.exit_code == 2
     assert not (tmp_path / "b").exists()
 

@@ -166,6 +166,43 @@ def test_sessions_are_found_shown_replayed_and_killed(cli: Cli, running: Running
     assert cli("sessions", "show", "ses_none").exit_code == ExitCode.NOT_FOUND
 
 
+def test_a_gateway_makes_the_bundle(
+    cli: Cli, running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session_id = new_id(IdPrefix.SESSION)
+    running.do(running.plane.recorded(session_id, ["SELECT 1"]))
+    key = running.do(running.plane.key("auditor", Scope.RECORDS_READ, user=True))
+    public = str(running.plane.data_dir / "keys" / "checkpoint.pub")
+    where = ["--url", running.url, "--api-key", key]
+    for name, chosen in (("run.zip", ["--dag-id", "etl", "--run-id", "run-1"]), ("one.zip", [session_id])):
+        target = tmp_path / name
+        made = cli("export", *chosen, "-o", str(target), *where)
+        assert made.exit_code == 0, made.output
+        assert made.stdout.startswith(f"{target}: 1 sessions, 4 records, ")
+        assert cli("verify", str(target), "--public-key", public).exit_code == 0
+        assert cli("export", *chosen, "-o", str(target), *where).exit_code == ExitCode.USAGE  # replaces nothing
+    monkeypatch.setenv("TASKGATE_URL", running.url)
+    monkeypatch.setenv("TASKGATE_API_KEY", key)
+    headers = tmp_path / "headers.zip"
+    assert cli("export", "--dag-id", "etl", "--headers-only", "-o", str(headers)).exit_code == 0
+    assert b"SELECT 1" not in headers.read_bytes()
+    assert cli("verify", str(headers), "--public-key", public).exit_code == 0
+
+
+def test_a_gateway_exports_only_what_was_asked_for_and_may_be_read(cli: Cli, running: Running, tmp_path: Path) -> None:
+    target = tmp_path / "b.zip"
+    reader = running.do(running.plane.key("reader", Scope.SESSIONS_READ, user=True))
+    where = ["-o", str(target), "--url", running.url, "--api-key", reader]
+    assert cli("export", "--all", *where).exit_code == ExitCode.USAGE
+    assert cli("export", *where).exit_code == ExitCode.USAGE
+    assert cli("export", "--dag-id", "etl", *where, "--data-dir", str(tmp_path)).exit_code == ExitCode.USAGE
+    assert cli("export", "--dag-id", "etl", *where, "-o", str(tmp_path / "b")).exit_code == ExitCode.USAGE
+    assert cli("export", "--dag-id", "etl", *where).exit_code == ExitCode.REFUSED
+    auditor = running.do(running.plane.key("auditor", Scope.RECORDS_READ, user=True))
+    assert cli("export", "--dag-id", "etl", *where, "--api-key", auditor).exit_code == ExitCode.NOT_FOUND
+    assert list(tmp_path.glob("b.zip*")) == []
+
+
 def test_address_and_key_can_be_given_as_options(cli: Cli, running: Running) -> None:
     secret = running.do(running.plane.key("reader", Scope.TARGETS_READ))
     assert cli("target", "list", "--url", running.url, "--api-key", secret).exit_code == 0
