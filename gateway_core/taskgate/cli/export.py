@@ -18,6 +18,8 @@ from taskgate.cli.session_filters import (
     Attempt,
     DagId,
     MapIndex,
+    NamePart,
+    Person,
     Principal,
     RunId,
     Source,
@@ -48,6 +50,8 @@ def export_command(
         ),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Every session in the data folder.")] = False,
+    name: NamePart = None,
+    person: Person = None,
     source: Source = None,
     dag_id: DagId = None,
     run_id: RunId = None,
@@ -71,6 +75,8 @@ def export_command(
     from taskgate.client import SessionFilter
 
     chosen = SessionFilter(
+        name=name,
+        person=person,
         source=source,
         dag_id=dag_id,
         run_id=run_id,

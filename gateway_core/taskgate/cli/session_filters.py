@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+NamePart = Annotated[str | None, typer.Option("--name", help="Words, parts of the DAG's, run's or task's name.")]
+Person = Annotated[str | None, typer.Option(help="Part of the name of who acts, or who triggered the run.")]
 Source = Annotated[str | None, typer.Option(help="Which orchestrator.")]
 DagId = Annotated[str | None, typer.Option()]
 RunId = Annotated[str | None, typer.Option()]

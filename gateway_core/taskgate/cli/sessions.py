@@ -16,6 +16,8 @@ from taskgate.cli.session_filters import (
     Attempt,
     DagId,
     MapIndex,
+    NamePart,
+    Person,
     Principal,
     RunId,
     Source,
@@ -35,6 +37,8 @@ SessionId = Annotated[str, typer.Argument(help="`ses_…`")]
 
 @app.command("list")
 def list_sessions(
+    name: NamePart = None,
+    person: Person = None,
     source: Source = None,
     dag_id: DagId = None,
     run_id: RunId = None,
@@ -58,6 +62,8 @@ def list_sessions(
     from taskgate.client import SessionFilter
 
     chosen = SessionFilter(
+        name=name,
+        person=person,
         source=source,
         dag_id=dag_id,
         run_id=run_id,

@@ -19,10 +19,13 @@ LONGEST_WAIT = 60.0
 
 @dataclass(frozen=True, slots=True)
 class SessionFilter:
-    """Which sessions. Everything given must hold. `attempt` is the orchestrator's id of a try, `principal` reads
-    `kind:source:name` (`user:taskgate:alice`), `effect` is one such as `sql.delete` and `object` what it was done to,
-    `state` is `open` or `closed`. The times bound when a session was opened, `until` exclusive."""
+    """Which sessions. Everything given must hold. `name`: every word of it is part of the DAG's, run's or task's name;
+    `person`: part of the name of the person who acts or who triggered the run. `attempt` is the orchestrator's id of a
+    try, `principal` reads `kind:source:name` (`user:taskgate:alice`), `effect` is one such as `sql.delete` and `object`
+    what it was done to, `state` is `open` or `closed`. The times bound when a session was opened, `until` exclusive."""
 
+    name: str | None = None
+    person: str | None = None
     source: str | None = None
     dag_id: str | None = None
     run_id: str | None = None

@@ -217,6 +217,12 @@ class Client:
         """Newest first."""
         return self._pages(lambda cursor: calls.sessions(cursor, None, chosen or SessionFilter()))
 
+    def sessions_page(
+        self, chosen: SessionFilter | None = None, *, cursor: str | None = None, limit: int | None = None
+    ) -> models.Page[models.Session]:
+        """Some of `sessions`, to go on from `next_cursor`; `limit` at most 500."""
+        return self._send(calls.sessions(cursor, limit, chosen or SessionFilter()))
+
     def session(self, session_id: str) -> models.Session:
         return self._send(calls.session(session_id))
 

@@ -13,9 +13,12 @@ from taskgate.recording.records import RecordKind
 
 @dataclass(frozen=True, slots=True)
 class RecordedFilter:
-    """Everything given must hold, exactly. `principal` is `kind:source:name`; times bound when a session began, `until`
-    exclusive."""
+    """Everything given must hold, exactly but for `name` (every word of it is part of the DAG's, run's or task's name)
+    and `person` (part of the name of the person who acts or who triggered the run). `principal` is `kind:source:name`;
+    times bound when a session began, `until` exclusive."""
 
+    name: str | None = None
+    person: str | None = None
     source: str | None = None
     dag_id: str | None = None
     run_id: str | None = None
@@ -40,6 +43,11 @@ class RecordedFilter:
             (self.target, opened.get("target")),
             (self.principal, ":".join(str(opened.get(f"principal_{one}")) for one in ("kind", "source", "name"))),
         )
+        names = [one.casefold() for one in (task.dag_id, task.run_id, task.task_id) if one]
+        if not all(any(word in one for one in names) for word in (self.name or "").casefold().split()):
+            return False
+        if self.person is not None and not any(self.person.casefold() in one.casefold() for one in people(opened)):
+            return False
         in_time = (self.since is None or at >= self.since) and (self.until is None or at < self.until)
         return in_time and all(one is None or one == found for one, found in pairs)
 
@@ -64,6 +72,13 @@ def choose(recordings: Recordings, chosen: RecordedFilter) -> Chosen:
         elif chosen.fits(first.content, first.at):
             found.append(session_id)
     return Chosen(tuple(found), unknown)
+
+
+def people(opened: Mapping[str, Any]) -> list[str]:
+    """The person who acts, and who triggered the run."""
+    named = [opened.get("principal_name")] if opened.get("principal_kind") == "user" else []
+    named.append((opened.get("attributes") or {}).get("triggering_user"))
+    return [str(one) for one in named if one is not None]
 
 
 class RecordedTask(NamedTuple):

@@ -144,6 +144,8 @@ def test_sessions_are_found_shown_replayed_and_killed(cli: Cli, running: Running
     running.do(running.plane.recorded(session_id, ["SELECT 1", "SELECT '\x1b[2J'"]))
     assert session_id in cli("sessions", "list", "--dag-id", "etl", "--state", "closed").stdout
     assert cli("sessions", "list", "--dag-id", "other").stdout == ""
+    assert session_id in cli("sessions", "list", "--name", "ET clea").stdout
+    assert cli("sessions", "list", "--person", "nobody").stdout == ""
     shown = cli("sessions", "show", session_id)
     assert "SELECT 1" in shown.stdout
     assert "\x1b[2J" not in shown.stdout

@@ -16,8 +16,9 @@ async def recorder(tmp_path: Path) -> Recorder:
     made = Recorder(tmp_path / "data")
     session(made, "ses_a")
     key = TaskKey("airflow", "etl", "run/2", "load", 3)
+    started = {"triggering_user": "bob"}
     mapped = Principal(
-        PrincipalKind.TASK, "etl.load", "airflow", Assurance.VERIFIED, "jwt", attempt=Attempt("ti-2", key)
+        PrincipalKind.TASK, "etl.load", "airflow", Assurance.VERIFIED, "jwt", started, Attempt("ti-2", key)
     )
     alice = Principal(PrincipalKind.USER, "alice", "taskgate", Assurance.VERIFIED, "api_key")
     for session_id, principal in (("ses_b", mapped), ("ses_c", alice)):
@@ -39,6 +40,10 @@ async def recorder(tmp_path: Path) -> Recorder:
         (RecordedFilter(principal="user:taskgate:alice"), ("ses_c",)),
         (RecordedFilter(target="orders-db"), ("ses_a",)),
         (RecordedFilter(dag_id="et"), ()),
+        (RecordedFilter(name="ET lo run-"), ("ses_a",)),
+        (RecordedFilter(name="etl nothing"), ()),
+        (RecordedFilter(person="ALI"), ("ses_c",)),
+        (RecordedFilter(person="bob"), ("ses_b",)),
     ],
 )
 async def test_everything_given_must_hold_exactly(
