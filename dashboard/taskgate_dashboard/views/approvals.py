@@ -15,7 +15,7 @@ from taskgate.client import Conflict, NotPermitted
 from taskgate.client.models import Approval, ApprovalParameter
 from taskgate.domain import ApprovalState
 from taskgate_dashboard import effects, principals, style, times
-from taskgate_dashboard.approval_view import STATE_COLOURS, show_request
+from taskgate_dashboard.approval_view import STATE_COLOURS, show_request, waiting_chip
 from taskgate_dashboard.sign_in import asking, gateway, person
 from taskgate_dashboard.visible import literal
 
@@ -69,12 +69,14 @@ def inbox(scope: str) -> None:
         if st.button(label, key=f"open-{approval.id}", type=kind, width="stretch"):
             _choose(approval.id)
             st.rerun()  # the whole page: the request stands outside this fragment
-        held = style.chip("connection waiting", "amber") if approval.held and scope != "Decided" else ""
+        held = waiting_chip(approval)
+        stuck = style.chip("nobody may decide", "red") if approval.nobody_may_because else ""
         when = times.since(approval.decided_at or approval.requested_at)
         style.show(
             f'<div style="margin:-.6rem 0 .3rem .2rem"><span class="tg-when">{when}</span> ',
             style.chip(approval.target),
             held or (style.chip(approval.state.value, STATE_COLOURS[approval.state]) if scope == "Decided" else ""),
+            stuck,
             "</div>",
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,13 +56,14 @@ def list_approvals(
         print_json(found)
         return
     print_table(
-        ("id", "state", "asked", "expires", "who", "target", "what"),
+        ("id", "state", "asked", "expires", "waits until", "who", "target", "what"),
         [
             (
                 item.id,
-                item.state,
+                f"{item.state}, nobody may decide" if item.nobody_may_because else item.state,
                 item.requested_at,
                 item.expires_at,
+                item.waits_until,
                 item.principal.name,
                 item.target,
                 _short(item.text),
@@ -122,7 +124,8 @@ def print_approval(approval: Approval, parameters: ApprovalParameters | None) ->
     print_fields(
         [
             ("approval", approval.id),
-            ("state", f"{approval.state}{', a connection waits for it' if approval.held else ''}"),
+            ("state", approval.state),
+            ("waits until", _waiting(approval)),
             ("who", f"{principal.kind} {principal.name} of {principal.source}"),
             ("assurance", f"{principal.assurance} by {principal.verified_by}"),
             (
@@ -134,6 +137,7 @@ def print_approval(approval: Approval, parameters: ApprovalParameters | None) ->
             ("does", approval.pairs),
             ("rules", approval.rules),
             ("who may decide", terms.approvers),
+            ("but nobody", approval.nobody_may_because),
             ("bound", f"at most {terms.max_rows} rows, else rolled back" if terms.max_rows is not None else None),
             ("uses", terms.uses if terms.uses != 1 else None),
             ("search path", approval.environment.search_path),
@@ -156,6 +160,15 @@ def print_approval(approval: Approval, parameters: ApprovalParameters | None) ->
         print_fields((name, value) for name, value in approval.estimate.items())
     if approval.state == "pending" and approval.may_not_because:
         remark(f"\nYou may not decide this: {approval.may_not_because}")
+
+
+def _waiting(approval: Approval) -> str | None:
+    if approval.state != "pending" or not approval.held:
+        return None
+    if approval.waits_until is None:
+        return "a connection waits"
+    left = (approval.waits_until - datetime.now(UTC)).total_seconds()
+    return f"{approval.waits_until.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}: a connection waits {max(0, left):.0f} s more"
 
 
 def _print_parameters(approval: Approval, parameters: ApprovalParameters | None) -> None:

@@ -67,8 +67,11 @@ def read_only(pairs: tuple[Pair, ...], session_id: str) -> PolicyRefusal:
     )
 
 
-def of_approval(approval: Approval, url: str, session_id: str, *, waited: float | None = None) -> PolicyRefusal:
-    """A human was asked and has not said yes: pending, denied, expired or withdrawn."""
+def of_approval(
+    approval: Approval, url: str, session_id: str, *, waited: float | None = None, nobody: str | None = None
+) -> PolicyRefusal:
+    """A human was asked and has not said yes: pending, denied, expired or withdrawn. `nobody`: why nobody known could
+    decide when it was asked."""
     rules = ", ".join(approval.rules)
     by = f" by {_visible(approval.decided_by)}" if approval.decided_by else ""
     why = f": {_visible(approval.comment)}" if approval.comment else ""
@@ -78,6 +81,9 @@ def of_approval(approval: Approval, url: str, session_id: str, *, waited: float 
         case ApprovalState.PENDING | ApprovalState.APPROVED:
             message = f"rule {rules} wants a human to approve this; approval {approval.id} is pending"
             hint = f"Ask an approver to decide at {url}; a retry of the same task finds the grant."
+            if nobody:
+                message += f", and nobody may decide it as things are: {_visible(nobody)}"
+                hint = f"Ask whoever issues API keys for an approver; then {url}, and a retry finds the grant."
         case ApprovalState.DENIED:
             message = f"approval {approval.id} was denied{by}{why}"
         case ApprovalState.EXPIRED:
@@ -86,6 +92,8 @@ def of_approval(approval: Approval, url: str, session_id: str, *, waited: float 
         case ApprovalState.WITHDRAWN:
             after = f" after {waited:.0f} s" if waited is not None else ""
             message = f"nobody decided{after}: approval {approval.id} is withdrawn"
+            if nobody:
+                message += f"; when it was asked nobody could have: {_visible(nobody)}"
             hint = "Run it again to ask again, or connect with `taskgate.wait=refuse` to wait without a connection."
     return PolicyRefusal(
         f"taskgate: {message}",

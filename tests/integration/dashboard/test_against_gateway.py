@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -92,7 +93,7 @@ def test_a_waiting_delete_is_decided_here(used: Shop, open_page: Callable[..., A
     shown = html(app)
     for text in ("WHERE status = $1 AND id &lt; 100", "cancelled", "delete_old_orders", approval.digest, "alice"):
         assert text in shown, text
-    assert "a connection is waiting" in shown
+    assert re.search(r"connection waiting, \d+ min .*? left", shown)
     _press(app, "approve")
     _press(app, "confirm")
     waiting.join(20)
