@@ -14,7 +14,7 @@ from rich.text import Text
 
 from taskgate.cli.visible import escaped
 from taskgate.errors import TaskgateError
-from taskgate.recording.findings import ExitCode, Verification
+from taskgate.recording.findings import ExitCode, SessionFinding, Verification
 from taskgate.recording.keys import PublicKey
 from taskgate.recording.records import RecordKind
 from taskgate.recording.replay import TimelineEvent
@@ -77,27 +77,39 @@ def verification_json(result: Verification) -> dict[str, object]:
         "absent_sessions": result.absent,
         "first_problem": asdict(first) if first else None,
         "problems": [asdict(problem) for problem in result.problems],
-        "sessions": [asdict(one) | {"sealed": one.sealed} for one in result.sessions],
+        "sessions": [asdict(one) | {"sealed": one.sealed, "intact": one.intact} for one in result.sessions],
         "notes": list(result.notes),
     }
 
 
+def _state(one: SessionFinding) -> str:
+    if one.problem:
+        return one.problem.message
+    state = "closed" if one.closed else "open"
+    if one.listed:
+        return f"{state}, intact: as the signed manifest lists it"
+    if not one.whole:
+        return f"{state}, its chain holds; what would say that it is whole is damaged"
+    return f"{state}, signed by checkpoint {one.checkpoint}" if one.checkpoint else f"{state}, not signed"
+
+
 def _print_verification(console: Console, result: Verification) -> None:
-    for one in result.sessions:
-        if one.problem:
-            mark, state = Text("BAD  ", "bold red"), one.problem.message
-        else:
-            mark = Text("ok   ", "green")
-            until = f"signed by checkpoint {one.checkpoint}" if one.checkpoint else "not signed"
-            state = f"{'closed' if one.closed else 'open'}, {until}"
-        console.print(mark + Text(f"{escaped(one.session)}  {one.records} records  {escaped(state)}"))
     for problem in result.problems:
         console.print(Text("BAD  ", "bold red") + Text(escaped(str(problem))))
+    for one in result.sessions:
+        if one.problem:
+            mark = Text("BAD  ", "bold red")
+        else:
+            mark = Text("ok   ", "green") if one.whole else Text("?    ", "yellow")
+        console.print(mark + Text(f"{escaped(one.session)}  {one.records} records  {escaped(_state(one))}"))
     for note in result.notes:
         console.print(Text("note ", "yellow") + Text(escaped(note)))
     total = sum(one.records for one in result.sessions)
-    if result.first:
-        console.print(Text("NOT VERIFIED. First bad record: ", "bold red") + Text(escaped(str(result.first))))
+    if first := result.first:
+        intact = sum(one.intact for one in result.sessions)
+        console.print(f"{intact} of {len(result.sessions)} sessions are intact.")
+        what = "NOT VERIFIED: " if first.session is None else "NOT VERIFIED. First bad record: "
+        console.print(Text(what, "bold red") + Text(escaped(str(first))))
     else:
         word = "Verified" if result.trusted else "Consistent"
         summary = f"{word}: {len(result.sessions)} sessions, {total} records, {result.checkpoints} checkpoints."

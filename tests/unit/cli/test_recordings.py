@@ -62,6 +62,24 @@ def test_verify_names_the_first_bad_record(bundle: Path, key: str) -> None:
     assert (said["first_problem"]["session"], said["first_problem"]["seq"]) == ("ses_b", 5)
 
 
+def test_verify_names_the_damaged_file_first(bundle: Path, key: str) -> None:
+    path = bundle / "checkpoints.jsonl"
+    path.write_bytes(b"x" + path.read_bytes()[1:])
+    ran = RUN.invoke(verify_app, [str(bundle), "--public-key", key])
+    assert ran.exit_code == 1
+    assert ran.output.splitlines()[:5] == [
+        "BAD  checkpoints.jsonl: differs from what the manifest lists",
+        "BAD  checkpoint 1: not a checkpoint as a gateway writes it",
+        "ok   ses_a  9 records  closed, intact: as the signed manifest lists it",
+        "ok   ses_b  9 records  closed, intact: as the signed manifest lists it",
+        "2 of 2 sessions are intact.",
+    ]
+    assert ran.output.splitlines()[-1].startswith("NOT VERIFIED: checkpoints.jsonl: differs")
+    said = json.loads(RUN.invoke(verify_app, [str(bundle), "--public-key", key, "--json"]).output)
+    assert said["first_problem"]["place"] == "checkpoints.jsonl"
+    assert [one["intact"] for one in said["sessions"]] == [True, True]
+
+
 def test_verify_without_a_key_of_ones_own(bundle: Path) -> None:
     ran = RUN.invoke(verify_app, [str(bundle)])
     assert ran.exit_code == 8
