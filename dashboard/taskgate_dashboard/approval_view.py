@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,18 @@ STATE_COLOURS = {
 
 
 def show_request(approval: Approval, parameters: list[ApprovalParameter] | None, decide: Callable[[], None]) -> None:
-    """`parameters` None: they may not be seen (not an approver, or decided already). `decide` shows the buttons: below
-    what runs, above what it is bound to."""
+    """`parameters` None: this person may not see them. `decide` shows the buttons: below what runs, above what it is
+    bound to."""
     style.show(
         style.title(f"{effects.summary(approval.pairs)} at {approval.target}"),
         style.chip(approval.state.value, STATE_COLOURS[approval.state]),
-        style.chip("a connection is waiting", "amber") if approval.held and _pending(approval) else "",
+        waiting_chip(approval),
         "".join(style.chip(pair, effects.colour(pair), mono=True) for pair in approval.pairs),
     )
+    if approval.nobody_may_because:
+        st.error(
+            f"Nobody may decide this as things are: {literal(approval.nobody_may_because)}", icon=":material/group_off:"
+        )
     for warning in warnings(approval.text):
         st.warning(literal(warning), icon=":material/visibility:")
     head = "Exactly this will run" if _pending(approval) else "The exact text"
@@ -56,13 +61,26 @@ def show_request(approval: Approval, parameters: list[ApprovalParameter] | None,
     )
 
 
+def waiting_chip(approval: Approval) -> str:
+    """That a connection waits, and how much longer; red in its last minute."""
+    if not approval.held or not _pending(approval):
+        return ""
+    if approval.waits_until is None:
+        return style.chip("connection waiting", "amber")
+    left = (approval.waits_until - datetime.now(UTC)).total_seconds()
+    return style.chip(f"connection waiting, {times.length(max(left, 0))} left", "amber" if left > 60 else "red")
+
+
 def _pending(approval: Approval) -> bool:
     return approval.state is ApprovalState.PENDING
 
 
 def _parameters(parameters: list[ApprovalParameter] | None) -> None:
     if parameters is None:
-        style.show('<div class="tg-note">Bound parameters are shown to the approvers of a pending request only.</div>')
+        style.show(
+            '<div class="tg-note">Bound parameters are shown to the approvers of a request and, once it is decided, '
+            "to who may read records.</div>"
+        )
         return
     if not parameters:
         return

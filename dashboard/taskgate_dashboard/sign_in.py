@@ -29,6 +29,12 @@ def person() -> WhoAmI | None:
     return found
 
 
+def may(scope: str) -> bool:
+    """Whether the key of who signed in has this scope (never one for deciding): what to offer. The gateway checks."""
+    signed_in = person()
+    return signed_in is not None and (scope in signed_in.scopes or "admin" in signed_in.scopes)
+
+
 def gateway() -> Client:
     """The client of the person who signed in."""
     client: Client = st.session_state[_CLIENT]

@@ -362,6 +362,7 @@ class Approval:
     comment: str | None = None
     uses_left: int = 0
     held: bool = False  # a connection is waiting for it
+    waits_until: datetime | None = None  # at the latest, by the store's clock; None: no connection waits
 
 
 # --- credentials -------------------------------------------------------------------------------------------------

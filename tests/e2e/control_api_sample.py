@@ -46,6 +46,7 @@ def sample() -> ControlApi:
         GOVERNED,
         principal=task_principal("delete_old_orders_stock", triggering_user="alice"),
         session_id="ses_del",
+        waits_until=(datetime.now(UTC) + timedelta(minutes=7, seconds=50)).isoformat(),
         requested_at=(datetime.now(UTC) - timedelta(minutes=2, seconds=10)).isoformat(),
     )
     api.parameters[held["id"]] = [

@@ -60,6 +60,7 @@ class ControlApi:
     keys: dict[str, Json] = field(default_factory=dict)  # secret → whoami
     approvals: dict[str, Json] = field(default_factory=dict)
     parameters: dict[str, list[Json]] = field(default_factory=dict)
+    unseen: set[str] = field(default_factory=set)  # approvals whose parameters nobody may see
     sessions: dict[str, Json] = field(default_factory=dict)
     records: dict[str, list[Json]] = field(default_factory=dict)
     verifications: dict[str, Json] = field(default_factory=dict)
@@ -69,6 +70,7 @@ class ControlApi:
     broken: list[int] = field(default_factory=list)  # answer the next requests with these statuses
     issued: list[Json] = field(default_factory=list)
     revoked: list[str] = field(default_factory=list)
+    killed: list[tuple[str, str]] = field(default_factory=list)  # session, reason
     changed: threading.Condition = field(default_factory=threading.Condition)
 
     # --- what tests put in ---------------------------------------------------------------------------------------
@@ -136,7 +138,7 @@ class ControlApi:
 
     # --- routes --------------------------------------------------------------------------------------------------
 
-    def answer(self, method: str, path: str, query: dict[str, list[str]], body: Json, key: str) -> Json:
+    def answer(self, method: str, path: str, query: dict[str, list[str]], body: Json, key: str) -> Json | bytes:
         self.asked.append((method, path, body))
         if self.broken:
             status = self.broken.pop(0)
@@ -148,7 +150,7 @@ class ControlApi:
             raise _Refused(401, "Unauthorized", "no valid API key", "unauthenticated")
         for pattern, name in _ROUTES:
             if found := re.fullmatch(pattern, f"{method} {path}"):
-                handler: Callable[..., Json] = getattr(self, f"_{name}")
+                handler: Callable[..., Json | bytes] = getattr(self, f"_{name}")
                 return handler(who, query, body, *found.groups())
         raise _Refused(404, "Not Found", f"no route {method} {path}", "no-route")
 
@@ -205,6 +207,8 @@ class ControlApi:
         return self.approvals[approval_id]
 
     def _parameters(self, who: Json, query: Json, body: Json, approval_id: str) -> Json:
+        if approval_id in self.unseen:
+            raise _Refused(403, "Forbidden", "You may not see these parameters", "policy_refused")
         return {"approval_id": approval_id, "parameters": self.parameters.get(approval_id, [])}
 
     def _decision(self, who: Json, query: Json, body: Json, approval_id: str) -> Json:
@@ -214,13 +218,38 @@ class ControlApi:
 
     def _sessions(self, who: Json, query: dict[str, list[str]], body: Json) -> Json:
         found = list(self.sessions.values())
-        for name in ("dag_id", "run_id", "task_id"):
+        for name in ("dag_id", "run_id"):
             if wanted := query.get(name):
                 found = [one for one in found if one["principal"]["attempt"]["task"][name] == wanted[0]]
         for name in ("target", "state"):
             if wanted := query.get(name):
                 found = [one for one in found if one[name] == wanted[0]]
-        return {"items": found[::-1], "next_cursor": None}
+        if "name" in query:
+            found = [
+                one
+                for one in found
+                if all(part in str(one["principal"]["attempt"]) for part in query["name"][0].split())
+            ]
+        if "person" in query:
+            found = [
+                one for one in found if query["person"][0] in one["principal"]["attributes"].get("triggering_user", "")
+            ]
+        found = [one for one in found if one["opened_at"] >= query.get("since", [""])[0]]
+        found = [one for one in found if one["opened_at"] < query.get("until", ["9"])[0]]
+        start, most = int(query.get("cursor", ["0"])[0]), int(query.get("limit", ["50"])[0])
+        following = str(start + most) if len(found) > start + most else None
+        return {"items": found[::-1][start : start + most], "next_cursor": following}
+
+    def _kill(self, who: Json, query: Json, body: Json, session_id: str) -> Json:
+        if "sessions:kill" not in who["scopes"]:
+            raise _Refused(403, "Forbidden", "this needs the scope sessions:kill", "scope_missing")
+        if self.sessions[session_id]["state"] != "open":
+            raise _Refused(409, "Conflict", "this session is closed already", "session_closed")
+        self.killed.append((session_id, body.get("reason", "")))
+        return {}
+
+    def _export(self, who: Json, query: dict[str, list[str]], body: Json) -> bytes:
+        return b"PK a bundle of " + ",".join(query["session"]).encode()
 
     def _session(self, who: Json, query: Json, body: Json, session_id: str) -> Json:
         if session_id not in self.sessions:
@@ -245,6 +274,8 @@ _ROUTES = [
     (r"GET /v1/sessions", "sessions"),
     (r"GET /v1/sessions/([^/]+)", "session"),
     (r"GET /v1/sessions/([^/]+)/records", "records"),
+    (r"POST /v1/sessions/([^/]+)/kill", "kill"),
+    (r"GET /v1/export", "export"),
     (r"GET /v1/sessions/([^/]+)/verification", "verification"),
 ]
 
@@ -269,7 +300,10 @@ class ControlApiServer:
                     answer = state.answer(self.command, url.path, parse_qs(url.query), body, key)
                 except _Refused as refused:
                     answer, status, kind = refused.problem, refused.problem["status"], "application/problem+json"
-                content = json.dumps(answer).encode()
+                if isinstance(answer, bytes):
+                    content, kind = answer, "application/zip"
+                else:
+                    content = json.dumps(answer).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(content)))

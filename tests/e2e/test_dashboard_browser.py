@@ -99,6 +99,31 @@ def test_a_session_is_read_and_verified(page: Page) -> None:
     expect(page.get_by_text("1 of 3 recordings are not what they were")).to_be_visible(timeout=20_000)
 
 
+def test_a_session_is_found_by_parts_of_names(page: Page) -> None:
+    page.get_by_role("link", name="Sessions").click()
+    page.get_by_label("DAG, run or task").fill("cleanup delete_old")
+    page.keyboard.press("Enter")
+    expect(page.locator("[data-testid=stMetricValue]").first).to_have_text("1")
+    overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert overflow <= 0
+
+
+def test_a_bundle_is_kept_and_a_session_ended(browser: Browser, url: str, api: ControlApi) -> None:
+    oncall = api.key("oncall")
+    api.keys[oncall]["scopes"].append("sessions:kill")
+    opened = new_page(browser)
+    sign_in(opened, f"{url}/timeline?id=ses_del", oncall)
+    with opened.expect_download() as download:
+        opened.get_by_role("button", name="Download bundle").click()
+    assert download.value.suggested_filename == "ses_del.zip"
+    assert Path(download.value.path()).read_bytes() == b"PK a bundle of ses_del"
+    opened.get_by_role("button", name="End session…").click()
+    opened.get_by_placeholder("Recorded, and told to the client").fill("runaway")
+    opened.get_by_role("button", name="Yes, end it").click()
+    expect(opened.get_by_text("It is being ended")).to_be_visible()
+    assert api.killed == [("ses_del", "runaway")]
+
+
 def test_the_key_is_nowhere_but_in_memory(page: Page, key: str, log: Path) -> None:
     stored = page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href])")
     assert key not in stored

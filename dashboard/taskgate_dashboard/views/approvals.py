@@ -11,11 +11,11 @@ from typing import Literal
 
 import streamlit as st
 
-from taskgate.client import Conflict
+from taskgate.client import Conflict, NotPermitted
 from taskgate.client.models import Approval, ApprovalParameter
 from taskgate.domain import ApprovalState
 from taskgate_dashboard import effects, principals, style, times
-from taskgate_dashboard.approval_view import STATE_COLOURS, show_request
+from taskgate_dashboard.approval_view import STATE_COLOURS, show_request, waiting_chip
 from taskgate_dashboard.sign_in import asking, gateway, person
 from taskgate_dashboard.visible import literal
 
@@ -69,25 +69,33 @@ def inbox(scope: str) -> None:
         if st.button(label, key=f"open-{approval.id}", type=kind, width="stretch"):
             _choose(approval.id)
             st.rerun()  # the whole page: the request stands outside this fragment
-        held = style.chip("connection waiting", "amber") if approval.held and scope != "Decided" else ""
+        held = waiting_chip(approval)
+        stuck = style.chip("nobody may decide", "red") if approval.nobody_may_because else ""
         when = times.since(approval.decided_at or approval.requested_at)
         style.show(
             f'<div style="margin:-.6rem 0 .3rem .2rem"><span class="tg-when">{when}</span> ',
             style.chip(approval.target),
             held or (style.chip(approval.state.value, STATE_COLOURS[approval.state]) if scope == "Decided" else ""),
+            stuck,
             "</div>",
         )
 
 
 def _parameters(approval: Approval) -> list[ApprovalParameter] | None:
-    """Asked for once a request and person: each look is recorded."""
-    if approval.state is not ApprovalState.PENDING or not approval.may_decide:
+    """Asked for once a request and person: each look is recorded. None: this person may not see them."""
+    pending = approval.state is ApprovalState.PENDING
+    if pending and not approval.may_decide:
         return None
-    kept: dict[str, list[ApprovalParameter]] = st.session_state.setdefault(_PARAMETERS, {})
+    kept: dict[str, list[ApprovalParameter] | None] = st.session_state.setdefault(_PARAMETERS, {})
     if approval.id not in kept:
         with asking():
             kept.clear()
-            kept[approval.id] = gateway().approval_parameters(approval.id).parameters
+            try:
+                kept[approval.id] = gateway().approval_parameters(approval.id).parameters
+            except NotPermitted:
+                if pending:
+                    raise
+                kept[approval.id] = None
     return kept.get(approval.id)
 
 
@@ -98,13 +106,12 @@ def detail(approval_id: str) -> None:
         approval = gateway().approval(approval_id)
     if approval is None:
         return
+    parameters = _parameters(approval)
     if approval.state is ApprovalState.PENDING:
-        parameters = _parameters(approval)
         show_request(approval, parameters, partial(decision, approval, parameters))
     else:
         _forget()
-        st.session_state.pop(_PARAMETERS, None)
-        show_request(approval, None, partial(_decided, approval))
+        show_request(approval, parameters, partial(_decided, approval))
 
 
 def _decided(approval: Approval) -> None:

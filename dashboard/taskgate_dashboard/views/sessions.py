@@ -1,34 +1,61 @@
-"""Which sessions there were: by DAG, run, task and target."""
+"""Which sessions there were: by parts of names, person, target, state and day; a page at a time."""
 
 from __future__ import annotations
 
-from itertools import islice
+from datetime import UTC, date, datetime, time, timedelta
 
 import streamlit as st
 
 from taskgate.client import SessionFilter
-from taskgate.client.models import Session
+from taskgate.client.models import Page, Session
 from taskgate_dashboard import principals, style, times
 from taskgate_dashboard.sign_in import asking, gateway
 
-_MOST = 200
-_STATES = ["any", "open", "closed", "lost"]
+_PAGE = 100
+_STATES = ["any", "open", "closed"]
+_PLACE = "taskgate_sessions_place"
 
 
 def _filter() -> SessionFilter:
-    columns = st.columns([1.2, 1.4, 1.2, 1, 0.7])
-    dag_id = columns[0].text_input("DAG", key="dag_id")
-    run_id = columns[1].text_input("Run", key="run_id")
-    task_id = columns[2].text_input("Task", key="task_id")
-    target = columns[3].text_input("Target", key="target")
-    state = columns[4].selectbox("State", _STATES, key="state")
+    columns = st.columns([2, 1.2, 1, 0.8, 1, 1])
+    name = columns[0].text_input("DAG, run or task", key="name", placeholder="parts of their names")
+    person = columns[1].text_input(
+        "Person", key="person", help="Who acted, or who triggered the run: part of the name."
+    )
+    target = columns[2].text_input("Target", key="target")
+    state = columns[3].selectbox("State", _STATES, key="state")
+    since = columns[4].date_input("From (UTC)", value=None, key="since", format="YYYY-MM-DD")
+    until = columns[5].date_input("To (UTC)", value=None, key="until", format="YYYY-MM-DD")
     return SessionFilter(
-        dag_id=dag_id.strip() or None,
-        run_id=run_id.strip() or None,
-        task_id=task_id.strip() or None,
+        name=name.strip() or None,
+        person=person.strip() or None,
         target=target.strip() or None,
         state=None if state == "any" else state,
+        since=_midnight(since) if since else None,
+        until=_midnight(until) + timedelta(days=1) if until else None,
     )
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
+
+
+def _cursors(chosen: SessionFilter) -> list[str | None]:
+    """How the pages up to the one shown begin; another search begins at the first."""
+    kept: tuple[SessionFilter | None, list[str | None]] = st.session_state.get(_PLACE, (None, []))
+    if kept[0] != chosen:
+        kept = (chosen, [None])
+        st.session_state[_PLACE] = kept
+    return kept[1]
+
+
+def _back() -> None:
+    st.session_state[_PLACE][1].pop()
+
+
+def _person(session: Session) -> str:
+    named = session.principal.attributes.get("triggering_user", "—")
+    return session.principal.name if session.principal.kind == "user" else str(named)
 
 
 def _row(session: Session) -> dict[str, object]:
@@ -39,6 +66,7 @@ def _row(session: Session) -> dict[str, object]:
         "DAG": style.cell(attempt.task.dag_id if attempt else "—"),
         "Run": style.cell(attempt.task.run_id if attempt else "—"),
         "Task": style.cell(attempt.task.task_id if attempt else session.principal.name),
+        "Person": style.cell(_person(session)),
         "Try": attempt.try_number if attempt else None,
         "Target": session.target,
         "State": session.state,
@@ -52,16 +80,34 @@ def _row(session: Session) -> dict[str, object]:
 
 def _totals(sessions: list[Session]) -> None:
     columns = st.columns(4)
-    columns[0].metric("Sessions", f"{len(sessions)}{'+' if len(sessions) == _MOST else ''}")
+    columns[0].metric("Sessions", f"{len(sessions)}")
     columns[1].metric("Actions", f"{sum(one.actions for one in sessions):,}")
     columns[2].metric("Refused", f"{sum(one.refused for one in sessions):,}")
     columns[3].metric("Values masked", f"{sum(one.masked for one in sessions):,}")
 
 
+def _turning(cursors: list[str | None], following: str | None) -> None:
+    if len(cursors) == 1 and following is None:
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button("Newer", key="newer", icon=":material/chevron_left:", disabled=len(cursors) == 1, on_click=_back)
+        st.button(
+            "Older",
+            key="older",
+            icon=":material/chevron_right:",
+            disabled=following is None,
+            on_click=cursors.append,
+            args=(following,),
+        )
+        style.show(f'<span class="tg-note">Page {len(cursors)}; the figures above are this page\'s.</span>')
+
+
 chosen_filter = _filter()
-sessions: list[Session] = []
+cursors = _cursors(chosen_filter)
+found = Page[Session](items=[])
 with asking():
-    sessions = list(islice(gateway().sessions(chosen_filter), _MOST))
+    found = gateway().sessions_page(chosen_filter, cursor=cursors[-1], limit=_PAGE)
+sessions = found.items
 if sessions:
     _totals(sessions)
     picked = st.dataframe(
@@ -69,16 +115,16 @@ if sessions:
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row",
-        key="picked",
+        key=f"picked-{len(cursors)}",
         column_config={"Opened (UTC)": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss", timezone="UTC")},
     )
     rows = picked["selection"]["rows"]
-    if rows:
-        one = sessions[rows[0]]
-        st.switch_page("views/timeline.py", query_params={"id": one.id})
+    if rows and rows[0] < len(sessions):
+        st.switch_page("views/timeline.py", query_params={"id": sessions[rows[0]].id})
     style.show(
-        f'<div class="tg-note">Pick a row to read what happened. Newest first, at most {_MOST}. '
+        '<div class="tg-note">Pick a row to read what happened. Newest first. '
         f"Last: {style.said(principals.short(sessions[0].principal))}, {times.since(sessions[0].opened_at)}.</div>"
     )
 else:
     style.show('<div class="tg-note">No session matches.</div>')
+_turning(cursors, found.next_cursor)

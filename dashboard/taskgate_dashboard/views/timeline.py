@@ -7,8 +7,11 @@ from itertools import islice
 
 import streamlit as st
 
+from taskgate import recorded_values
 from taskgate.client.models import Session
 from taskgate_dashboard import effects, principals, style, times
+from taskgate_dashboard.bundle_view import download_button
+from taskgate_dashboard.kill_view import kill_button, kill_question
 from taskgate_dashboard.records import Step, steps
 from taskgate_dashboard.sign_in import asking, gateway
 from taskgate_dashboard.verification_view import show_verification
@@ -112,8 +115,7 @@ def _parameters(step: Step) -> list[tuple[str, str]]:
         if isinstance(one, dict) and one.get("masked"):
             rows.append((f"${index}", style.chip(f"masked by {one['masked']}", "green")))
         elif isinstance(one, dict):
-            value = one.get("text") if one.get("text") is not None else one.get("hex")
-            rows.append((f"${index}", style.said("NULL" if value is None else value)))
+            rows.append((f"${index}", style.said(recorded_values.shown(one))))
         else:
             rows.append((f"${index}", style.said("NULL" if one is None else json.dumps(one, default=str))))
     return rows
@@ -134,6 +136,10 @@ def main() -> None:
     if session is None:
         return
     _header(session)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        download_button(session_id)
+        kill_button(session)
+    kill_question(session)
     show_verification(session_id)
     style.show(style.head(f"What happened: {len(found)} steps"))
     if not found:

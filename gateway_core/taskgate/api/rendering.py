@@ -83,7 +83,12 @@ def environment(value: domain.Environment) -> models.Environment:
 
 
 def approval(
-    value: domain.Approval, *, url: str | None, may_decide: bool, may_not_because: str | None = None
+    value: domain.Approval,
+    *,
+    url: str | None,
+    may_decide: bool,
+    may_not_because: str | None = None,
+    nobody_may_because: str | None = None,
 ) -> models.Approval:
     return models.Approval(
         id=value.id,
@@ -105,11 +110,13 @@ def approval(
         comment=value.comment,
         uses_left=value.uses_left,
         held=value.held,
+        waits_until=value.waits_until,
         digest=value.digest,
         owner_key=value.owner_key,
         url=url,
         may_decide=may_decide,
         may_not_because=may_not_because,
+        nobody_may_because=nobody_may_because,
     )
 
 

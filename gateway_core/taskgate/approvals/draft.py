@@ -14,8 +14,8 @@ from taskgate.store.principals import principal_to_json
 
 @dataclass(frozen=True, slots=True)
 class ApprovalDraft:
-    """What is asked. `held`: a connection waits for the answer, and its end withdraws the request; otherwise whoever
-    asked comes back later."""
+    """What is asked. `held`: a connection waits for the answer, `hold` seconds at most, and its end withdraws the
+    request; otherwise whoever asked comes back later."""
 
     digest: str
     principal: Principal
@@ -30,6 +30,7 @@ class ApprovalDraft:
     environment: Environment = field(default_factory=Environment)
     estimate: Mapping[str, object] | None = None
     held: bool = False
+    hold: float = 0.0
 
 
 def draft_to_row(draft: ApprovalDraft, approval_id: str, parties: Collection[str], sealed: bytes) -> dict[str, Any]:
@@ -59,5 +60,6 @@ def draft_to_row(draft: ApprovalDraft, approval_id: str, parties: Collection[str
         "expires_at": database_time(draft.terms.expires),
         "uses_left": 0,
         "holders": int(draft.held),
+        "held_until": database_time(draft.hold) if draft.held else None,
         "detached": not draft.held,
     }

@@ -15,13 +15,15 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, exists, insert, select, update
+from sqlalchemy import ColumnElement, case, exists, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from taskgate.approvals.deciders import Deciders
 from taskgate.approvals.draft import ApprovalDraft, draft_to_row
 from taskgate.approvals.entitlement import Entitlement
 from taskgate.approvals.faults import ApprovalClosed, ApprovalUnknown
@@ -86,6 +88,7 @@ class Approvals:
         self.obstacles = self._viewing.obstacles
         self.parameters = self._viewing.parameters
         self.views = self._viewing.views
+        self.nobody_may = Deciders(database, api_keys, self._entitlement).nobody_may
 
     async def request(self, draft: ApprovalDraft) -> Approval:
         """The open approval for this digest and owner: made, or found (also one approved meanwhile whose grant is not
@@ -116,6 +119,7 @@ class Approvals:
                     parties=sorted({*row.parties, *parties}),
                     session_id=draft.session_id,
                     holders=row.holders + draft.held,
+                    held_until=_longest(draft.hold) if draft.held else row.held_until,
                     detached=row.detached or not draft.held,
                 )
                 row = (await connection.execute(change.returning(*approvals.c))).one()
@@ -290,6 +294,11 @@ class Approvals:
         self._signals.wake()
         if self._outbox:
             self._outbox.wake()
+
+
+def _longest(hold: float) -> ColumnElement[datetime]:
+    until, known = database_time(hold), approvals.c.held_until
+    return case((or_(approvals.c.holders == 0, known.is_(None), known < until), until), else_=known)
 
 
 def _pending() -> ColumnElement[bool]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from taskgate.domain import Approval, ApprovalState, ApprovalTerms, Environment
@@ -49,4 +50,12 @@ def approval_from_row(row: Any) -> Approval:
         comment=row.comment,
         uses_left=row.uses_left,
         held=row.holders > 0,
+        waits_until=_waits_until(row),
     )
+
+
+def _waits_until(row: Any) -> datetime | None:
+    if row.state != ApprovalState.PENDING.value or not row.holders or row.held_until is None:
+        return None
+    until: datetime = min(row.held_until, row.expires_at)
+    return until

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,13 +56,14 @@ def list_approvals(
         print_json(found)
         return
     print_table(
-        ("id", "state", "asked", "expires", "who", "target", "what"),
+        ("id", "state", "asked", "expires", "waits until", "who", "target", "what"),
         [
             (
                 item.id,
-                item.state,
+                f"{item.state}, nobody may decide" if item.nobody_may_because else item.state,
                 item.requested_at,
                 item.expires_at,
+                item.waits_until,
                 item.principal.name,
                 item.target,
                 _short(item.text),
@@ -91,8 +93,9 @@ def show(
     api_key: ApiKey = None,
     ca_file: CaFile = None,
 ) -> None:
-    """Show one request: the exact text with everything invisible spelled out, its parameters (to those who may decide;
-    that they were looked at is recorded), what it is expected to touch, and the rules that ask."""
+    """Show one request: the exact text with everything invisible spelled out, its parameters (to those who may decide,
+    after the decision also to keys with records:read; that they were looked at is recorded), what it is expected to
+    touch, and the rules that ask."""
     with connect(url, api_key, ca_file) as gateway:
         approval = gateway.approval(approval_id) if wait is None else gateway.wait_for_approval(approval_id, wait)
         parameters = _parameters(gateway, approval)
@@ -105,10 +108,10 @@ def show(
 
 
 def _parameters(gateway: Client, approval: Approval) -> ApprovalParameters | None:
-    """None where this key may not see them. Only asked for where it may decide, so that no view is recorded idly."""
+    """None where this key may not see them. While it is pending only asked for where the key may decide."""
     from taskgate.client import Conflict, NotFound, NotPermitted
 
-    if not approval.may_decide:
+    if approval.state == "pending" and not approval.may_decide:
         return None
     try:
         return gateway.approval_parameters(approval.id)
@@ -121,7 +124,8 @@ def print_approval(approval: Approval, parameters: ApprovalParameters | None) ->
     print_fields(
         [
             ("approval", approval.id),
-            ("state", f"{approval.state}{', a connection waits for it' if approval.held else ''}"),
+            ("state", approval.state),
+            ("waits until", _waiting(approval)),
             ("who", f"{principal.kind} {principal.name} of {principal.source}"),
             ("assurance", f"{principal.assurance} by {principal.verified_by}"),
             (
@@ -133,6 +137,7 @@ def print_approval(approval: Approval, parameters: ApprovalParameters | None) ->
             ("does", approval.pairs),
             ("rules", approval.rules),
             ("who may decide", terms.approvers),
+            ("but nobody", approval.nobody_may_because),
             ("bound", f"at most {terms.max_rows} rows, else rolled back" if terms.max_rows is not None else None),
             ("uses", terms.uses if terms.uses != 1 else None),
             ("search path", approval.environment.search_path),
@@ -157,10 +162,19 @@ def print_approval(approval: Approval, parameters: ApprovalParameters | None) ->
         remark(f"\nYou may not decide this: {approval.may_not_because}")
 
 
+def _waiting(approval: Approval) -> str | None:
+    if approval.state != "pending" or not approval.held:
+        return None
+    if approval.waits_until is None:
+        return "a connection waits"
+    left = (approval.waits_until - datetime.now(UTC)).total_seconds()
+    return f"{approval.waits_until.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}: a connection waits {max(0, left):.0f} s more"
+
+
 def _print_parameters(approval: Approval, parameters: ApprovalParameters | None) -> None:
     if parameters is None:
-        if approval.may_decide:
-            remark("\nIts parameters cannot be shown.")
+        if approval.may_decide or approval.state != "pending":
+            remark("\nIts parameters are shown to its approvers and, once it is decided, to keys with records:read.")
         return
     if not parameters.parameters:
         return

@@ -1,4 +1,4 @@
-"""`taskgate verify`, `taskgate export`, and how a session's timeline is drawn."""
+"""`taskgate verify`, and how a session's timeline is drawn."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -14,15 +14,13 @@ from rich.text import Text
 
 from taskgate.cli.visible import escaped
 from taskgate.errors import TaskgateError
-from taskgate.recording.export import export
-from taskgate.recording.findings import ExitCode, Verification
+from taskgate.recording.findings import ExitCode, SessionFinding, Verification
 from taskgate.recording.keys import PublicKey
 from taskgate.recording.records import RecordKind
 from taskgate.recording.replay import TimelineEvent
 from taskgate.recording.verify import verify
 
 verify_app = typer.Typer()
-export_app = typer.Typer()
 
 
 @verify_app.command()
@@ -46,7 +44,7 @@ def verify_command(
         keys = [_public_key(one) for one in public_key or []]
         result = verify(path, public_keys=keys, outside=outside, sessions=session or [])
     except (TaskgateError, OSError, ValueError) as error:
-        _fail(error, as_json=as_json)
+        fail(error, as_json=as_json)
     if as_json:
         typer.echo(json.dumps(verification_json(result), indent=2))
     else:
@@ -61,7 +59,8 @@ def _public_key(path: Path) -> PublicKey:
         raise ValueError(f"{path} is not an Ed25519 public key in PEM form") from None
 
 
-def _fail(error: Exception, *, as_json: bool) -> None:
+def fail(error: Exception, *, as_json: bool) -> NoReturn:
+    """Evidence that cannot be read or written."""
     if as_json:
         typer.echo(json.dumps({"ok": False, "error": escaped(str(error))}))
     else:
@@ -78,58 +77,43 @@ def verification_json(result: Verification) -> dict[str, object]:
         "absent_sessions": result.absent,
         "first_problem": asdict(first) if first else None,
         "problems": [asdict(problem) for problem in result.problems],
-        "sessions": [asdict(one) | {"sealed": one.sealed} for one in result.sessions],
+        "sessions": [asdict(one) | {"sealed": one.sealed, "intact": one.intact} for one in result.sessions],
         "notes": list(result.notes),
     }
 
 
+def _state(one: SessionFinding) -> str:
+    if one.problem:
+        return one.problem.message
+    state = "closed" if one.closed else "open"
+    if one.listed:
+        return f"{state}, intact: as the signed manifest lists it"
+    if not one.whole:
+        return f"{state}, its chain holds; what would say that it is whole is damaged"
+    return f"{state}, signed by checkpoint {one.checkpoint}" if one.checkpoint else f"{state}, not signed"
+
+
 def _print_verification(console: Console, result: Verification) -> None:
-    for one in result.sessions:
-        if one.problem:
-            mark, state = Text("BAD  ", "bold red"), one.problem.message
-        else:
-            mark = Text("ok   ", "green")
-            until = f"signed by checkpoint {one.checkpoint}" if one.checkpoint else "not signed"
-            state = f"{'closed' if one.closed else 'open'}, {until}"
-        console.print(mark + Text(f"{escaped(one.session)}  {one.records} records  {escaped(state)}"))
     for problem in result.problems:
         console.print(Text("BAD  ", "bold red") + Text(escaped(str(problem))))
+    for one in result.sessions:
+        if one.problem:
+            mark = Text("BAD  ", "bold red")
+        else:
+            mark = Text("ok   ", "green") if one.whole else Text("?    ", "yellow")
+        console.print(mark + Text(f"{escaped(one.session)}  {one.records} records  {escaped(_state(one))}"))
     for note in result.notes:
         console.print(Text("note ", "yellow") + Text(escaped(note)))
     total = sum(one.records for one in result.sessions)
-    if result.first:
-        console.print(Text("NOT VERIFIED. First bad record: ", "bold red") + Text(escaped(str(result.first))))
+    if first := result.first:
+        intact = sum(one.intact for one in result.sessions)
+        console.print(f"{intact} of {len(result.sessions)} sessions are intact.")
+        what = "NOT VERIFIED: " if first.session is None else "NOT VERIFIED. First bad record: "
+        console.print(Text(what, "bold red") + Text(escaped(str(first))))
     else:
         word = "Verified" if result.trusted else "Consistent"
         summary = f"{word}: {len(result.sessions)} sessions, {total} records, {result.checkpoints} checkpoints."
         console.print(Text(summary, "bold green" if result.trusted else "bold yellow"))
-
-
-@export_app.command()
-def export_command(
-    sessions: Annotated[list[str] | None, typer.Argument(help="Session ids.")] = None,
-    *,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The bundle: a folder, or a zip file ending in .zip.")],
-    data_dir: Annotated[Path, typer.Option(help="The gateway's data folder.")] = Path("taskgate-data"),
-    every: Annotated[bool, typer.Option("--all", help="Every session there is.")] = False,
-    headers_only: Annotated[bool, typer.Option(help="No contents: proof without what was done.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Write sessions, checkpoints and policies into a bundle that can be read and verified offline."""
-    if bool(sessions) == every:
-        raise typer.BadParameter("name sessions, or say --all")
-    try:
-        manifest = export(data_dir, output, None if every else sessions, contents=not headers_only)
-    except (TaskgateError, OSError) as error:
-        _fail(error, as_json=as_json)
-    records = sum(one.records for one in manifest.sessions)
-    if as_json:
-        facts = {"bundle": str(output), "sessions": len(manifest.sessions), "records": records}
-        typer.echo(json.dumps(facts | {"checkpoints": manifest.checkpoints, "contents": manifest.contents}))
-    else:
-        typer.echo(
-            f"{output}: {len(manifest.sessions)} sessions, {records} records, {manifest.checkpoints} checkpoints"
-        )
 
 
 # --- replay ------------------------------------------------------------------------------------------------------

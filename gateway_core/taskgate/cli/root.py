@@ -33,7 +33,7 @@ ENTRIES: dict[str, Entry] = {
     "approvals": Entry("taskgate.cli.approvals", "app", "See what waits for a human, and decide.", _ASK),
     "sessions": Entry("taskgate.cli.sessions", "app", "Find, read, replay and end sessions.", _READ),
     "verify": Entry("taskgate.cli.recordings", "verify_app", "Check recordings against their chain.", _READ),
-    "export": Entry("taskgate.cli.recordings", "export_app", "Write a bundle of recordings to hand over.", _READ),
+    "export": Entry("taskgate.cli.export", "app", "Write a bundle of recordings to hand over.", _READ),
     "policy": Entry("taskgate.cli.policy", "policy_app", "Check, test and explain policy files.", _RUN),
     "serve": Entry("taskgate.cli.serve", "app", "Run the gateway.", _RUN),
     "target": Entry("taskgate.cli.target", "app", "List targets, and test that they can be reached.", _RUN),

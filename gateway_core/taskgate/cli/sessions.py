@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import asdict
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +12,20 @@ import typer
 
 from taskgate.cli.output import AsJson, Limit, console, print_fields, print_json, print_table
 from taskgate.cli.remote import ApiKey, CaFile, Url, connect
+from taskgate.cli.session_filters import (
+    Attempt,
+    DagId,
+    MapIndex,
+    NamePart,
+    Person,
+    Principal,
+    RunId,
+    Source,
+    Target,
+    TaskId,
+    When,
+    utc,
+)
 
 if TYPE_CHECKING:
     from taskgate.client.models import Record
@@ -20,21 +33,20 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True)
 
 SessionId = Annotated[str, typer.Argument(help="`ses_…`")]
-When = Annotated[
-    datetime | None, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"], help="UTC.")
-]
 
 
 @app.command("list")
 def list_sessions(
-    source: Annotated[str | None, typer.Option(help="Which orchestrator.")] = None,
-    dag_id: Annotated[str | None, typer.Option()] = None,
-    run_id: Annotated[str | None, typer.Option()] = None,
-    task_id: Annotated[str | None, typer.Option()] = None,
-    map_index: Annotated[int | None, typer.Option()] = None,
-    attempt: Annotated[str | None, typer.Option(help="The orchestrator's id of a try.")] = None,
-    target: Annotated[str | None, typer.Option()] = None,
-    principal: Annotated[str | None, typer.Option(help="`kind:source:name`, such as user:taskgate:alice.")] = None,
+    name: NamePart = None,
+    person: Person = None,
+    source: Source = None,
+    dag_id: DagId = None,
+    run_id: RunId = None,
+    task_id: TaskId = None,
+    map_index: MapIndex = None,
+    attempt: Attempt = None,
+    target: Target = None,
+    principal: Principal = None,
     effect: Annotated[str | None, typer.Option(help="Such as sql.delete.")] = None,
     object_: Annotated[str | None, typer.Option("--object", help="What an effect was on: public.orders.")] = None,
     state: Annotated[str | None, typer.Option(help="open or closed.")] = None,
@@ -50,6 +62,8 @@ def list_sessions(
     from taskgate.client import SessionFilter
 
     chosen = SessionFilter(
+        name=name,
+        person=person,
         source=source,
         dag_id=dag_id,
         run_id=run_id,
@@ -61,8 +75,8 @@ def list_sessions(
         effect=effect,
         object=object_,
         state=state,
-        since=_utc(since),
-        until=_utc(until),
+        since=utc(since),
+        until=utc(until),
     )
     with connect(url, api_key, ca_file) as gateway:
         found = list(islice(gateway.sessions(chosen), limit))
@@ -87,10 +101,6 @@ def list_sessions(
         ],
         empty="There are none.",
     )
-
-
-def _utc(when: datetime | None) -> datetime | None:
-    return when.replace(tzinfo=UTC) if when else None
 
 
 @app.command()

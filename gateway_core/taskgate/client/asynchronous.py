@@ -222,6 +222,12 @@ class AsyncClient:
         """Newest first."""
         return self._pages(lambda cursor: calls.sessions(cursor, None, chosen or SessionFilter()))
 
+    async def sessions_page(
+        self, chosen: SessionFilter | None = None, *, cursor: str | None = None, limit: int | None = None
+    ) -> models.Page[models.Session]:
+        """Some of `sessions`, to go on from `next_cursor`; `limit` at most 500."""
+        return await self._send(calls.sessions(cursor, limit, chosen or SessionFilter()))
+
     async def session(self, session_id: str) -> models.Session:
         return await self._send(calls.session(session_id))
 
@@ -240,15 +246,20 @@ class AsyncClient:
         await self._send(calls.kill_session(session_id, reason))
 
     async def export(
-        self, destination: Path, *, sessions: Sequence[str] = (), chosen: SessionFilter | None = None
+        self,
+        destination: Path,
+        *,
+        sessions: Sequence[str] = (),
+        chosen: SessionFilter | None = None,
+        headers_only: bool = False,
     ) -> int:
-        """Writes a bundle (zip) that `taskgate verify` reads offline; returns its bytes.
-        Only its owner may read the file; never leaves half of one."""
+        """Writes a bundle (zip) that `taskgate verify` reads offline; returns its bytes. `headers_only`: proof without
+        what was done. Only its owner may read the file; never leaves half of one."""
         partial = destination.with_name(destination.name + ".partial")
         written = 0
         partial.touch(mode=0o600)
         try:
-            async with self._answer(calls.export(sessions, chosen or SessionFilter())) as response:
+            async with self._answer(calls.export(sessions, chosen or SessionFilter(), headers_only)) as response:
                 if not response.is_success:
                     await response.aread()
                 check(response)

@@ -19,10 +19,13 @@ LONGEST_WAIT = 60.0
 
 @dataclass(frozen=True, slots=True)
 class SessionFilter:
-    """Which sessions. Everything given must hold. `attempt` is the orchestrator's id of a try, `principal` reads
-    `kind:source:name` (`user:taskgate:alice`), `effect` is one such as `sql.delete` and `object` what it was done to,
-    `state` is `open` or `closed`. The times bound when a session was opened, `until` exclusive."""
+    """Which sessions. Everything given must hold. `name`: every word of it is part of the DAG's, run's or task's name;
+    `person`: part of the name of the person who acts or who triggered the run. `attempt` is the orchestrator's id of a
+    try, `principal` reads `kind:source:name` (`user:taskgate:alice`), `effect` is one such as `sql.delete` and `object`
+    what it was done to, `state` is `open` or `closed`. The times bound when a session was opened, `until` exclusive."""
 
+    name: str | None = None
+    person: str | None = None
     source: str | None = None
     dag_id: str | None = None
     run_id: str | None = None
@@ -193,10 +196,10 @@ def kill_session(session_id: str, reason: str) -> Call[None]:
     return Call("POST", path, nothing, body=models.Reason(reason=reason), idempotent=True)
 
 
-def export(session_ids: Sequence[str], chosen: SessionFilter) -> Call[httpx.Response]:
+def export(session_ids: Sequence[str], chosen: SessionFilter, headers_only: bool) -> Call[httpx.Response]:
     """A bundle (zip) of these sessions, or of all that the filter finds. Streamed by the client, never held whole."""
     query = {name: getattr(chosen, name) for name in SessionFilter.__slots__}
-    given = _query(session=list(session_ids), **query)
+    given = _query(session=list(session_ids), headers_only=headers_only or None, **query)
     return Call("GET", "/v1/export", lambda response: response, query=given, patience=50.0)
 
 

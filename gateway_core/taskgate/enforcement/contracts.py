@@ -54,6 +54,7 @@ class ParkedNotice:
     url: str | None
     rules: tuple[str, ...]
     hold: float  # seconds until the wait ends in a refusal
+    nobody_may: str | None = None  # why nobody known may decide it as things are
 
 
 class Waiting(Protocol):

@@ -74,19 +74,21 @@ class Parking:
         )  # fmt: skip
         if grant := await self._grant(asking, digest):
             return self._granted(asking, judgement.permit, grant)
+        hold = _hold(terms, action.transaction) if waits else 0.0
         draft = ApprovalDraft(
             digest=digest, principal=asking.principal, target=asking.target.name, session_id=asking.session_id,
             text=action.text, parameters=action.parameters or (), pairs=tuple(str(pair) for pair in action.pairs),
             rules=tuple(match.rule for match in decision.matches if match.verdict == "approve"),
             terms=terms, policy_version=asking.policy_version, environment=action.environment,
             estimate=await self._estimated(estimate, action), held=waits,
+            hold=hold,
         )  # fmt: skip
-        approval = await self._requested(draft)
+        approval, nobody = await self._requested(draft)
         parked = Parked(
             content.parked(action, judgement.permit, decision.matches, approval.id),
             approval.id,
             terms.approvers,
-            terms.hold if waits else 0.0,
+            hold,
             self._url(approval.id) or "",
         )
         try:
@@ -96,17 +98,16 @@ class Parking:
                 await self._withdrawn(approval, "the request could not be recorded")
             raise
         if not waits:
-            raise refusals.of_approval(approval, self._url(approval.id), asking.session_id)
-        return await self._hold(asking, action, terms, approval, judgement, waiting, digest)
+            raise refusals.of_approval(approval, self._url(approval.id), asking.session_id, nobody=nobody)
+        notice = ParkedNotice(approval.id, self._url(approval.id), approval.rules, hold, nobody)
+        return await self._hold(asking, approval, judgement, waiting, digest, notice)
 
     async def _hold(
-        self, asking: Asking, action: Action, terms: ApprovalTerms, approval: Approval, judgement: Judgement,
-        waiting: Waiting, digest: str,
+        self, asking: Asking, approval: Approval, judgement: Judgement, waiting: Waiting, digest: str,
+        notice: ParkedNotice,
     ) -> Permit:  # fmt: skip
-        locks_held = action.transaction in (TransactionState.ACTIVE, TransactionState.FAILED)
-        hold = min(terms.hold, terms.hold_in_transaction) if locks_held else terms.hold
-        url = self._url(approval.id)
-        waiting.parked(ParkedNotice(approval.id, url, approval.rules, hold))
+        hold, url = notice.hold, notice.url
+        waiting.parked(notice)
         started = time.monotonic()
         self._parked[asking.target.name] += 1
         try:
@@ -125,16 +126,18 @@ class Parking:
             if grant := await self._grant(asking, digest):
                 return self._granted(asking, judgement.permit, grant)
             decided = await self._approvals.get(approval.id) or decided
-        raise refusals.of_approval(decided, url, asking.session_id, waited=time.monotonic() - started)
+        waited = time.monotonic() - started
+        raise refusals.of_approval(decided, url, asking.session_id, waited=waited, nobody=notice.nobody_may)
 
     async def _grant(self, asking: Asking, digest: str) -> Approval | None:
         return await self._approvals.use_grant(
             digest, asking.principal.owner_key, policy_version=asking.policy_version, session_id=asking.session_id
         )
 
-    async def _requested(self, draft: ApprovalDraft) -> Approval:
-        """Ask; a client that goes away meanwhile leaves no request behind that nobody waits for."""
-        requesting = asyncio.ensure_future(self._approvals.request(draft))
+    async def _requested(self, draft: ApprovalDraft) -> tuple[Approval, str | None]:
+        """Ask; also says why nobody may decide, if so. A client that goes away meanwhile leaves no request behind that
+        nobody waits for."""
+        requesting = asyncio.ensure_future(self._ask(draft))
         try:
             return await asyncio.shield(requesting)
         except asyncio.CancelledError:
@@ -142,9 +145,20 @@ class Parking:
                 _beside(self._withdraw_when_made(requesting))
             raise
 
-    async def _withdraw_when_made(self, requesting: asyncio.Future[Approval]) -> None:
+    async def _ask(self, draft: ApprovalDraft) -> tuple[Approval, str | None]:
+        approval = await self._approvals.request(draft)
         try:
-            approval = await requesting
+            nobody = (await self._approvals.nobody_may([approval])).get(approval.id)
+        except TaskgateError as fault:  # the request stands, whether or not this can be said
+            log.warning("approval.deciders_unknown", approval=approval.id, reason=fault.message)
+            return approval, None
+        if nobody:
+            log.warning("approval.nobody_may_decide", approval=approval.id, rules=approval.rules, reason=nobody)
+        return approval, nobody
+
+    async def _withdraw_when_made(self, requesting: asyncio.Future[tuple[Approval, str | None]]) -> None:
+        try:
+            approval, _ = await requesting
         except TaskgateError:
             return
         await self._withdrawn(approval, "the client cancelled or went away")
@@ -170,6 +184,12 @@ class Parking:
             return await asyncio.wait_for(estimate(action), 5)
         except (TaskgateError, TimeoutError) as fault:
             return {"unavailable": str(fault) or "the planner took too long"}
+
+
+def _hold(terms: ApprovalTerms, transaction: TransactionState) -> float:
+    """Seconds that a connection waits: less where it may hold locks."""
+    locks_held = transaction in (TransactionState.ACTIVE, TransactionState.FAILED)
+    return min(terms.hold, terms.hold_in_transaction) if locks_held else terms.hold
 
 
 _T = TypeVar("_T")

@@ -97,8 +97,11 @@ def where(approval_id: str, url: str | None) -> str:
     return f"at {url}" if url else f"with `taskgate approvals approve {approval_id}` (or `deny`)"
 
 
-def of_approval(approval: Approval, url: str | None, session_id: str, *, waited: float | None = None) -> PolicyRefusal:
-    """A human was asked and has not said yes: pending, denied, expired or withdrawn."""
+def of_approval(
+    approval: Approval, url: str | None, session_id: str, *, waited: float | None = None, nobody: str | None = None
+) -> PolicyRefusal:
+    """A human was asked and has not said yes: pending, denied, expired or withdrawn. `nobody`: why nobody known could
+    decide when it was asked."""
     rules = ", ".join(approval.rules)
     by = f" by {_visible(approval.decided_by)}" if approval.decided_by else ""
     why = f": {_visible(approval.comment)}" if approval.comment else ""
@@ -107,7 +110,11 @@ def of_approval(approval: Approval, url: str | None, session_id: str, *, waited:
     match approval.state:
         case ApprovalState.PENDING | ApprovalState.APPROVED:
             message = f"rule {rules} wants a human to approve this; approval {approval.id} is pending"
-            hint = f"Ask an approver to decide {where(approval.id, url)}; a retry of the same task finds the grant."
+            place = where(approval.id, url)
+            hint = f"Ask an approver to decide {place}; a retry of the same task finds the grant."
+            if nobody:
+                message += f", and nobody may decide it as things are: {_visible(nobody)}"
+                hint = f"Ask whoever issues API keys for an approver, who decides {place}; a retry finds the grant."
         case ApprovalState.DENIED:
             message = f"approval {approval.id} was denied{by}{why}"
         case ApprovalState.EXPIRED:
@@ -116,6 +123,8 @@ def of_approval(approval: Approval, url: str | None, session_id: str, *, waited:
         case ApprovalState.WITHDRAWN:
             after = f" after {waited:.0f} s" if waited is not None else ""
             message = f"nobody decided{after}: approval {approval.id} is withdrawn"
+            if nobody:
+                message += f"; when it was asked nobody could have: {_visible(nobody)}"
             hint = "Run it again to ask again, or connect with `taskgate.wait=refuse` to wait without a connection."
     return PolicyRefusal(
         f"taskgate: {message}",

@@ -132,6 +132,11 @@ class ApiKeys:
         ).one_or_none()
         return _api_key(row) if row else None
 
+    async def people(self, connection: AsyncConnection) -> list[ApiKey]:
+        """All live keys of people, as they are now, within the caller's transaction."""
+        query = select(api_keys).where(api_keys.c.kind == PrincipalKind.USER.value, api_key_is_live())
+        return [_api_key(row) for row in await connection.execute(query)]
+
     async def get(self, key_id: str) -> ApiKey | None:
         """Whatever its state."""
         async with self._database.statement() as connection:

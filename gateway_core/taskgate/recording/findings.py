@@ -33,7 +33,9 @@ class Problem:
 @dataclass(frozen=True, slots=True)
 class SessionFinding:
     """`signed`: how many of the records a checkpoint covers; `checkpoint`: the last one that does. `unfinished` are the
-    sequence numbers of actions whose result is not recorded: the session or its gateway ended first."""
+    sequence numbers of actions whose result is not recorded: the session or its gateway ended first. `whole`: something
+    signed says that these are its records; without a `problem` only untrue where what would say so is damaged itself.
+    `listed`: that something is the manifest."""
 
     session: str
     records: int
@@ -45,6 +47,12 @@ class SessionFinding:
     erased: bool = False
     unfinished: tuple[int, ...] = ()
     problem: Problem | None = None
+    whole: bool = True
+    listed: bool = False
+
+    @property
+    def intact(self) -> bool:
+        return self.problem is None and self.whole
 
     @property
     def sealed(self) -> bool:
@@ -55,8 +63,8 @@ class SessionFinding:
 @dataclass(frozen=True, slots=True)
 class Verification:
     """`sessions` what was looked at; `absent` how many more the checkpoints name; `trusted` whether the signing key
-    came from the verifier; `problems` others than the sessions' own; `notes` are worth knowing and prove nothing
-    wrong."""
+    came from the verifier; `problems` others than the sessions' own, damaged files first; `notes` are worth knowing and
+    prove nothing wrong."""
 
     sessions: tuple[SessionFinding, ...]
     checkpoints: int

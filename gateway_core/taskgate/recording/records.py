@@ -16,7 +16,7 @@ from enum import StrEnum
 
 import orjson
 
-from taskgate.domain import AttributeValue, Outcome, Parameter, Principal
+from taskgate.domain import AttributeValue, Outcome, Parameter, Principal, TaskKey
 from taskgate.errors import JournalFault, RuleMatch
 
 
@@ -58,7 +58,8 @@ class RecordedParameter:
 
 @dataclass(frozen=True, slots=True)
 class SessionOpened:
-    """Who is talking to what. `task` is the task key's text; `options` are the `taskgate.*` startup options."""
+    """Who is talking to what. `task` is the task key's text, `task_key` its parts (source, DAG, run, task, map index);
+    `options` are the `taskgate.*` startup options."""
 
     principal_kind: str
     principal_name: str
@@ -73,6 +74,7 @@ class SessionOpened:
     attempt_id: str | None = None
     try_number: int | None = None
     task: str | None = None
+    task_key: tuple[str, str, str, str, int] | None = None
     read_only: bool = False
     options: Mapping[str, str] = field(default_factory=dict)
 
@@ -103,9 +105,14 @@ class SessionOpened:
             attempt_id=attempt.id if attempt else None,
             try_number=attempt.try_number if attempt else None,
             task=str(attempt.task) if attempt else None,
+            task_key=task_parts(attempt.task) if attempt else None,
             read_only=read_only,
             options=dict(options or {}),
         )
+
+
+def task_parts(task: TaskKey) -> tuple[str, str, str, str, int]:
+    return task.source, task.dag_id, task.run_id, task.task_id, task.map_index
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
 
+from taskgate import recorded_values
 from taskgate.recording.records import RecordKind
 
 _OPEN_ACTIONS = 1000  # held back for their results; a client that pipelines more gets the older ones without
@@ -83,9 +84,9 @@ class TimelineEvent:
 
     @property
     def parameters(self) -> tuple[str, ...] | None:
-        """As people read them: `'text'`, `\\x…`, `NULL`, `[masked by …]`; None where they were not recorded."""
+        """As people read them (`recorded_values`); None where they were not recorded."""
         listed = self._action.get("parameters")
-        return None if listed is None else tuple(map(_parameter, listed))
+        return None if listed is None else tuple(map(recorded_values.shown, listed))
 
     @property
     def _action(self) -> Mapping[str, Any]:
@@ -145,11 +146,3 @@ def _ending(begun: TimelineEvent, record: Moment, content: Mapping[str, Any]) ->
         error=content.get("error"),
         duration=elapsed / 1e6 if elapsed is not None else max(0.0, (record.at - begun.at).total_seconds()),
     )
-
-
-def _parameter(value: Mapping[str, Any]) -> str:
-    if value.get("masked"):
-        return f"[masked by {value['masked']}]"
-    if value.get("text") is not None:
-        return "'" + str(value["text"]).replace("'", "''") + "'"
-    return f"\\x{value['hex']}" if value.get("hex") is not None else "NULL"

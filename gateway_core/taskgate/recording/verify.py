@@ -7,8 +7,9 @@ for a bundle its manifest and container, so that no byte is beyond doubt. The fi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from time import sleep
@@ -66,7 +67,7 @@ def check_session(
     erased = session_id in history.erased
     open_actions: set[int] = set()
     problem: Problem | None = None
-    covered, checkpoint = 0, None
+    covered, checkpoint, whole = 0, None, False
     try:
         for record in records:
             chain.check(record)
@@ -83,7 +84,7 @@ def check_session(
                 open_actions.add(record.seq)
             elif record.kind is RecordKind.RESULT and record.content is not None:
                 open_actions.discard(record.content.get("action", -1))
-        _check_end(chain, signed, covered)
+        whole = _check_end(chain, history, covered)
     except ChainError as error:
         problem = Problem(error.message, session_id, error.seq)
     except (GatewayFault, *UNREADABLE) as error:
@@ -100,21 +101,28 @@ def check_session(
         erased=erased,
         unfinished=tuple(sorted(open_actions)) if complete else (),
         problem=problem,
+        whole=whole,
     )
 
 
-def _check_end(chain: ChainChecker, signed: dict[int, tuple[str, str, int]], covered: int) -> None:
-    last = chain.next_seq - 1
+def _check_end(chain: ChainChecker, history: SignedHistory, covered: int) -> bool:
+    """Whether checkpoints say that this is the end, as far as they can. Where they are damaged it is not the session's
+    fault that they say nothing of it."""
+    signed, last = history.heads.get(chain.session_id, {}), chain.next_seq - 1
     beyond = [seq for seq in signed if seq > last]
     if beyond:
         number = signed[min(beyond)][2]
         raise ChainError(chain.next_seq, f"is missing: checkpoint {number} signed for records up to {max(beyond)}")
     if chain.next_seq == 0:
         raise ChainError(0, "is missing: there is no record at all")
-    if chain.last_kind is RecordKind.SESSION_CLOSED and covered <= last:
+    closed = chain.last_kind is RecordKind.SESSION_CLOSED
+    if history.problem is not None:
+        return closed and covered > last
+    if closed and covered <= last:
         raise ChainError(covered, "no checkpoint signed for this record and the session's end")
     if not signed:
         raise ChainError(0, "no checkpoint signed for this session")
+    return True
 
 
 def _notes(findings: Sequence[SessionFinding], absent: int, trusted: bool, newer: int) -> Iterator[str]:
@@ -189,14 +197,14 @@ def _result(
     trusted: bool,
     outside: Path | None,
 ) -> Verification:
-    every = [history.problem] if history.problem else []
+    every = [*problems, history.problem] if history.problem else [*problems]
     newer = 0
     if outside is not None:
         difference, newer = history.compare(read_checkpoints(outside))
         every += [difference] if difference else []
     absent = len(history.heads.keys() - {one.session for one in findings})
     notes = tuple(_notes(findings, absent, trusted, newer))
-    return Verification(tuple(findings), history.count, absent, trusted, (*every, *problems), notes)
+    return Verification(tuple(findings), history.count, absent, trusted, tuple(every), notes)
 
 
 # --- a bundle ----------------------------------------------------------------------------------------------------
@@ -207,22 +215,26 @@ def _verify_bundle(
 ) -> Verification:
     trusted_keys = list(keys) or _own_key(lambda: _read(bundle, PUBLIC_KEY))
     manifest, problems = _manifest(bundle, trusted_keys)
+    if manifest is None and not keys and _differs(bundle, PUBLIC_KEY):
+        problems.insert(0, Problem("is missing, or differs from what the manifest lists", place=PUBLIC_KEY))
     try:
         with bundle.open(CHECKPOINTS) as file:
             history = SignedHistory.of((line.removesuffix(b"\n") for line in read_lines(file)), trusted_keys)
     except (KeyError, *UNREADABLE):
         history = SignedHistory(problem=Problem("is missing or cannot be read", place=CHECKPOINTS))
+    if manifest is not None and history.problem is None and manifest.checkpoints != history.count:
+        said = f"{manifest.checkpoints} were exported, {history.count} are here"
+        history.problem = Problem(said, place=CHECKPOINTS)
     named = {one.session for one in manifest.sessions} if manifest else set()
     found = {name.removeprefix(SESSIONS).removesuffix(".jsonl") for name in bundle.names() if name.startswith(SESSIONS)}
     wanted = named | found | set(sessions)
-    if manifest is None or manifest.everything:
+    if manifest is not None and manifest.everything:
         wanted |= history.heads.keys()
     contents = manifest is not None and manifest.contents
     findings = [
         check_session(one, _records(bundle, session_file(one)), history, contents=contents) for one in sorted(wanted)
     ]
-    if manifest is not None:
-        problems += _compare(manifest, findings, history)
+    findings = [_compared(one, manifest, {problem.place for problem in problems}) for one in findings]
     return _result(findings, history, problems, trusted=bool(keys), outside=outside)
 
 
@@ -244,15 +256,18 @@ def _read(bundle: Bundle, name: str) -> bytes:
 def _manifest(bundle: Bundle, keys: Sequence[PublicKey]) -> tuple[Manifest | None, list[Problem]]:
     """The manifest, where it and its signature hold, and what is wrong with the container and the files it lists."""
     problems: list[Problem] = []
+    name = MANIFEST
     try:
-        raw, signed = _read(bundle, MANIFEST), _read(bundle, SIGNATURE)
-        fields = orjson.loads(signed)
+        raw = _read(bundle, MANIFEST)
         manifest = Manifest.parse(raw)
+        name = SIGNATURE
+        signed = _read(bundle, SIGNATURE)
+        fields = orjson.loads(signed)
         form = orjson.dumps({"key": fields["key"], "signature": fields["signature"]})
     except (KeyError, TypeError, *UNREADABLE) as error:
-        return None, [Problem(f"cannot be read: {error}", place=MANIFEST)]
+        return None, [Problem(f"cannot be read: {error}", place=name)]
     if form != signed or not any(key.id == fields["key"] and key.verifies(raw, fields["signature"]) for key in keys):
-        return None, [Problem("its signature is wrong, or by another key", place=MANIFEST)]
+        return None, [Problem(f"does not fit its signature in {SIGNATURE}, or another key made that", place=MANIFEST)]
     listed = manifest.files.keys() | {MANIFEST, SIGNATURE}
     for name in sorted(listed ^ set(bundle.names())):
         problems.append(Problem("is missing" if name in listed else "does not belong here", place=name))
@@ -276,14 +291,25 @@ def _manifest(bundle: Bundle, keys: Sequence[PublicKey]) -> tuple[Manifest | Non
     return manifest, problems
 
 
-def _compare(manifest: Manifest, findings: Sequence[SessionFinding], history: SignedHistory) -> list[Problem]:
-    """What the manifest says of sessions and checkpoints with what was found."""
-    problems = []
-    found = {one.session: one for one in findings}
-    for one in manifest.sessions:
-        finding = found[one.session]
-        if finding.problem is None and (finding.records, finding.head) != (one.records, one.head):
-            problems.append(Problem("has other records than the manifest says", one.session, finding.records))
-    if history.problem is None and manifest.checkpoints != history.count:
-        problems.append(Problem(f"{manifest.checkpoints} were exported, {history.count} are here", place=CHECKPOINTS))
-    return problems
+def _differs(bundle: Bundle, name: str) -> bool:
+    """Whether a file is not what the manifest lists, signed or not."""
+    try:
+        return sha256(_read(bundle, name)).hexdigest() != Manifest.parse(_read(bundle, MANIFEST)).files[name]
+    except (KeyError, *UNREADABLE):
+        return True
+
+
+def _compared(finding: SessionFinding, manifest: Manifest | None, damaged: Collection[str | None]) -> SessionFinding:
+    """With what the signed manifest says of the session."""
+    if finding.problem is not None:
+        return replace(finding, problem=replace(finding.problem, place=session_file(finding.session)))
+    if manifest is None:  # nothing says whether contents should be here
+        return replace(finding, whole=finding.whole and (finding.erased or finding.contents == finding.records))
+    said = next((one for one in manifest.sessions if one.session == finding.session), None)
+    if said is None:
+        return finding
+    if (finding.records, finding.head) != (said.records, said.head):
+        problem = Problem("has other records than the manifest says", finding.session, finding.records)
+        return replace(finding, problem=problem)
+    listed = not finding.whole and session_file(finding.session) not in damaged
+    return replace(finding, whole=finding.whole or listed, listed=listed)

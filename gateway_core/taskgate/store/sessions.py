@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, bindparam, exists, insert, literal, not_, or_, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, exists, insert, literal, not_, or_, select, update
 from sqlalchemy.sql.dml import ReturningInsert
 
-from taskgate.domain import Pair, Principal
+from taskgate.domain import Pair, Principal, PrincipalKind
 from taskgate.errors import AuthenticationFault
 from taskgate.store.clock import UtcTime, database_time
 from taskgate.store.closings import Closings
@@ -48,8 +48,13 @@ class IndexedSession:
 
 @dataclass(frozen=True, slots=True)
 class SessionFilter:
-    """What `search` returns; every given field must match. `principal` is `str(principal)`; `effect` and `object` match
-    sessions with such a pair among what they attempted; times bound `opened_at`, the later one exclusive."""
+    """What `search` returns; every given field must match. `name`: every word of it is part of the DAG's, run's or
+    task's name; `person`: part of the name of the person who acts or who triggered the run; both whatever the case.
+    `principal` is `str(principal)`; `effect` and `object` match sessions with such a pair among what they attempted;
+    times bound `opened_at`, the later one exclusive."""
+
+    name: str | None = None
+    person: str | None = None
 
     source: str | None = None
     dag_id: str | None = None
@@ -202,6 +207,11 @@ def _filtered(query: Select[Any], filters: SessionFilter) -> Select[Any]:
     ):
         if wanted is not None:
             query = query.where(column == wanted)
+    for word in (filters.name or "").split():
+        columns = (sessions.c.dag_id, sessions.c.run_id, sessions.c.task_id)
+        query = query.where(or_(*(column.icontains(word, autoescape=True) for column in columns)))
+    if filters.person is not None:
+        query = query.where(_is_behind(filters.person))
     if filters.effect is not None or filters.object is not None:
         pair = exists().where(session_effects.c.session_id == sessions.c.id)
         if filters.effect is not None:
@@ -216,6 +226,14 @@ def _filtered(query: Select[Any], filters: SessionFilter) -> Select[Any]:
     if filters.live is not None:
         query = query.where(sessions.c.closed_at.is_(None) if filters.live else sessions.c.closed_at.is_not(None))
     return query
+
+
+def _is_behind(part: str) -> ColumnElement[bool]:
+    principal = sessions.c.principal
+    acts = (principal["kind"].as_string() == PrincipalKind.USER.value) & principal["name"].as_string().icontains(
+        part, autoescape=True
+    )
+    return or_(acts, principal["attributes", "triggering_user"].as_string().icontains(part, autoescape=True))
 
 
 def _indexed(row: Any) -> IndexedSession:

@@ -119,6 +119,7 @@ approvals = Table(
     Column("comment", Text),
     Column("uses_left", Integer, nullable=False),
     Column("holders", Integer, nullable=False),  # connections waiting for it
+    Column("held_until", UtcTime),  # the longest wait of those; without meaning where there are none
     Column(
         "detached", Boolean, nullable=False
     ),  # somebody asked who comes back later: no connection's end withdraws it

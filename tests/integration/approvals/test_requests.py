@@ -241,6 +241,29 @@ async def test_last_waiting_connection_takes_the_request_with_it(gateway: Gatewa
         await gateway.approvals.decide(approval.id, alice.id, True)
 
 
+async def test_it_says_until_when_a_connection_waits(gateway: Gateway) -> None:
+    """The longest wait counts; nobody waits once all have gone, and no longer than the request lives."""
+    first = await gateway.approvals.request(draft(held=True, hold=120.0))
+    assert first.waits_until is not None
+    assert 100 < (first.waits_until - first.requested_at).total_seconds() < 140
+    second = await gateway.approvals.request(draft(held=True, hold=5.0, session_id="ses_2"))
+    assert second.waits_until == first.waits_until
+    back = await gateway.approvals.request(draft(session_id="ses_3"))  # who comes back later does not wait
+    assert back.waits_until == first.waits_until
+    for _ in range(2):
+        left = await gateway.approvals.withdraw(first.id, "went away")
+    assert (left.state, left.waits_until) == (ApprovalState.PENDING, None)
+    again = await gateway.approvals.request(draft(held=True, hold=5.0, session_id="ses_4"))
+    assert again.waits_until is not None
+    assert again.waits_until < first.waits_until
+    long = await gateway.approvals.request(draft("e" * 64, held=True, hold=7200.0))
+    assert long.waits_until == long.expires_at
+    await gateway.approvals.decide(again.id, (await gateway.person("dana")).id, True)
+    decided = await gateway.approvals.get(again.id)
+    assert decided is not None
+    assert decided.waits_until is None
+
+
 async def test_request_of_one_who_comes_back_outlives_connections(gateway: Gateway) -> None:
     approval = await gateway.approvals.request(draft(held=True))
     await gateway.approvals.request(draft(held=False))

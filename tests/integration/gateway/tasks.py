@@ -21,11 +21,11 @@ class Task:
     airflow: Client
     run_id: str = field(default_factory=lambda: f"run-{next(_runs)}")
 
-    def connect(self, *, try_number: int = 1, wait: str = "hold") -> psycopg.Connection:
+    def connect(self, *, try_number: int = 1, wait: str = "hold", by: str | None = None) -> psycopg.Connection:
         """A new attempt's credential, and a connection with it."""
         claim = TaskClaim(
             source=SOURCE, dag_id="tests", run_id=self.run_id, task_id="clean", try_number=try_number,
-            attempt_id=str(uuid.uuid4()),
+            attempt_id=str(uuid.uuid4()), attributes={"triggering_user": by} if by else {},
         )  # fmt: skip
         issued = self.airflow.issue_credential(TARGET, principal=claim)
         return psycopg.connect(

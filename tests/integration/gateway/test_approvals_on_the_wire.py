@@ -84,6 +84,23 @@ def test_held_until_approved(
     assert any(approval.id in notice for notice in notices), "the client was told while it waited"
 
 
+def test_locks_shorten_how_long_it_says_it_waits(
+    task: Task, dana: Client, background: ThreadPoolExecutor, order: Callable[[], int]
+) -> None:
+    with task.connect() as connection:
+        connection.execute("begin")
+        connection.execute("select 1 from public.orders limit 1")
+        deleted: Future[int] = background.submit(delete, connection, order())
+        approval = pending(dana, task.run_id)
+        assert approval.waits_until is not None
+        waits = (approval.waits_until - approval.requested_at).total_seconds()
+        assert abs(waits - min(approval.terms.hold, approval.terms.hold_in_transaction)) < 2
+        dana.deny(approval.id)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            deleted.result(5)
+    assert dana.approval(approval.id).waits_until is None
+
+
 def test_denied(
     stage: Stage, task: Task, dana: Client, background: ThreadPoolExecutor, order: Callable[[], int]
 ) -> None:
@@ -94,6 +111,32 @@ def test_denied(
         with pytest.raises(psycopg.errors.InsufficientPrivilege, match=r"denied by user:.*dana: not on a Friday"):
             deleted.result(5)
         assert connection.execute("select 1").fetchone() == (1,)
+    assert exists(stage, order_id)
+
+
+def test_the_client_is_told_that_nobody_may_decide(
+    stage: Stage, task: Task, background: ThreadPoolExecutor, order: Callable[[], int]
+) -> None:
+    """Of the two DBAs one triggered the first try, the other the second: both stand behind the request."""
+    order_id = order()
+    with task.connect(wait="refuse", by="dana") as connection:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="is pending") as refused:
+            delete(connection, order_id)
+        assert "nobody may decide" not in str(refused.value)
+    with task.connect(wait="refuse", by="lee", try_number=2) as connection:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege) as refused:
+            delete(connection, order_id)
+        assert "nobody may decide it as things are: everybody of group:dba" in str(refused.value)
+    details: list[str] = []
+    with task.connect(by="lee", try_number=3) as connection:
+        connection.add_notice_handler(lambda diagnostic: details.append(diagnostic.message_detail or ""))
+        held = background.submit(delete, connection, order_id)
+        deadline = time.monotonic() + 5
+        while not details and time.monotonic() < deadline:
+            time.sleep(0.02)
+        connection.cancel_safe(timeout=5)
+        assert isinstance(held.exception(5), psycopg.errors.QueryCanceled)
+    assert details == ["Nobody may decide it as things are: everybody of group:dba stands behind the request."]
     assert exists(stage, order_id)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -110,6 +111,27 @@ async def test_search_by_everything_it_is_indexed_by(database: Database) -> None
     ):
         assert (await index.search(filters)).items == (), filters
     assert [session.id for session in (await index.search(SessionFilter(live=False))).items] == [other]
+
+
+async def test_search_by_part_of_a_name(database: Database) -> None:
+    index = SessionIndex(database, "gwp_1")
+    clean = await open_session(index, replace(task(), attributes={"triggering_user": "Alice_B@example.com"}))
+    load = await open_session(index, task("load", "ti-2"))
+    person = Principal(PrincipalKind.USER, "alice", "taskgate", Assurance.VERIFIED, "api_key")
+    alice = await open_session(index, person)
+    for filters, found in (
+        (SessionFilter(name="RUN"), [load, clean]),
+        (SessionFilter(name="et lo run-1"), [load]),
+        (SessionFilter(name="lo nothing"), []),
+        (SessionFilter(name="alice"), []),
+        (SessionFilter(name="%"), []),
+        (SessionFilter(name="run_1"), []),  # no wildcards
+        (SessionFilter(person="ALICE"), [alice, clean]),
+        (SessionFilter(person="e_b@"), [clean]),
+        (SessionFilter(person="etl"), []),  # a task is no person
+        (SessionFilter(person="alice", name="clean"), [clean]),
+    ):
+        assert [session.id for session in (await index.search(filters)).items] == found, filters
 
 
 async def test_pages_are_complete_and_steady_while_sessions_open(database: Database) -> None:

@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from taskgate.cli.recordings import export_app, render_replay, verify_app
+from taskgate.cli.export import app as export_app
+from taskgate.cli.recordings import render_replay, verify_app
 from taskgate.domain import Parameter
 from taskgate.recording.recorder import Recorder
 from taskgate.recording.records import Decided, Event, Parked, RecordedAction, RecordKind, Result
@@ -61,6 +62,24 @@ def test_verify_names_the_first_bad_record(bundle: Path, key: str) -> None:
     assert (said["first_problem"]["session"], said["first_problem"]["seq"]) == ("ses_b", 5)
 
 
+def test_verify_names_the_damaged_file_first(bundle: Path, key: str) -> None:
+    path = bundle / "checkpoints.jsonl"
+    path.write_bytes(b"x" + path.read_bytes()[1:])
+    ran = RUN.invoke(verify_app, [str(bundle), "--public-key", key])
+    assert ran.exit_code == 1
+    assert ran.output.splitlines()[:5] == [
+        "BAD  checkpoints.jsonl: differs from what the manifest lists",
+        "BAD  checkpoint 1: not a checkpoint as a gateway writes it",
+        "ok   ses_a  9 records  closed, intact: as the signed manifest lists it",
+        "ok   ses_b  9 records  closed, intact: as the signed manifest lists it",
+        "2 of 2 sessions are intact.",
+    ]
+    assert ran.output.splitlines()[-1].startswith("NOT VERIFIED: checkpoints.jsonl: differs")
+    said = json.loads(RUN.invoke(verify_app, [str(bundle), "--public-key", key, "--json"]).output)
+    assert said["first_problem"]["place"] == "checkpoints.jsonl"
+    assert [one["intact"] for one in said["sessions"]] == [True, True]
+
+
 def test_verify_without_a_key_of_ones_own(bundle: Path) -> None:
     ran = RUN.invoke(verify_app, [str(bundle)])
     assert ran.exit_code == 8
@@ -104,6 +123,30 @@ def test_export_everything_as_json(data_dir: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("arguments", [[], ["--all", "ses_a"], ["ses_nothing"], ["../../etc/passwd"]])
 def test_export_of_what_cannot_be(data_dir: Path, tmp_path: Path, arguments: list[str]) -> None:
     ran = RUN.invoke(export_app, [*arguments, "-o", str(tmp_path / "b"), "--data-dir", str(data_dir)])
+    assert ran.exit_code == 2
+    assert not (tmp_path / "b").exists()
+
+
+TASK = ["--source", "airflow", "--dag-id", "etl", "--run-id", "run-1", "--task-id", "load"]
+
+
+@pytest.mark.parametrize("chosen", [TASK, ["--dag-id", "etl"], ["--since", "2020-01-01", "--target", "orders-db"]])
+def test_export_of_a_run_from_the_data_folder(
+    data_dir: Path, key: str, tmp_path: Path, chosen: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TASKGATE_URL", "http://127.0.0.1:1")  # --data-dir wins
+    target = tmp_path / "run.zip"
+    ran = RUN.invoke(export_app, [*chosen, "-o", str(target), "--data-dir", str(data_dir), "--json"])
+    assert json.loads(ran.output)["sessions"] == 2
+    assert RUN.invoke(verify_app, [str(target), "--public-key", key]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [["--dag-id", "other"], [*TASK, "--map-index", "3"], ["--until", "2020-01-01"], ["--dag-id", "etl", "--all"]],
+)
+def test_a_filter_that_fits_nothing_exports_nothing(data_dir: Path, tmp_path: Path, chosen: list[str]) -> None:
+    ran = RUN.invoke(export_app, [*chosen, "-o", str(tmp_path / "b"), "--data-dir", str(data_dir)])
     assert ran.exit_code == 2
     assert not (tmp_path / "b").exists()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -109,6 +110,42 @@ def test_approve_with_yes_and_deny(cli: Cli, running: Running) -> None:
     assert cli("approvals", "show", first.id, "--wait", "5s").exit_code == 0
 
 
+@pytest.mark.usefixtures("dana")
+@pytest.mark.parametrize("decision", [("approve", "--yes"), ("deny",)])
+def test_parameters_are_shown_after_the_decision_too(cli: Cli, running: Running, decision: tuple[str, ...]) -> None:
+    approval = running.do(running.plane.approvals.request(draft()))
+    cli("approvals", decision[0], approval.id, *decision[1:])
+    shown = cli("approvals", "show", approval.id)
+    assert "canary-parameter" in shown.stdout
+    assert len(running.do(running.plane.approvals.views(approval.id))) == 1
+
+
+def test_after_the_decision_parameters_need_records_read(
+    cli: Cli, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TASKGATE_URL", running.url)
+    approval = running.do(running.plane.approvals.request(draft()))
+    dana = running.do(running.plane.key("dana", Scope.APPROVALS_DECIDE, user=True, groups=["dba"]))
+    running.do(running.plane.approvals.decide(approval.id, dana.partition(".")[0], False))
+    for scopes, seen in (((), False), ((Scope.RECORDS_READ,), True)):
+        key = running.do(running.plane.key("auditor", Scope.APPROVALS_READ, *scopes, user=True))
+        shown = cli("approvals", "show", approval.id, "--api-key", key)
+        assert shown.exit_code == 0
+        assert ("canary-parameter" in shown.stdout) is seen
+        assert ("to keys with records:read" in shown.stderr) is not seen
+
+
+@pytest.mark.usefixtures("admin")
+def test_how_long_a_connection_waits_and_that_nobody_may_decide(cli: Cli, running: Running) -> None:
+    approval = running.do(running.plane.approvals.request(draft(held=True, hold=90.0)))
+    shown = cli("approvals", "show", approval.id).stdout
+    assert re.search(r"waits until +20\d\d-.*Z: a connection waits [89]\d s more", shown), shown
+    assert re.search(r"but nobody +no live key with the scope approvals:decide is of group:dba", shown), shown
+    listed = cli("approvals", "list").stdout.split("\t")
+    assert listed[1] == "pending, nobody may decide"
+    assert listed[4] == f"{approval.waits_until:%Y-%m-%d %H:%M:%SZ}"
+
+
 @pytest.mark.usefixtures("admin")
 def test_who_may_not_decide_sees_no_parameters(cli: Cli, running: Running) -> None:
     approval = running.do(running.plane.approvals.request(draft()))
@@ -127,6 +164,8 @@ def test_sessions_are_found_shown_replayed_and_killed(cli: Cli, running: Running
     running.do(running.plane.recorded(session_id, ["SELECT 1", "SELECT '\x1b[2J'"]))
     assert session_id in cli("sessions", "list", "--dag-id", "etl", "--state", "closed").stdout
     assert cli("sessions", "list", "--dag-id", "other").stdout == ""
+    assert session_id in cli("sessions", "list", "--name", "ET clea").stdout
+    assert cli("sessions", "list", "--person", "nobody").stdout == ""
     shown = cli("sessions", "show", session_id)
     assert "SELECT 1" in shown.stdout
     assert "\x1b[2J" not in shown.stdout
@@ -211,6 +250,43 @@ def test_what_a_gateway_cannot_be_asked(cli: Cli, arguments: list[str], message:
     result = cli("policy", "explain", *arguments)
     assert result.exit_code == ExitCode.USAGE
     assert message in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_a_gateway_makes_the_bundle(
+    cli: Cli, running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session_id = new_id(IdPrefix.SESSION)
+    running.do(running.plane.recorded(session_id, ["SELECT 1"]))
+    key = running.do(running.plane.key("auditor", Scope.RECORDS_READ, user=True))
+    public = str(running.plane.data_dir / "keys" / "checkpoint.pub")
+    where = ["--url", running.url, "--api-key", key]
+    for name, chosen in (("run.zip", ["--dag-id", "etl", "--run-id", "run-1"]), ("one.zip", [session_id])):
+        target = tmp_path / name
+        made = cli("export", *chosen, "-o", str(target), *where)
+        assert made.exit_code == 0, made.output
+        assert made.stdout.startswith(f"{target}: 1 sessions, 4 records, ")
+        assert cli("verify", str(target), "--public-key", public).exit_code == 0
+        assert cli("export", *chosen, "-o", str(target), *where).exit_code == ExitCode.USAGE  # replaces nothing
+    monkeypatch.setenv("TASKGATE_URL", running.url)
+    monkeypatch.setenv("TASKGATE_API_KEY", key)
+    headers = tmp_path / "headers.zip"
+    assert cli("export", "--dag-id", "etl", "--headers-only", "-o", str(headers)).exit_code == 0
+    assert b"SELECT 1" not in headers.read_bytes()
+    assert cli("verify", str(headers), "--public-key", public).exit_code == 0
+
+
+def test_a_gateway_exports_only_what_was_asked_for_and_may_be_read(cli: Cli, running: Running, tmp_path: Path) -> None:
+    target = tmp_path / "b.zip"
+    reader = running.do(running.plane.key("reader", Scope.SESSIONS_READ, user=True))
+    where = ["-o", str(target), "--url", running.url, "--api-key", reader]
+    assert cli("export", "--all", *where).exit_code == ExitCode.USAGE
+    assert cli("export", *where).exit_code == ExitCode.USAGE
+    assert cli("export", "--dag-id", "etl", *where, "--data-dir", str(tmp_path)).exit_code == ExitCode.USAGE
+    assert cli("export", "--dag-id", "etl", *where, "-o", str(tmp_path / "b")).exit_code == ExitCode.USAGE
+    assert cli("export", "--dag-id", "etl", *where).exit_code == ExitCode.REFUSED
+    auditor = running.do(running.plane.key("auditor", Scope.RECORDS_READ, user=True))
+    assert cli("export", "--dag-id", "etl", *where, "--api-key", auditor).exit_code == ExitCode.NOT_FOUND
+    assert list(tmp_path.glob("b.zip*")) == []
 
 
 def test_address_and_key_can_be_given_as_options(cli: Cli, running: Running) -> None:

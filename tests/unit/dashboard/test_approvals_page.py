@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 from streamlit.testing.v1 import AppTest
 
@@ -32,6 +33,27 @@ def test_the_inbox_shows_what_this_person_may_decide_oldest_first(
     opened = [key for key in _keys(app) if key.startswith("open-")]
     assert opened == [f"open-{_of(api, GOVERNED)}", f"open-{_of(api, HOSTILE)}"]
     assert "connection waiting" in html(app)
+
+
+def test_how_long_a_connection_waits_is_shown(api: ControlApi, open_page: Callable[..., AppTest]) -> None:
+    approval_id = _of(api, GOVERNED)
+    for seconds, shown in ((200, "connection waiting, 3 min"), (40, "connection waiting, 3"), (-5, "0 ms left")):
+        api.approvals[approval_id]["waits_until"] = (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+        app = open_page(id=approval_id)
+        assert html(app).count(shown) == 2  # in the list and above the request
+    api.decide(approval_id, True, "user:erin")
+    app.run()
+    assert "connection waiting, " not in html(app)
+
+
+def test_that_nobody_may_decide_is_loud(api: ControlApi, open_page: Callable[..., AppTest]) -> None:
+    mine = next(one for one in api.approvals.values() if not one["may_decide"])
+    mine["nobody_may_because"] = "everybody of group:dba stands behind the request"
+    app = open_page(id=mine["id"])
+    assert "Nobody may decide this as things are" in app.error[0].value
+    app.session_state["scope"] = "All pending"
+    app.run()
+    assert "nobody may decide" in html(app)
 
 
 def test_other_scopes_show_the_rest(api: ControlApi, open_page: Callable[..., AppTest]) -> None:
@@ -142,6 +164,28 @@ def test_somebody_faster_is_no_error_page(api: ControlApi, open_page: Callable[.
     assert not app.exception
     assert r"Denied by user\:erin" in app.error[0].value
     assert api.approvals[approval_id]["state"] == "denied"
+
+
+def test_parameters_stay_readable_after_the_decision(api: ControlApi, open_page: Callable[..., AppTest]) -> None:
+    approval_id = _of(api, GOVERNED)
+    api.decide(approval_id, True, "user:erin")
+    api.approvals[approval_id]["may_decide"] = False
+    app = open_page(id=approval_id)
+    app.run()
+    assert "cancelled" in html(app)
+    assert [path for _, path, _ in api.asked].count(f"/v1/approvals/{approval_id}/parameters") == 1
+
+
+def test_parameters_of_a_decided_request_are_not_everybodys(api: ControlApi, open_page: Callable[..., AppTest]) -> None:
+    approval_id = _of(api, GOVERNED)
+    api.decide(approval_id, True, "user:erin")
+    api.unseen.add(approval_id)
+    app = open_page(id=approval_id)
+    app.run()
+    assert not app.exception
+    assert "cancelled" not in html(app)
+    assert "to who may read records" in html(app)
+    assert [path for _, path, _ in api.asked].count(f"/v1/approvals/{approval_id}/parameters") == 1
 
 
 def test_who_may_not_decide_gets_no_buttons(api: ControlApi, open_page: Callable[..., AppTest]) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -23,13 +25,97 @@ def test_sessions_are_listed_with_totals(open_page: Callable[..., AppTest]) -> N
 
 def test_sessions_are_filtered_by_the_gateway(api: ControlApi, open_page: Callable[..., AppTest]) -> None:
     app = open_page("sessions")
-    app.text_input(key="task_id").set_value("drop_orders")
+    app.text_input(key="name").set_value("cleanup drop_")
     app.selectbox(key="state").set_value("closed")
     app.run()
     assert list(app.dataframe[0].value["Task"]) == ["drop_orders"]
-    app.text_input(key="dag_id").set_value("nothing")
+    app.text_input(key="name").set_value("nothing")
     app.run()
     assert "No session matches" in html(app)
+
+
+def test_sessions_are_found_by_person_and_day(api: ControlApi, open_page: Callable[..., AppTest]) -> None:
+    api.sessions["ses_read"]["principal"]["attributes"]["triggering_user"] = "bob"
+    api.sessions["ses_del"]["opened_at"] = "2026-11-01T23:59:59+00:00"
+    app = open_page("sessions")
+    app.text_input(key="person").set_value("bo").run()
+    assert list(app.dataframe[0].value["Person"]) == ["bob"]
+    app.text_input(key="person").set_value("").run()
+    app.date_input(key="since").set_value(date(2026, 11, 1))
+    app.date_input(key="until").set_value(date(2026, 11, 1)).run()
+    assert list(app.dataframe[0].value["Task"]) == ["delete_old_orders_stock"]
+    app.date_input(key="until").set_value(date(2026, 10, 31)).run()
+    assert "No session matches" in html(app)
+
+
+def test_sessions_are_turned_page_by_page(api: ControlApi, open_page: Callable[..., AppTest]) -> None:
+    for number in range(150):
+        api.sessions[f"ses_{number}"] = api.sessions["ses_drop"] | {"id": f"ses_{number}"}
+    app = open_page("sessions")
+    assert len(app.dataframe[0].value) == 100
+    app.button(key="older").click().run()
+    assert len(app.dataframe[0].value) == 53
+    assert app.button(key="older").disabled
+    app.button(key="newer").click().run()
+    assert len(app.dataframe[0].value) == 100
+    app.button(key="older").click().run()
+    app.text_input(key="name").set_value("read_customers").run()  # another search begins at its first page
+    assert list(app.dataframe[0].value["Task"]) == ["read_customers"]
+
+
+def test_a_bundle_is_offered_to_those_who_may_read_records(api: ControlApi, open_page: Callable[..., AppTest]) -> None:
+    app = open_page("timeline", id="ses_read")
+    assert [one.proto.label for one in app.get("download_button")] == ["Download bundle"]
+    looks = api.key("sam")
+    api.keys[looks]["scopes"] = ["sessions:read"]
+    assert not open_page("timeline", key=looks, id="ses_read").get("download_button")
+    assert not [path for _, path, _ in api.asked if path == "/v1/export"]  # nothing before the click
+
+
+def _buttons(app: AppTest) -> set[str]:
+    return {str(button.key) for button in app.button}
+
+
+def test_a_live_session_is_ended_after_asking_once_more(api: ControlApi, open_page: Callable[..., AppTest]) -> None:
+    key = api.key("oncall")
+    api.keys[key]["scopes"].append("sessions:kill")
+    app = open_page("timeline", key=key, id="ses_del")
+    app.button(key="kill").click().run()
+    app.button(key="kill-back").click().run()
+    app.button(key="kill").click().run()
+    assert not api.killed
+    app.text_input(key="taskgate_kill_reason").set_value("runaway")
+    app.button(key="kill-confirm").click().run()
+    assert not app.exception
+    assert api.killed == [("ses_del", "runaway")]
+    assert "It is being ended" in html(app)
+    assert not {"kill", "kill-confirm"} & _buttons(app)
+
+
+def test_only_live_sessions_are_ended_and_only_by_those_who_may(
+    api: ControlApi, open_page: Callable[..., AppTest]
+) -> None:
+    key = api.key("oncall")
+    api.keys[key]["scopes"].append("sessions:kill")
+    assert "kill" not in _buttons(open_page("timeline", key=key, id="ses_read"))
+    assert "kill" not in _buttons(open_page("timeline", id="ses_del"))
+
+
+def test_a_session_that_ended_meanwhile_is_no_error_page(api: ControlApi, open_page: Callable[..., AppTest]) -> None:
+    key = api.key("oncall")
+    api.keys[key]["scopes"].append("sessions:kill")
+    app = open_page("timeline", key=key, id="ses_del")
+    app.button(key="kill").click().run()
+    original = api._kill
+
+    def too_late(*arguments: Any) -> dict[str, Any]:
+        api.sessions["ses_del"]["state"] = "closed"
+        return original(*arguments)
+
+    api._kill = too_late  # type: ignore[method-assign]
+    app.button(key="kill-confirm").click().run()
+    assert not app.exception
+    assert not api.killed
 
 
 def test_a_timeline_reads_from_top_to_bottom(open_page: Callable[..., AppTest]) -> None:

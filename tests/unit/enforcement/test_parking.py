@@ -4,12 +4,13 @@ tested with the store; here it is about who withdraws what, and when a grant is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from taskgate.approvals.digest import ActionDigest
 from taskgate.approvals.requests import ApprovalDraft, Approvals
@@ -17,7 +18,7 @@ from taskgate.domain import Action, Approval, ApprovalState, ApprovalTerms, Tran
 from taskgate.enforcement.contracts import ParkedNotice, Permit
 from taskgate.enforcement.decisions import Judgement
 from taskgate.enforcement.parking import Asking, Parking
-from taskgate.errors import JournalFault, PolicyRefusal, RuleMatch
+from taskgate.errors import JournalFault, PolicyRefusal, RuleMatch, StoreFault
 from taskgate.policy.decision import Decision
 from taskgate.recording.records import Content, RecordKind
 from tests.unit.policy.builders import ORDERS, does, task
@@ -34,6 +35,9 @@ class OneApproval:
     used: list[tuple[str, str, str | None, str]] = field(default_factory=list)
     withdrawn: list[str] = field(default_factory=list)
     slow: asyncio.Event | None = None
+    nobody: str | None = None
+    unknown: StoreFault | None = None
+    drafts: list[ApprovalDraft] = field(default_factory=list)
     waiting: asyncio.Future[Approval] | None = None
     asked: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -47,7 +51,13 @@ class OneApproval:
         self.approval = replace(found, uses_left=found.uses_left - 1)
         return self.approval
 
+    async def nobody_may(self, asked: Sequence[Approval]) -> dict[str, str]:
+        if self.unknown:
+            raise self.unknown
+        return {one.id: self.nobody for one in asked} if self.nobody else {}
+
     async def request(self, draft: ApprovalDraft) -> Approval:
+        self.drafts.append(draft)
         self.asked.set()
         if self.slow:
             await self.slow.wait()
@@ -183,7 +193,7 @@ async def test_no_answer_is_a_no(desk: Desk) -> None:
 async def test_locks_shorten_the_wait(desk: Desk, state: TransactionState, hold: float) -> None:
     asking = desk.asks(replace(DELETE, transaction=state), hold_in_transaction=7.0)
     await desk.client.told.wait()
-    assert desk.client.notices[0].hold == hold
+    assert desk.client.notices[0].hold == desk.approvals.drafts[0].hold == hold
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
@@ -225,6 +235,25 @@ async def test_who_will_not_wait_is_told_at_once_and_the_request_stays(desk: Des
     assert refused.value.pending
     assert refused.value.approval_id == "apr_1"
     assert desk.approvals.withdrawn == []
+
+
+async def test_that_nobody_may_decide_is_said_at_once(desk: Desk) -> None:
+    desk.approvals.nobody = "no live key is of group:dba"
+    with capture_logs() as logs, pytest.raises(PolicyRefusal, match=r"is pending, and nobody may decide .* group:dba"):
+        await desk.asks(waits=False)
+    assert [(line["event"], line["approval"]) for line in logs] == [("approval.nobody_may_decide", "apr_1")]
+    with pytest.raises(PolicyRefusal, match="nobody decided after 0 s: .* nobody could have: no live key is of group"):
+        await desk.asks(hold=0.01)
+    assert desk.client.notices[0].nobody_may == "no live key is of group:dba"
+
+
+async def test_a_store_that_cannot_say_so_stops_no_request(desk: Desk) -> None:
+    desk.approvals.unknown = StoreFault("away")
+    asking = desk.asks()
+    await desk.client.told.wait()
+    assert desk.client.notices[0].nobody_may is None
+    desk.approvals.decide(ApprovalState.APPROVED)
+    assert (await asking).approval_id == "apr_1"
 
 
 async def test_one_too_many_is_told_at_once() -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from taskgate.cli.recordings import export_app, verify_app
+from taskgate.cli.export import app as export_app
+from taskgate.cli.recordings import verify_app
 from taskgate.recording.findings import ExitCode
 from taskgate.recording.recorder import Recorder
 from taskgate.recording.records import RecordKind
@@ -38,7 +39,7 @@ async def test_the_commands_run(tmp_path: Path) -> None:
     shutil.copy(data_dir / "keys" / "checkpoint.pub", tmp_path)
     shutil.copy(data_dir / "checkpoints" / "checkpoints.jsonl", tmp_path / "pushed-checkpoints.jsonl")
     commands = re.findall(r"^taskgate (export|verify) (.*)$", PAGE, re.M)
-    assert len(commands) == 4
+    assert len(commands) == 5
     for name, rest in commands:
         words = rest.replace("ses_0199…", "ses_1").replace("ses_019a…", "ses_2").replace("/var/lib/taskgate", "data")
         arguments = [

@@ -66,11 +66,12 @@ def test_parameters_as_people_read_them() -> None:
     listed = [
         {"text": "o'neil", "hex": None, "masked": None},
         {"text": None, "hex": "00ff", "masked": None},
+        {"type_oid": 23, "format": 1, "text": None, "hex": "00000007", "masked": None},
         {"text": None, "hex": None, "masked": None},
         {"text": None, "hex": None, "masked": "masks[0]"},
     ]
     (event,) = timeline([moment(0, "action", ACTION | {"parameters": listed})])
-    assert event.parameters == ("'o''neil'", "\\x00ff", "NULL", "[masked by masks[0]]")
+    assert event.parameters == ("'o''neil'", "\\x00ff (bytes, hex)", "7", "NULL", "[masked by masks[0]]")
 
 
 def test_a_parked_action_shows_its_text() -> None:

@@ -203,8 +203,8 @@ def test_an_invented_session(folder: Path, key: PublicKey, tmp_path: Path) -> No
 def test_a_missing_checkpoint(folder: Path, key: PublicKey) -> None:
     edit(folder / "checkpoints.jsonl", lambda lines: [lines[0], *lines[2:]])
     problems = bad(folder, key).problems
-    assert problems[0].place == "checkpoint 2"
-    assert "missing" in problems[0].message
+    assert [problem.place for problem in problems] == ["checkpoints.jsonl", "checkpoint 2"]
+    assert "missing" in problems[1].message
 
 
 def test_the_last_checkpoint_cut_off(folder: Path, key: PublicKey) -> None:
@@ -262,6 +262,70 @@ def test_a_missing_file(folder: Path, key: PublicKey, name: str) -> None:
             verify(folder, public_keys=[key])
     else:
         bad(folder, key)
+
+
+def flip(path: Path, at: int = -10) -> None:
+    raw = bytearray(path.read_bytes())
+    raw[at] ^= 1
+    path.write_bytes(raw)
+
+
+@pytest.mark.parametrize(
+    ("name", "at", "listed"),
+    [
+        ("checkpoints.jsonl", 10, [True, True]),  # nothing of it can be believed: the manifest vouches
+        ("checkpoints.jsonl", -10, [False, False]),  # the last one is ses_c's
+        ("public_key.pem", 40, [False, False]),
+        ("policies/policy-1.json", 5, [False, False]),
+        ("manifest.json", -10, [False, False]),
+        ("manifest.sig", -10, [False, False]),
+    ],
+)
+def test_a_damaged_file_is_named_first_and_sessions_stay_what_they_are(
+    folder: Path, key: PublicKey, name: str, at: int, listed: list[bool]
+) -> None:
+    flip(folder / name, at)
+    result = bad(folder, key)
+    assert result.first is not None
+    assert result.first.place == ("manifest.json" if name == "manifest.sig" else name)
+    assert [one.intact for one in result.sessions] == [True, True]
+    assert [one.listed for one in result.sessions] == listed
+
+
+def test_a_damaged_key_that_came_along_is_named_first(folder: Path) -> None:
+    flip(folder / "public_key.pem", 50)
+    result = verify(folder)
+    assert result.exit_code == ExitCode.BAD
+    assert result.first is not None
+    assert result.first.place == "public_key.pem"
+    assert [(one.problem, one.intact) for one in result.sessions] == [(None, False), (None, False)]  # nothing vouches
+
+
+def test_a_damaged_session_is_the_only_bad_one(folder: Path, key: PublicKey) -> None:
+    flip(folder / "sessions" / "ses_b.jsonl")
+    result = bad(folder, key)
+    assert result.problems[0].place == "sessions/ses_b.jsonl"
+    assert result.first is not None
+    assert (result.first.session, result.first.place) == ("ses_b", "sessions/ses_b.jsonl")
+    assert [one.intact for one in result.sessions] == [True, False]
+
+
+def test_damage_elsewhere_makes_no_shortened_session_intact(folder: Path, key: PublicKey) -> None:
+    """Neither checkpoints nor manifest can say that the end is missing, so nothing says that it is whole."""
+    flip(folder / "checkpoints.jsonl", 10)
+    edit(folder / "sessions" / "ses_a.jsonl", lambda lines: lines[:-2])
+    result = bad(folder, key)
+    assert [one.intact for one in result.sessions] == [False, True]  # the manifest knows better
+    flip(folder / "manifest.json")
+    result = bad(folder, key)
+    assert [one.intact for one in result.sessions] == [False, False]
+
+
+def test_damage_elsewhere_makes_no_emptied_session_intact(folder: Path, key: PublicKey) -> None:
+    """Without a manifest nobody knows whether contents belong here."""
+    flip(folder / "manifest.json")
+    edit(folder / "sessions" / "ses_a.jsonl", lambda lines: [line.split(b',"salt"')[0] + b"}\n" for line in lines])
+    assert [one.intact for one in bad(folder, key).sessions] == [False, True]
 
 
 def test_a_file_that_does_not_belong(folder: Path, key: PublicKey) -> None:

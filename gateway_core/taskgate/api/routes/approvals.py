@@ -127,11 +127,20 @@ async def _existing(plane: ControlPlane, approval_id: str) -> Approval:
 async def _rendered(plane: ControlPlane, caller: Caller, approvals: list[Approval]) -> list[models.Approval]:
     """With what the caller may do about each."""
     obstacles = await plane.approvals.obstacles(caller.id, approvals) if approvals else {}
+    nobody = await plane.approvals.nobody_may([approval for approval in approvals if approval.id in obstacles])
     rendered = []
     for approval in approvals:
         obstacle = obstacles.get(approval.id)
         if obstacle is None and approval.state is not ApprovalState.PENDING:
             obstacle = f"it is {approval.state}"
         url = plane.approval_url(approval.id)
-        rendered.append(rendering.approval(approval, url=url, may_decide=obstacle is None, may_not_because=obstacle))
+        rendered.append(
+            rendering.approval(
+                approval,
+                url=url,
+                may_decide=obstacle is None,
+                may_not_because=obstacle,
+                nobody_may_because=nobody.get(approval.id),
+            )
+        )
     return rendered

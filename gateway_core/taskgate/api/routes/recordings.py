@@ -88,6 +88,7 @@ async def export_sessions(
     heavy: Heavy,
     chosen: Annotated[SessionFilter, Depends(session_filter)],
     session: SessionIds = [],  # noqa: B006  FastAPI copies it
+    headers_only: Annotated[bool, Query(description="No contents: proof without what was done.")] = False,
 ) -> StreamingResponse:
     """A bundle (zip) of sessions, named or found by the filters of the search: records, checkpoints and policies, that
     `taskgate verify` and `taskgate sessions replay` read offline."""
@@ -99,7 +100,7 @@ async def export_sessions(
     if not ids:
         raise not_found("session")
     _log.info("api.exported", caller=caller.id, sessions=len(ids))
-    bundle = await heavy.run(lambda: _bundle(plane, ids))
+    bundle = await heavy.run(lambda: _bundle(plane, ids, contents=not headers_only))
     headers = {"Content-Disposition": 'attachment; filename="taskgate-export.zip"'}
     return StreamingResponse(_chunks(bundle), media_type="application/zip", headers=headers)
 
@@ -115,7 +116,7 @@ async def _found(plane: ControlPlane, chosen: SessionFilter) -> list[str]:
     return ids
 
 
-def _bundle(plane: ControlPlane, ids: list[str]) -> BinaryIO:
+def _bundle(plane: ControlPlane, ids: list[str], *, contents: bool) -> BinaryIO:
     """The bundle as an open file that has no name any more: nothing in clear stays behind, whatever becomes of us."""
     folder = plane.data_dir / "exports"
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -125,7 +126,7 @@ def _bundle(plane: ControlPlane, ids: list[str]) -> BinaryIO:
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         path = Path(temporary) / "bundle.zip"
         try:
-            export(plane.data_dir, path, ids, recordings=plane.recordings)
+            export(plane.data_dir, path, ids, contents=contents, recordings=plane.recordings)
         except GatewayFault as fault:
             raise ApiProblem(503, fault.message, code="recording_unreadable") from fault
         return path.open("rb")

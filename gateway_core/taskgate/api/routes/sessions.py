@@ -23,6 +23,8 @@ MayKill = Annotated[Caller, Depends(Requires(Scope.SESSIONS_KILL))]
 
 
 def session_filter(
+    name: Annotated[Name | None, Query(description="Its words are parts of the DAG's, run's or task's name.")] = None,
+    person: Annotated[Name | None, Query(description="Part of the name of who acts, or who triggered the run.")] = None,
     source: Annotated[Name | None, Query(description="Which orchestrator.")] = None,
     dag_id: Annotated[Name | None, Query()] = None,
     run_id: Annotated[Name | None, Query()] = None,
@@ -42,6 +44,8 @@ def session_filter(
 ) -> SessionFilter:
     """The filters that searching and exporting share."""
     return SessionFilter(
+        name=name,
+        person=person,
         source=source,
         dag_id=dag_id,
         run_id=run_id,

@@ -36,8 +36,9 @@ class Environment(Answer):
 
 class Approval(Answer):
     """A request for a human decision about one action; once approved, also the grant. `text` is exact: control and
-    bidirectional characters in it must be made visible before a person reads it. `may_decide` is about the key that
-    asks; `may_not_because` says why not."""
+    bidirectional characters in it must be made visible before a person reads it. `held`: a connection waits for it,
+    until `waits_until` at the latest. `may_decide` is about the key that asks; `may_not_because` says why not, and
+    `nobody_may_because` why no live key at all may decide it while it is pending (None: some may)."""
 
     id: str
     state: ApprovalState
@@ -58,11 +59,13 @@ class Approval(Answer):
     comment: str | None = None
     uses_left: int = 0
     held: bool = False
+    waits_until: datetime | None = None
     digest: str
     owner_key: str
     url: str | None = None
     may_decide: bool = False
     may_not_because: str | None = None
+    nobody_may_because: str | None = None
 
 
 class ApprovalParameter(Answer):

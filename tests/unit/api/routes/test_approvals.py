@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import datetime
 
 import httpx
 import pytest
@@ -88,6 +89,27 @@ async def test_who_may_not_decide_is_told_why(sam: httpx.AsyncClient, plane: Pla
     current = await plane.approvals.get(approval.id)
     assert current is not None
     assert current.state == "pending"
+
+
+async def test_it_says_until_when_a_connection_waits(dana: httpx.AsyncClient, plane: Plane) -> None:
+    held = await plane.approvals.request(draft(held=True, hold=60.0))
+    shown = (await dana.get(f"/v1/approvals/{held.id}")).json()
+    assert held.waits_until is not None
+    assert datetime.fromisoformat(shown["waits_until"]) == held.waits_until
+    later = await plane.approvals.request(draft("e" * 64))
+    assert (await dana.get(f"/v1/approvals/{later.id}")).json()["waits_until"] is None
+
+
+async def test_it_says_that_nobody_at_all_may_decide(
+    airflow: httpx.AsyncClient, client_for: ClientFor, plane: Plane
+) -> None:
+    approval = await plane.approvals.request(draft())
+    why = "no live key with the scope approvals:decide is of group:dba"
+    assert (await airflow.get(f"/v1/approvals/{approval.id}")).json()["nobody_may_because"] == why
+    assert (await airflow.get("/v1/approvals")).json()["items"][0]["nobody_may_because"] == why
+    dana = client_for(await plane.key("dana", READ, DECIDE, user=True, groups=["dba"]))
+    for client in (airflow, dana):
+        assert (await client.get(f"/v1/approvals/{approval.id}")).json()["nobody_may_because"] is None
 
 
 async def test_a_service_key_can_never_decide(client_for: ClientFor, plane: Plane) -> None:

@@ -87,6 +87,15 @@ async def test_an_export_by_filter(auditor: httpx.AsyncClient, session_id: str) 
     assert everything.json()["errors"][0]["message"] == "name sessions, or give a filter"
 
 
+async def test_headers_only_leave_out_what_was_done(
+    auditor: httpx.AsyncClient, session_id: str, tmp_path: Path
+) -> None:
+    response = await auditor.get(f"/v1/export?session={session_id}&headers_only=true")
+    assert b'"salt"' not in response.content
+    (tmp_path / "bundle.zip").write_bytes(response.content)
+    assert verify(tmp_path / "bundle.zip", sessions=[session_id]).ok
+
+
 async def test_sessions_that_there_are_none_of(auditor: httpx.AsyncClient, session_id: str) -> None:
     unknown = new_id(IdPrefix.SESSION)
     for path in (
