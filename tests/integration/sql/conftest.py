@@ -57,6 +57,8 @@ class Twins:
 def twins(postgres: PostgresServer) -> Iterator[Twins]:
     one = new_database(postgres, "twin_one", twin_tables.SCHEMA + twin_tables.rows("qwzx-vk"))
     other = new_database(postgres, "twin_other", twin_tables.SCHEMA + twin_tables.rows("Jm40 "))
+    for connection in (one, other):  # Debian's server has a JIT, which takes seconds for what it believes to be huge
+        connection.execute("set jit = off")
     yield Twins(one, other, read_catalog(postgres, "twin_one"))
     one.close()
     other.close()
