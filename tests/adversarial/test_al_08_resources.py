@@ -110,19 +110,27 @@ def resident(stage: Stage) -> int:
 
 @pytest.mark.timeout(180)
 def test_al_08_no_statement_holds_up_another_session(dsn: str) -> None:
-    stalls = {}
     with pinging(dsn) as pings:
         time.sleep(1)
         usual = pings.worst()
-        for name, text in STATEMENTS.items():
+
+        def stall(text: str) -> float:
             with psycopg.connect(dsn, autocommit=True) as connection:
                 pings.worst()
                 with suppress(*REFUSED):
                     connection.execute(text)
-                stalls[name] = pings.worst()
-    crowding = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-    bound = STALL * crowding + 4 * usual
-    assert {name: stall for name, stall in stalls.items() if stall > bound} == {}, f"more than {bound:.2f} s"
+                return pings.worst()
+
+        stalls = {name: stall(text) for name, text in STATEMENTS.items()}
+        crowding = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+        bound = STALL * crowding + 4 * usual
+        # What holds others up does so again, under a text that nobody has analysed yet; what the machine did does not.
+        again = {
+            name: min(stall(f"{STATEMENTS[name]} /* {number} */") for number in range(3))
+            for name, one in stalls.items()
+            if one > bound
+        }
+    assert {name: one for name, one in again.items() if one > bound} == {}, f"more than {bound:.2f} s"
 
 
 @pytest.mark.timeout(120)

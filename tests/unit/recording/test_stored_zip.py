@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def test_any_zip_program_reads_it(packed: Path, tmp_path: Path) -> None:
         assert archive.read("b/ž.bin") == bytes(range(256))
         archive.extractall(tmp_path / "out")
     assert (tmp_path / "out" / "a.txt").read_bytes() == b"hello"
-    tested = subprocess.run(["python3", "-m", "zipfile", "-t", str(packed)], capture_output=True, check=False)
+    tested = subprocess.run([sys.executable, "-m", "zipfile", "-t", str(packed)], capture_output=True, check=False)
     assert tested.returncode == 0
 
 
