@@ -131,7 +131,7 @@ async def test_a_disk_slower_than_the_target(tmp_path: Path, target: PostgresSer
         over = asyncio.Event()
         watching = asyncio.create_task(largest_backlog(gateway, over))
         beside = asyncio.create_task(answer_times(where, over))
-        while not len(gateway.live):  # the one beside
+        while not gateway.live.list():  # the one beside
             await asyncio.sleep(0.02)
         others = {session.id for session in gateway.live.list()}
         disk.sync_seconds = 0.1
