@@ -36,6 +36,7 @@ class Settling:
         self._unsettled = False
         self._asking: Expected | None = None
         self._catalog_changed = False
+        self._looking = False
         self._rolled_back = False
         self._role_touched = False
         self._ending = False  # a COMMIT or ROLLBACK is on its way
@@ -89,8 +90,9 @@ class Settling:
 
     def look_again(self) -> None:
         """For a text with a name that nothing has: others may have made it since. Raises Blocked, unless the catalogue
-        has just been looked at."""
-        if self._relay.session.catalog_age > _LOOKED:
+        has just been looked at, or was for this very text: a look may take longer than it counts."""
+        self._looking = not self._looking and self._relay.session.catalog_age > _LOOKED
+        if self._looking:
             raise Blocked(Need.CATALOG)
 
     # --- before a message that has to be understood ---
