@@ -26,6 +26,8 @@ from taskgate.client.errors import (
     Unreachable,
 )
 from taskgate.client.models import (
+    AirflowDeferredTask,
+    AirflowTaskToken,
     ApiKeyRequest,
     Approval,
     CredentialRequest,
@@ -41,6 +43,8 @@ from taskgate.client.models import (
 from taskgate.client.sync import Client
 
 __all__ = [
+    "AirflowDeferredTask",
+    "AirflowTaskToken",
     "ApiKeyRequest",
     "Approval",
     "AsyncClient",

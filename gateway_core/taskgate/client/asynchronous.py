@@ -132,7 +132,7 @@ class AsyncClient:
         return await self._send(calls.target(name))
 
     async def issue_credential(
-        self, target: str, *, ttl: float | None = None, principal: models.TaskClaim | None = None
+        self, target: str, *, ttl: float | None = None, principal: models.AskedFor | None = None
     ) -> models.IssuedCredential:
         """A credential for a task attempt, or without `principal` for the holder of the key. `ttl` in seconds."""
         return await self._send(
@@ -155,6 +155,11 @@ class AsyncClient:
     async def revoke_attempt(self, attempt_id: str, reason: str = "") -> int:
         """End every live credential of a task attempt (of those this key may revoke); returns how many there were."""
         return (await self._send(calls.revoke_attempt(attempt_id, reason))).revoked
+
+    async def attempts_posted(self, source: str, attempts: Sequence[str]) -> int:
+        """Tell that these task instances have just told their Airflow how they ended; returns how many are known."""
+        request = models.AttemptsPosted(source=source, attempts=list(attempts))
+        return (await self._send(calls.attempts_posted(request))).known
 
     # --- approvals -----------------------------------------------------------------------------------------------
 

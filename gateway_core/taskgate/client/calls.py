@@ -119,6 +119,10 @@ def revoke_attempt(attempt_id: str, reason: str) -> Call[models.Revoked]:
     return _post(path, models.Revoked, models.Reason(reason=reason), idempotent=True)
 
 
+def attempts_posted(request: models.AttemptsPosted) -> Call[models.AttemptsChecked]:
+    return _post("/v1/attempts/posted", models.AttemptsChecked, request, idempotent=True)
+
+
 # --- approvals ---------------------------------------------------------------------------------------------------
 
 

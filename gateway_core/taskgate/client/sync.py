@@ -133,7 +133,7 @@ class Client:
         return self._send(calls.target(name))
 
     def issue_credential(
-        self, target: str, *, ttl: float | None = None, principal: models.TaskClaim | None = None
+        self, target: str, *, ttl: float | None = None, principal: models.AskedFor | None = None
     ) -> models.IssuedCredential:
         """A credential for a task attempt, or without `principal` for the holder of the key. `ttl` in seconds."""
         return self._send(calls.issue_credential(models.CredentialRequest(target=target, ttl=ttl, principal=principal)))
@@ -154,6 +154,11 @@ class Client:
     def revoke_attempt(self, attempt_id: str, reason: str = "") -> int:
         """End every live credential of a task attempt (of those this key may revoke); returns how many there were."""
         return (self._send(calls.revoke_attempt(attempt_id, reason))).revoked
+
+    def attempts_posted(self, source: str, attempts: Sequence[str]) -> int:
+        """Tell that these task instances have just told their Airflow how they ended; returns how many are known."""
+        request = models.AttemptsPosted(source=source, attempts=list(attempts))
+        return (self._send(calls.attempts_posted(request))).known
 
     # --- approvals -----------------------------------------------------------------------------------------------
 

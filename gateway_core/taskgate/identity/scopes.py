@@ -7,9 +7,12 @@ from enum import StrEnum
 
 class Scope(StrEnum):
     CREDENTIALS_ISSUE = "credentials:issue"
+    CREDENTIALS_EXCHANGE = "credentials:exchange"  # a task's own token for a credential; asserts nothing
+    CREDENTIALS_DELEGATE = "credentials:delegate"  # for deferred tasks, what their worker already held
     CREDENTIALS_REVOKE = "credentials:revoke"
     CREDENTIALS_READ = "credentials:read"
     APPROVALS_READ = "approvals:read"
+    APPROVALS_WATCH = "approvals:watch"  # ids and states, nothing of what is asked
     APPROVALS_DECIDE = "approvals:decide"  # people only: no shared key can decide
     SESSIONS_READ = "sessions:read"
     SESSIONS_KILL = "sessions:kill"

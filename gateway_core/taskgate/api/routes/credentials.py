@@ -48,6 +48,8 @@ def _principal(request: models.CredentialRequest, caller: Caller) -> Principal:
         return caller.principal
     if caller.is_person:
         raise not_permitted("a person's key issues credentials for that person only", code="not_oneself")
+    if not isinstance(request.principal, models.TaskClaim):
+        raise ApiProblem(422, f"no Airflow named {request.principal.source} is configured", code="unknown_source")
     return task_principal(request.principal, caller)
 
 

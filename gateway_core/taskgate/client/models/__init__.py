@@ -26,6 +26,12 @@ from taskgate.client.models.base import (
     Request,
 )
 from taskgate.client.models.credentials import (
+    AirflowDeferredTask,
+    AirflowTaskInstance,
+    AirflowTaskToken,
+    AskedFor,
+    AttemptsChecked,
+    AttemptsPosted,
     Credential,
     CredentialRequest,
     Endpoint,
@@ -64,6 +70,9 @@ from taskgate.client.models.sessions import (
 )
 
 __all__ = [
+    "AirflowDeferredTask",
+    "AirflowTaskInstance",
+    "AirflowTaskToken",
     "Answer",
     "ApiKey",
     "ApiKeyRequest",
@@ -71,7 +80,10 @@ __all__ = [
     "ApprovalParameter",
     "ApprovalParameters",
     "ApprovalTerms",
+    "AskedFor",
     "Attempt",
+    "AttemptsChecked",
+    "AttemptsPosted",
     "AttributeValue",
     "CreatedApiKey",
     "Credential",

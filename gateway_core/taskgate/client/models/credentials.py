@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -47,13 +47,42 @@ class TaskClaim(Request):
     attributes: dict[Name, AttributeValue] = Field(default_factory=dict, max_length=32)
 
 
+class AirflowTaskInstance(Request):
+    """Where an Airflow keeps a task instance. Nothing in it is believed: the gateway looks it up there."""
+
+    source: Name
+    dag_id: Name
+    run_id: Name
+    task_id: Name
+    map_index: int = Field(default=-1, ge=-1)
+
+
+class AirflowTaskToken(AirflowTaskInstance):
+    """A running task instance, proven by the token that Airflow itself gave it (a JWT whose `sub` is the instance)."""
+
+    kind: Literal["airflow_task"] = "airflow_task"
+    token: Annotated[OnceShown, Field(max_length=8192)]
+
+
+class AirflowDeferredTask(AirflowTaskInstance):
+    """A deferred task instance for which a triggerer asks: it gets what the instance's worker already held, nothing
+    else. `attempt_id` is the instance's uuid."""
+
+    kind: Literal["airflow_deferred_task"] = "airflow_deferred_task"
+    attempt_id: Name
+
+
+AskedFor = Annotated[TaskClaim | AirflowTaskToken | AirflowDeferredTask, Field(discriminator="kind")]
+"""For whom a service asks: a task it vouches for, one that proves itself, or one that waits in a triggerer."""
+
+
 class CredentialRequest(Request):
     """Ask for a credential. Without `principal` it is for the holder of the key itself. `ttl` in seconds; without it,
     and never beyond it, what the gateway's settings say."""
 
     target: Name
     ttl: float | None = Field(default=None, gt=0, le=30 * 86400, allow_inf_nan=False)
-    principal: TaskClaim | None = None
+    principal: AskedFor | None = None
 
 
 class Credential(Answer):
@@ -84,6 +113,19 @@ class IssuedCredential(Answer):
     principal: Principal
     issued_at: datetime
     expires_at: datetime
+
+
+class AttemptsPosted(Request):
+    """Task instances of `source` that have just told Airflow how they ended: the gateway looks them up now."""
+
+    source: Name
+    attempts: list[Name] = Field(min_length=1, max_length=500)
+
+
+class AttemptsChecked(Answer):
+    """How many of them the gateway knows."""
+
+    known: int
 
 
 class Revoked(Answer):
