@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,8 @@ from taskgate.recording.recorder import BUFFER_BYTES, Recorder
 from taskgate.recording.recordings import Recordings
 from taskgate.recording.retention import RecordingRetention
 from taskgate.secrets import SecretSources
-from taskgate.settings import PostgresSettings, Settings, is_loopback
+from taskgate.settings import PostgresSettings, Settings
+from taskgate.settings_values import is_loopback
 from taskgate.sql.catalog import Catalog
 from taskgate.store.signals import Signal, SignalKind
 from taskgate.wiring.approvals import ApprovalSide, approval_side
@@ -146,6 +148,7 @@ class Gateway:
         """Raises what keeps the gateway from running; everything that has begun is then stopped by `stop`."""
         store, background = self.store, self.background
         store.signals.subscribe(SignalKind.CREDENTIAL_REVOKED, self._credential_revoked)
+        store.signals.subscribe(SignalKind.CREDENTIAL_CONFINED, self._credential_confined)
         store.signals.subscribe(SignalKind.SESSION_KILL, self._session_killed)
         await store.start(background, self._live)
         await self.recorder.start()
@@ -210,6 +213,12 @@ class Gateway:
 
     def _credential_revoked(self, heard: Signal) -> None:
         self._live.end("the credential was revoked", lambda session: session.credential.id == heard.subject)
+
+    def _credential_confined(self, heard: Signal) -> None:
+        until = datetime.fromisoformat(heard.payload["until"])
+        for session in self._live:
+            if session.credential.id == heard.subject:
+                session.confine(until)
 
     def _session_killed(self, heard: Signal) -> None:
         by = heard.payload.get("by", "an operator")

@@ -17,6 +17,7 @@ from taskgate.domain import Assurance, Attempt, Principal, PrincipalKind, TaskKe
 ASSERTABLE: Mapping[str, type[str] | type[tuple[str, ...]]] = {
     "bundle": str,
     "bundle_version": str,
+    "queue": str,
     "run_type": str,
     "triggering_user": str,
     "deployment": str,

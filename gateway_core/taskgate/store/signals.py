@@ -37,6 +37,7 @@ _PRUNE_EVERY = 600.0
 
 class SignalKind(StrEnum):
     CREDENTIAL_REVOKED = "credential.revoked"  # subject: the credential's id
+    CREDENTIAL_CONFINED = "credential.confined"  # subject: the credential's id; payload: until (ISO 8601)
     API_KEY_REVOKED = "api_key.revoked"  # subject: the key's id
     SESSION_KILL = "session.kill"  # subject: the session's id; payload: by, reason
     APPROVAL_REQUESTED = "approval.requested"  # subject: the approval's id

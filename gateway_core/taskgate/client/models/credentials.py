@@ -86,7 +86,8 @@ class CredentialRequest(Request):
 
 
 class Credential(Answer):
-    """What is known of a credential; never its secret."""
+    """What is known of a credential; never its secret. `confined_until`: the attempt is over, and what it held may read
+    until then."""
 
     id: str
     principal: Principal
@@ -95,6 +96,7 @@ class Credential(Answer):
     expires_at: datetime
     issued_by: str
     revoked_at: datetime | None = None
+    confined_until: datetime | None = None
 
 
 class IssuedCredential(Answer):
