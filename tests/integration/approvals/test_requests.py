@@ -28,7 +28,7 @@ async def approved(gateway: Gateway, digest: str = "d" * 64, uses: int = 1) -> s
 
 
 async def test_request_comes_back_as_it_was_asked(gateway: Gateway) -> None:
-    asked = draft(held=True)
+    asked = draft(held=True, terms=replace(TERMS, channels=("airflow",)))
     approval = await gateway.approvals.request(asked)
     assert is_id(IdPrefix.APPROVAL, approval.id)
     assert approval.state is ApprovalState.PENDING
