@@ -76,6 +76,7 @@ def terms(value: domain.ApprovalTerms) -> models.ApprovalTerms:
         max_rows=value.max_rows,
         streams=value.streams,
         allow_requester=value.allow_requester,
+        channels=list(value.channels),
     )
 
 

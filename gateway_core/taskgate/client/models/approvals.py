@@ -13,7 +13,8 @@ from taskgate.domain import ApprovalState
 
 
 class ApprovalTerms(Answer):
-    """What the rule demands. `hold`, `hold_in_transaction`, `expires` in seconds."""
+    """What the rule demands. `hold`, `hold_in_transaction`, `expires` in seconds. `channels`: where else than with the
+    gateway it may be decided."""
 
     approvers: list[str]
     hold: float
@@ -23,6 +24,7 @@ class ApprovalTerms(Answer):
     max_rows: int | None = None
     streams: bool = False
     allow_requester: bool = False
+    channels: list[str] = Field(default_factory=list)
 
 
 class Environment(Answer):
