@@ -30,7 +30,8 @@ from taskgate.enforcement.gate import TaskgateGate
 from taskgate.enforcement.live import LiveSessions
 from taskgate.enforcement.services import Services
 from taskgate.enforcement.targets import GovernedTarget
-from taskgate.errors import SettingsError, TargetFault
+from taskgate.errors import GatewayFault, SettingsError, TargetFault
+from taskgate.identity.orchestrators.orchestrators import Orchestrators
 from taskgate.logs import configure_logging
 from taskgate.metrics import Metrics
 from taskgate.policy.holder import PolicyHolder
@@ -52,6 +53,7 @@ from taskgate.store.signals import Signal, SignalKind
 from taskgate.wiring.approvals import ApprovalSide, approval_side
 from taskgate.wiring.background import Background
 from taskgate.wiring.live import KillableSessions
+from taskgate.wiring.orchestrators import OrchestratorSide
 from taskgate.wiring.store import StoreSide
 
 log = structlog.get_logger(__name__)
@@ -90,6 +92,7 @@ class Gateway:
         self._live = LiveSessions()
         self.live = KillableSessions(self._live, self.store.signals)
         self._governed = {target.name: GovernedTarget(target.target(), self.secrets) for target in settings.targets}
+        self._orchestrators: OrchestratorSide | None = None
         self._gate: TaskgateGate | None = None
         self._listener: Listener | None = None
         self._api: ApiServer | None = None
@@ -110,6 +113,12 @@ class Gateway:
             return {}
         postgres = self.settings.postgres
         return {"postgres": (postgres.advertised_host or postgres.host, self._listener.port)}
+
+    @property
+    def orchestrators(self) -> Orchestrators:
+        if self._orchestrators is None:
+            raise GatewayFault("taskgate: the gateway has not started")
+        return self._orchestrators.orchestrators
 
     @property
     def public_url(self) -> str:
@@ -156,6 +165,8 @@ class Gateway:
         asking = await approval_side(self.settings, store, self.secrets, self.approval_url)
         asking.start(background)
         self.approvals = asking.approvals
+        self._orchestrators = await OrchestratorSide.open(self.settings, store, self.secrets, asking.approvals)
+        self._orchestrators.start(background)
         self._gate = gate = TaskgateGate(self._services(asking), self._governed, self._live)
         background.spawn("policy", self.policy.run())
         for name, governed in self._governed.items():
@@ -179,6 +190,8 @@ class Gateway:
         if self._api:
             await self._api.stop()
         await self.background.stop()
+        if self._orchestrators:
+            await self._orchestrators.close()
         for governed in self._governed.values():
             await governed.close()
         await self.recorder.stop(reason)

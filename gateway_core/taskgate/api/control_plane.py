@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from taskgate.approvals.requests import Approvals
     from taskgate.identity.api_keys import ApiKeys
     from taskgate.identity.credentials import Credentials
+    from taskgate.identity.orchestrators.orchestrators import Orchestrators
     from taskgate.metrics import Metrics
     from taskgate.policy.holder import PolicyHolder
     from taskgate.recording.recordings import Recordings
@@ -78,6 +79,8 @@ class ControlPlane(Protocol):
 
     @property
     def credentials(self) -> Credentials: ...
+    @property
+    def orchestrators(self) -> Orchestrators: ...
     @property
     def api_keys(self) -> ApiKeys: ...
     @property

@@ -136,7 +136,7 @@ class Client:
         self, target: str, *, ttl: float | None = None, principal: models.AskedFor | None = None
     ) -> models.IssuedCredential:
         """A credential for a task attempt, or without `principal` for the holder of the key. `ttl` in seconds."""
-        return self._send(calls.issue_credential(models.CredentialRequest(target=target, ttl=ttl, principal=principal)))
+        return self._send(calls.issue_credential(target, ttl, principal))
 
     def credentials(
         self, *, target: str | None = None, attempt: str | None = None, live: bool | None = None

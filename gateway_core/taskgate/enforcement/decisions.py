@@ -7,7 +7,6 @@ policy or the catalogue is replaced a new scope takes its place and the old perm
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from taskgate.domain import Action, Pair, Principal, Target, Verdict
@@ -23,6 +22,7 @@ from taskgate.sql.catalog import Catalog
 PermitKey = tuple[str, bool, tuple[int, ...], str, str]
 
 _MOST_PERMITS = 8192
+_MOST_SCOPES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +143,7 @@ class DecisionScopes:
         scope = self._scopes.get(key)
         if scope is None or not scope.is_current(policy, catalog):
             scope = DecisionScope(principal, target, policy, catalog, self._hash_key, confined=confined)
+            while len(self._scopes) >= _MOST_SCOPES:  # sessions keep theirs; only sharing it ends
+                del self._scopes[next(iter(self._scopes))]
             self._scopes[key] = scope
         return scope
-
-    def forget(self, keep: Mapping[tuple[str, str], int]) -> None:
-        """Drop the scopes of principals without a session (`keep` counts sessions by key)."""
-        for key in [key for key in self._scopes if not keep.get(key[:2])]:
-            del self._scopes[key]

@@ -30,6 +30,7 @@ from taskgate.domain import (
 from taskgate.errors import TargetFault
 from taskgate.identity.api_keys import ApiKeys
 from taskgate.identity.credentials import Credentials
+from taskgate.identity.orchestrators.orchestrators import Orchestrators
 from taskgate.identity.scopes import Scope
 from taskgate.metrics import Metrics
 from taskgate.policy.holder import PolicyHolder
@@ -38,6 +39,7 @@ from taskgate.recording.recorder import Recorder
 from taskgate.recording.recordings import Recordings
 from taskgate.recording.records import RecordedAction, RecordKind, Result, SessionOpened
 from taskgate.sql.catalog import Catalog, Column, Relation
+from taskgate.store.attempts import Attempts
 from taskgate.store.database import Database
 from taskgate.store.processes import GatewayProcess
 from taskgate.store.sessions import SessionCounts, SessionIndex
@@ -144,6 +146,7 @@ class Plane:
     sessions: SessionIndex
     process: GatewayProcess
     approvals: Approvals
+    orchestrators: Orchestrators
     policy: PolicyHolder
     data_dir: Path
     live: Live = field(default_factory=Live)
@@ -164,13 +167,16 @@ class Plane:
         api_keys = ApiKeys(database, signals)
         policy_file = directory / "policy.yaml"
         policy_file.write_text(POLICY)
+        approvals = Approvals(database, signals, api_keys, ParameterSeal(ApprovalKeys.derive(bytes(32)).sealing))
+        credentials = Credentials(database, signals, max_ttl=86400.0)
         return cls(
-            approvals=Approvals(database, signals, api_keys, ParameterSeal(ApprovalKeys.derive(bytes(32)).sealing)),
+            approvals=approvals,
+            orchestrators=Orchestrators([], Attempts(database), credentials, approvals),
             policy=PolicyHolder([policy_file]),
             data_dir=directory / "data",
             database=database,
             signals=signals,
-            credentials=Credentials(database, signals, max_ttl=86400.0),
+            credentials=credentials,
             api_keys=api_keys,
             sessions=SessionIndex(database, process.id),
             process=process,

@@ -1,0 +1,136 @@
+"""Stands in for an Airflow's REST API, as far as the gateway asks it; the real one is in tests/e2e.
+
+Paths, parameters and fields are those of Airflow 3.3's `/api/v2`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote
+from uuid import uuid4
+
+import httpx
+
+from taskgate.domain import TaskKey
+from taskgate.identity.orchestrators.airflow.account import AirflowAccount
+from taskgate.identity.orchestrators.airflow.rest import AirflowRest
+from taskgate.identity.orchestrators.airflow.signing_keys import SharedSecret, SigningKeys, VerifyingKey
+from taskgate.identity.orchestrators.airflow.source import AirflowSource
+from taskgate.identity.orchestrators.airflow.task_token import TaskTokens
+from taskgate.secrets.secret import Secret
+from taskgate.settings_airflow import AirflowSettings
+from tests.unit.identity.orchestrators.airflow.signing import AUDIENCE, rsa_key, token
+
+SOURCE = "prod"
+KEY = rsa_key()
+PASSWORD = "canary-airflow-password"
+_INSTANCE = re.compile(r"/api/v2/dags/([^/]+)/dagRuns/([^/]+)/taskInstances/([^/]+)/(-?\d+)")
+
+
+@dataclass
+class Instance:
+    task_id: str = "load"
+    dag_id: str = "etl"
+    run_id: str = "run 1"
+    map_index: int = -1
+    id: str = field(default_factory=lambda: str(uuid4()))
+    state: str | None = "running"
+    try_number: int = 1
+    max_tries: int = 1
+
+    @property
+    def key(self) -> TaskKey:
+        return TaskKey(SOURCE, self.dag_id, self.run_id, self.task_id, self.map_index)
+
+    def json(self) -> dict[str, Any]:
+        return {
+            "id": self.id, "task_id": self.task_id, "dag_id": self.dag_id, "dag_run_id": self.run_id,
+            "map_index": self.map_index, "state": self.state, "try_number": self.try_number,
+            "max_tries": self.max_tries, "queue": "default",
+            "dag_version": {"version_number": 3, "bundle_name": "etl-bundle", "bundle_version": "c0ffee"},
+            "rendered_fields": {"sql": "canary-rendered"},
+        }  # fmt: skip
+
+    def retried(self) -> None:
+        self.id, self.state, self.try_number = str(uuid4()), "up_for_retry", self.try_number + 1
+
+    def cleared(self) -> None:
+        self.id, self.state, self.max_tries = str(uuid4()), None, self.try_number + 1
+
+
+class Airflow:
+    """Instances by where they stand. `away`: it answers nothing but this status."""
+
+    def __init__(self) -> None:
+        self.instances: list[Instance] = []
+        self.away: int | None = None
+        self.signed_in = 0
+        self.asked: list[str] = []
+        self.token = "t1"
+
+    def add(self, **given: Any) -> Instance:
+        self.instances.append(Instance(**given))
+        return self.instances[-1]
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        path = request.url.raw_path.decode().split("?")[0]
+        self.asked.append(unquote(path))
+        if self.away is not None:
+            return httpx.Response(self.away, text="<html>away</html>")
+        if path == "/auth/token":
+            self.signed_in += 1
+            good = (
+                request.content
+                == httpx.Request("POST", "http://a", json={"username": "taskgate", "password": PASSWORD}).content
+            )
+            return httpx.Response(201, json={"access_token": self.token}) if good else httpx.Response(401)
+        if request.headers["Authorization"] != f"Bearer {self.token}":
+            return httpx.Response(401)
+        if match := _INSTANCE.fullmatch(path):
+            where = (*map(unquote, match.groups()[:3]), int(match[4]))
+            found = [one for one in self.instances if (one.dag_id, one.run_id, one.task_id, one.map_index) == where]
+            return httpx.Response(200, json=found[0].json()) if found else httpx.Response(404, json={"detail": "no"})
+        if path == "/api/v2/dags/~/dagRuns/~/taskInstances":
+            states, offset = request.url.params.get_list("state"), int(request.url.params["offset"])
+            listed = [one.json() for one in self.instances if one.state in states]
+            page = listed[offset : offset + int(request.url.params["limit"])]
+            return httpx.Response(200, json={"task_instances": page, "total_entries": len(listed)})
+        if re.fullmatch(r"/api/v2/dags/[^/]+/dagRuns/[^/]+", path):
+            run = {"run_type": "scheduled", "logical_date": "2024-07-01T00:00:00Z", "triggering_user_name": "bob"}
+            return httpx.Response(200, json=run)
+        if re.fullmatch(r"/api/v2/dags/[^/]+", path):
+            return httpx.Response(200, json={"owners": ["data", "alice"], "tags": [{"name": "pii"}, {"name": "etl"}]})
+        return httpx.Response(404)
+
+    def source(self, *, symmetric: str | None = None, **settings: Any) -> AirflowSource:
+        """The gateway's side of it."""
+        given = {"public_key": "unused.pem", **settings}
+        made = AirflowSettings(
+            source=SOURCE, url="https://airflow.example", username="taskgate", password="env:P", **given
+        )
+        client = httpx.AsyncClient(transport=httpx.MockTransport(self), timeout=5)
+        account = AirflowAccount(made, _password, client)
+        keys: SigningKeys = _Key() if symmetric is None else SharedSecret(Secret(symmetric))
+        tokens = TaskTokens(keys, audience=AUDIENCE, issuer=None)
+        return AirflowSource(made, tokens, AirflowRest(SOURCE, account), account)
+
+
+class _Key:
+    symmetric = False
+
+    async def find(self, kid: str | None) -> VerifyingKey | None:
+        from joserfc.jwk import RSAKey
+
+        from tests.unit.identity.orchestrators.airflow.signing import public_pem
+
+        return RSAKey.import_key(public_pem(KEY))
+
+
+async def _password(reference: str) -> Secret:
+    assert reference == "env:P"
+    return Secret(PASSWORD)
+
+
+def token_of(instance: Instance, **claims: Any) -> str:
+    return token(KEY, sub=instance.id, **claims)
