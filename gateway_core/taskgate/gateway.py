@@ -166,7 +166,7 @@ class Gateway:
         asking.start(background)
         self.approvals = asking.approvals
         self._orchestrators = await OrchestratorSide.open(self.settings, store, self.secrets, asking.approvals)
-        self._orchestrators.start(background)
+        self._orchestrators.start(background, store.signals)
         self._gate = gate = TaskgateGate(self._services(asking), self._governed, self._live)
         background.spawn("policy", self.policy.run())
         for name, governed in self._governed.items():

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 
+from taskgate.approvals.airflow_answers import AirflowAnswers
 from taskgate.approvals.requests import ApprovalFilter, Approvals
 from taskgate.domain import ApprovalState, TaskKey
+from taskgate.identity.orchestrators.airflow.human_input import HumanInputs
 from taskgate.identity.orchestrators.orchestrators import Orchestrators
 from taskgate.identity.orchestrators.reconciling import Reconciling
 from taskgate.secrets import SecretSources
 from taskgate.settings import Settings
+from taskgate.store.signals import Signals
 from taskgate.wiring.background import Background
 from taskgate.wiring.store import StoreSide
 
@@ -37,10 +40,17 @@ class TaskRequests:
 
 
 class OrchestratorSide:
-    """`open` once, then `start`, in the end `close`."""
+    """`open` once, then `start`, in the end `close`. `answers`: by source, of Airflows."""
 
-    def __init__(self, orchestrators: Orchestrators, requests: TaskRequests, stack: AsyncExitStack) -> None:
+    def __init__(
+        self,
+        orchestrators: Orchestrators,
+        answers: Mapping[str, AirflowAnswers],
+        requests: TaskRequests,
+        stack: AsyncExitStack,
+    ) -> None:
         self.orchestrators = orchestrators
+        self.answers = answers
         self._requests = requests
         self._stack = stack
 
@@ -59,11 +69,19 @@ class OrchestratorSide:
         except BaseException:
             await stack.aclose()
             raise
-        return cls(orchestrators, requests, stack)
+        answers = {
+            name: AirflowAnswers(
+                name, HumanInputs(source.account), source.settings.people,
+                approvals=approvals, api_keys=store.api_keys, url=settings.approval_url,
+            )
+            for name, source in orchestrators.sources.items()
+        }  # fmt: skip
+        return cls(orchestrators, answers, requests, stack)
 
-    def start(self, background: Background) -> None:
+    def start(self, background: Background, signals: Signals) -> None:
         for name, source in self.orchestrators.sources.items():
             background.spawn(f"attempts of {name}", Reconciling(self.orchestrators, source, self._requests).run())
+            background.spawn(f"answers of {name}", self.answers[name].run(signals))
 
     async def close(self) -> None:
         await self._stack.aclose()

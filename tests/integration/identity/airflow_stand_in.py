@@ -4,7 +4,9 @@ Paths, parameters and fields are those of Airflow 3.3's `/api/v2`."""
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
@@ -68,6 +70,7 @@ class Airflow:
         self.signed_in = 0
         self.asked: list[str] = []
         self.token = "t1"
+        self.rows: dict[tuple[object, ...], dict[str, Any]] = {}
 
     def add(self, **given: Any) -> Instance:
         self.instances.append(Instance(**given))
@@ -80,13 +83,12 @@ class Airflow:
             return httpx.Response(self.away, text="<html>away</html>")
         if path == "/auth/token":
             self.signed_in += 1
-            good = (
-                request.content
-                == httpx.Request("POST", "http://a", json={"username": "taskgate", "password": PASSWORD}).content
-            )
+            good = json.loads(request.content) == {"username": "taskgate", "password": PASSWORD}
             return httpx.Response(201, json={"access_token": self.token}) if good else httpx.Response(401)
         if request.headers["Authorization"] != f"Bearer {self.token}":
             return httpx.Response(401)
+        if path.endswith("/hitlDetails"):
+            return self._human_input(request, path.removesuffix("/hitlDetails"))
         if match := _INSTANCE.fullmatch(path):
             where = (*map(unquote, match.groups()[:3]), int(match[4]))
             found = [one for one in self.instances if (one.dag_id, one.run_id, one.task_id, one.map_index) == where]
@@ -103,6 +105,30 @@ class Airflow:
             return httpx.Response(200, json={"owners": ["data", "alice"], "tags": [{"name": "pii"}, {"name": "etl"}]})
         return httpx.Response(404)
 
+    def _human_input(self, request: httpx.Request, path: str) -> httpx.Response:
+        match = _INSTANCE.fullmatch(path)
+        assert match is not None
+        where = (*map(unquote, match.groups()[:3]), int(match[4]))
+        row = self.rows.get(where)
+        if row is None:
+            return httpx.Response(404, json={"detail": "no"})
+        if request.method == "PATCH":
+            if row["response_received"]:
+                return httpx.Response(409, json={"detail": "has already been updated"})
+            answer(row, json.loads(request.content)["chosen_options"], "taskgate")
+        return httpx.Response(200, json=row)
+
+    def park(self, instance: Instance, subject: str, body: str, options: Sequence[str] = ("Approve", "Deny")) -> Any:
+        """What a task writes before it waits: whatever it likes."""
+        row: dict[str, Any] = {
+            "subject": subject, "body": body, "options": list(options), "defaults": None, "multiple": False,
+            "params": {}, "assigned_users": [], "response_received": False, "responded_by_user": None,
+            "chosen_options": None, "params_input": {}, "task_instance": instance.json(),
+        }  # fmt: skip
+        key = instance.key
+        self.rows[key.dag_id, key.run_id, key.task_id, key.map_index] = row
+        return row
+
     def source(self, *, symmetric: str | None = None, **settings: Any) -> AirflowSource:
         """The gateway's side of it."""
         given = {"public_key": "unused.pem", **settings}
@@ -114,6 +140,15 @@ class Airflow:
         keys: SigningKeys = _Key() if symmetric is None else SharedSecret(Secret(symmetric))
         tokens = TaskTokens(keys, audience=AUDIENCE, issuer=None)
         return AirflowSource(made, tokens, AirflowRest(SOURCE, account), account)
+
+
+def answer(row: dict[str, Any], chosen: list[str], user: str | None) -> None:
+    """As a person does on Airflow's page; user None: as a trigger can."""
+    row.update(
+        response_received=True,
+        chosen_options=chosen,
+        responded_by_user=None if user is None else {"id": user, "name": user.title()},
+    )
 
 
 class _Key:

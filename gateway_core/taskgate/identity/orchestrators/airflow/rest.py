@@ -6,12 +6,12 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
-from urllib.parse import quote
 from uuid import UUID
 
 from taskgate.domain import AttributeValue, TaskKey
 from taskgate.identity.orchestrators.airflow.account import AirflowAccount
 from taskgate.identity.orchestrators.airflow.instances import ALIVE, TaskInstance
+from taskgate.identity.orchestrators.airflow.paths import dag_path, instance_path, run_path
 from taskgate.identity.orchestrators.faults import OrchestratorAway
 
 _KEPT = 60.0
@@ -30,7 +30,7 @@ class AirflowRest:
 
     async def instance(self, task: TaskKey) -> TaskInstance | None:
         """The instance that stands there now. Raises OrchestratorAway."""
-        found = await self._account.get(f"{_run_path(task)}/taskInstances/{_part(task.task_id)}/{task.map_index}")
+        found = await self._account.get(instance_path(task))
         return None if found is None else _instance(self._source, found)
 
     async def alive(self) -> AsyncIterator[TaskInstance]:
@@ -49,8 +49,8 @@ class AirflowRest:
 
     async def run_facts(self, task: TaskKey) -> tuple[Mapping[str, AttributeValue], str]:
         """What the run and the DAG say, as attributes of a principal, and the logical date. Raises OrchestratorAway."""
-        run = await self._remembered(_run_path(task))
-        dag = await self._remembered(f"/dags/{_part(task.dag_id)}")
+        run = await self._remembered(run_path(task))
+        dag = await self._remembered(dag_path(task))
         facts: dict[str, AttributeValue] = {}
         for name, value in (("run_type", run.get("run_type")), ("triggering_user", run.get("triggering_user_name"))):
             if isinstance(value, str) and value:
@@ -74,17 +74,6 @@ class AirflowRest:
         while len(self._kept) > _MOST_KEPT:
             self._kept.popitem(last=False)
         return found
-
-
-def _run_path(task: TaskKey) -> str:
-    return f"/dags/{_part(task.dag_id)}/dagRuns/{_part(task.run_id)}"
-
-
-def _part(value: str) -> str:
-    """One segment of a path; `~` would mean every DAG or run, and dots another resource."""
-    if value in ("", ".", "..", "~"):
-        raise OrchestratorAway("there is no such DAG, run or task")
-    return quote(value, safe="")
 
 
 def _instance(source: str, found: Mapping[str, Any]) -> TaskInstance:
