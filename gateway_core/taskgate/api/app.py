@@ -28,13 +28,14 @@ from taskgate.api.dependencies import refuse_unknown_query
 from taskgate.api.heavy import HeavyWork
 from taskgate.api.long_polls import LongPolls
 from taskgate.api.middleware import BodyLimit, RequestContext
-from taskgate.api.routes import api_keys, approvals, credentials, policy, recordings, sessions, targets
+from taskgate.api.routes import api_keys, approval_feed, approvals, credentials, policy, recordings, sessions, targets
 from taskgate.client.models import Problem
 from taskgate.identity.scopes import Scope
 
 ROUTERS: Sequence[APIRouter] = (
     targets.router,
     credentials.router,
+    approval_feed.router,  # before the approvals: `watch` is no approval's id
     approvals.router,
     sessions.router,
     recordings.router,

@@ -111,6 +111,8 @@ def _body(route: APIRoute) -> object:
         return {"kind": "service", "name": "x", "scopes": []}
     if route.name == "decide_approval":
         return {"approve": True}
+    if route.name == "approval_states":
+        return {"ids": ["apr_1"]}
     if route.name == "explain":
         return {"target": "orders-db", "text": "select 1", "principal": {"source": "x"}}
     return {} if "POST" in route.methods else None

@@ -6,11 +6,15 @@ Answers ignore fields they do not know (a newer server may say more); requests r
 
 from taskgate.client.models.approvals import (
     Approval,
+    ApprovalEnded,
+    ApprovalIds,
     ApprovalParameter,
     ApprovalParameters,
+    ApprovalStanding,
     ApprovalTerms,
     Decision,
     Environment,
+    WatchStarted,
 )
 from taskgate.client.models.base import (
     Answer,
@@ -77,8 +81,11 @@ __all__ = [
     "ApiKey",
     "ApiKeyRequest",
     "Approval",
+    "ApprovalEnded",
+    "ApprovalIds",
     "ApprovalParameter",
     "ApprovalParameters",
+    "ApprovalStanding",
     "ApprovalTerms",
     "AskedFor",
     "Attempt",
@@ -121,5 +128,6 @@ __all__ = [
     "TaskKey",
     "Verification",
     "VerificationProblem",
+    "WatchStarted",
     "WhoAmI",
 ]
