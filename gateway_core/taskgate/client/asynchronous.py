@@ -259,6 +259,16 @@ class AsyncClient:
     async def deny(self, approval_id: str, comment: str | None = None) -> models.Approval:
         return await self._send(calls.decide(approval_id, False, comment))
 
+    # --- a task about itself -------------------------------------------------------------------------------------
+
+    async def attempt(self) -> models.AttemptReport:
+        """The attempt whose credential (`<user>.<password>`) is this client's key: its sessions and approvals."""
+        return await self._send(calls.attempt())
+
+    async def attempt_approval(self, approval_id: str) -> models.Approval:
+        """One of the approvals of the task whose credential is this client's key. Raises NotFound for any other."""
+        return await self._send(calls.attempt_approval(approval_id))
+
     # --- sessions ------------------------------------------------------------------------------------------------
 
     def sessions(self, chosen: SessionFilter | None = None) -> AsyncIterator[models.Session]:

@@ -192,6 +192,17 @@ def decide(approval_id: str, approve: bool, comment: str | None) -> Call[models.
     return _post(path, models.Approval, models.Decision(approve=approve, comment=comment), idempotent=False)
 
 
+# --- a task about itself -----------------------------------------------------------------------------------------
+
+
+def attempt() -> Call[models.AttemptReport]:
+    return _get("/v1/attempt", models.AttemptReport)
+
+
+def attempt_approval(approval_id: str) -> Call[models.Approval]:
+    return _get(f"/v1/attempt/approvals/{_part(approval_id)}", models.Approval)
+
+
 # --- sessions ----------------------------------------------------------------------------------------------------
 
 

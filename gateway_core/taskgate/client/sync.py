@@ -224,6 +224,16 @@ class Client:
     def deny(self, approval_id: str, comment: str | None = None) -> models.Approval:
         return self._send(calls.decide(approval_id, False, comment))
 
+    # --- a task about itself -------------------------------------------------------------------------------------
+
+    def attempt(self) -> models.AttemptReport:
+        """The attempt whose credential (`<user>.<password>`) is this client's key: its sessions and approvals."""
+        return self._send(calls.attempt())
+
+    def attempt_approval(self, approval_id: str) -> models.Approval:
+        """One of the approvals of the task whose credential is this client's key. Raises NotFound for any other."""
+        return self._send(calls.attempt_approval(approval_id))
+
     # --- sessions ------------------------------------------------------------------------------------------------
 
     def sessions(self, chosen: SessionFilter | None = None) -> Iterator[models.Session]:

@@ -16,6 +16,7 @@ from taskgate.client.models.approvals import (
     Environment,
     WatchStarted,
 )
+from taskgate.client.models.attempts import AttemptReport
 from taskgate.client.models.base import (
     Answer,
     AttributeValue,
@@ -89,6 +90,7 @@ __all__ = [
     "ApprovalTerms",
     "AskedFor",
     "Attempt",
+    "AttemptReport",
     "AttemptsChecked",
     "AttemptsPosted",
     "AttributeValue",
