@@ -188,6 +188,7 @@ class Gateway:
         if self._gate:
             self._gate.close()
         if self._api:
+            self.approvals.feed.stop()
             await self._api.stop()
         await self.background.stop()
         if self._orchestrators:

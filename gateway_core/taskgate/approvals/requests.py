@@ -26,6 +26,7 @@ from taskgate.approvals.deciders import Deciders
 from taskgate.approvals.draft import ApprovalDraft, draft_to_row
 from taskgate.approvals.entitlement import Entitlement
 from taskgate.approvals.faults import ApprovalClosed, ApprovalUnknown
+from taskgate.approvals.feed import DecisionFeed
 from taskgate.approvals.grants import Grants
 from taskgate.approvals.notifiers.outbox import Outbox
 from taskgate.approvals.parties import parties_of
@@ -72,6 +73,7 @@ class Approvals:
         self.states = searching.states
         self.search = searching.search
         self._waiters = DecisionWaiters(signals, self.get)
+        self.feed = DecisionFeed(signals)
         self.use_grant = self._grants.use
         self.obstacles = self._viewing.obstacles
         self.parameters = self._viewing.parameters

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from taskgate.client.models.base import Answer, Request
+from taskgate.client.models.base import Answer, Name, Request
 from taskgate.client.models.principals import Principal
 from taskgate.domain import ApprovalState
 
@@ -85,6 +85,31 @@ class ApprovalParameter(Answer):
 class ApprovalParameters(Answer):
     approval_id: str
     parameters: list[ApprovalParameter]
+
+
+class ApprovalIds(Request):
+    ids: list[Name] = Field(min_length=1, max_length=500)
+
+
+class ApprovalStanding(Answer):
+    """How an approval stands, and nothing of what it is about."""
+
+    id: str
+    state: ApprovalState
+
+
+class WatchStarted(Answer):
+    """A stream of ends has begun: everything that ends after `sequence` follows. `complete` false: not all is kept any
+    more that ended since the number asked for, so ask for the states."""
+
+    sequence: int
+    complete: bool
+
+
+class ApprovalEnded(ApprovalStanding):
+    """An approval has ended. `sequence` is where to go on from."""
+
+    sequence: int
 
 
 class Decision(Request):
