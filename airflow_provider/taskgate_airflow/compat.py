@@ -59,6 +59,7 @@ __all__ = [
     "current_task",
     "deferred_task",
     "denied_on_the_api_server",
+    "in_event_loop",
     "mask_secret",
     "next_connection",
     "process",
@@ -299,17 +300,22 @@ def _http_denial() -> Any:
     return ConnectionDenied
 
 
-def awaited_from_sync(work: Coroutine[Any, Any, Result]) -> Result | None:
-    """Runs `work` where synchronous code was called in the event loop of a trigger, without blocking the other
-    triggers; None (and `work` closed) where that cannot be done, or there is no event loop here."""
+def in_event_loop() -> bool:
+    """Whether this is called, synchronously, from code that runs in an event loop: to block is to block all of it."""
     try:
         asyncio.get_running_loop()
-        import greenback
+    except RuntimeError:
+        return False
+    return True
 
-        if greenback.has_portal():
-            result: Result = greenback.await_(work)
-            return result
-    except (RuntimeError, ImportError):
-        pass
-    work.close()
-    return None
+
+def awaited_from_sync(work: Coroutine[Any, Any, Result]) -> Result:
+    """Runs `work` for synchronous code in a trigger's event loop, where the other triggers go on meanwhile. Raises
+    RuntimeError where the triggerer gave it no way to (AIRFLOW_DISABLE_GREENBACK_PORTAL)."""
+    import greenback
+
+    if not greenback.has_portal():
+        work.close()
+        raise RuntimeError("no greenback portal")
+    result: Result = greenback.await_(work)
+    return result

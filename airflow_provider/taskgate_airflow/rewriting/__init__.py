@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from taskgate.client import IssuedCredential
 from taskgate_airflow.mapping import MappedConnection, MappingError
 from taskgate_airflow.rewriting.postgres import PostgresRewriting
 from taskgate_airflow.rewriting.rewriting import ConnectionFields, ConnectionRewriting
 
-__all__ = ["REWRITINGS", "ConnectionFields", "ConnectionRewriting", "check_extras", "rewritten"]
+__all__ = ["REWRITINGS", "ConnectionFields", "ConnectionRewriting", "check_extras", "rewritten", "through_the_gateway"]
 
 REWRITINGS: Mapping[str, ConnectionRewriting] = {
     rewriting.protocol: rewriting
@@ -38,3 +39,8 @@ def check_extras(connections: Mapping[str, MappedConnection]) -> None:
                 f"connection {conn_id}: extra {', '.join(sorted(unknown))} would break the driver; "
                 f"known: {', '.join(sorted(known))}"
             )
+
+
+def through_the_gateway(connection: Any) -> bool:
+    """Whether a connection of Airflow's carries a credential of the gateway's."""
+    return str(connection.login or "").startswith("tg_")
