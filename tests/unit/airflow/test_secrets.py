@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -80,7 +81,7 @@ def test_one_credential_an_attempt_and_connection(
     backend_kwargs["connections"] = {"orders_db": "orders-db", "reports_db": "reports-db"}
     backend = TaskgateSecretsBackend(**backend_kwargs)
     first = backend.get_connection("orders_db")
-    assert backend.get_connection("orders_db") is first
+    assert backend.get_connection("orders_db").login == first.login
     assert backend.get_connection("reports_db").login != first.login
     running_task.id = "0197c0de-0000-7000-8000-000000000002"
     assert backend.get_connection("orders_db").login != first.login
@@ -113,9 +114,11 @@ def test_a_credential_near_its_end_is_renewed(
     backend = TaskgateSecretsBackend(**backend_kwargs)
     control_api.api.ttl = 600
     backend.get_connection("orders_db")
-    issued = backend._issued[running_task.id, "orders_db"]
-    late = SimpleNamespace(now=lambda _: issued.renew_at)
-    monkeypatch.setattr(secrets, "datetime", late)
+    started = time.monotonic()
+    monkeypatch.setattr("taskgate_airflow.handed_out.time.monotonic", lambda: started + 530)
+    backend.get_connection("orders_db")
+    assert len(control_api.api.issued) == 1
+    monkeypatch.setattr("taskgate_airflow.handed_out.time.monotonic", lambda: started + 541)
     backend.get_connection("orders_db")
     assert len(control_api.api.issued) == 2
 
@@ -177,6 +180,7 @@ def test_a_bug_of_ours_denies_too(
         ({"source": None}, "source missing"),
         ({"ttl": "soon"}, "soon"),
         ({"conections": {"orders_db": "orders-db"}}, "unknown arguments: conections"),
+        ({"connections": {"orders_db": {"target": "x", "extra": {"resource": "r"}}}}, "would break the driver"),
     ],
 )
 def test_wrong_arguments_deny_every_connection(
@@ -211,7 +215,7 @@ def test_the_secret_is_masked_and_in_no_repr(
     assert secret not in str(redact(f"password is {secret}"))
     assert secret not in caplog.text
     assert secret not in repr(backend)
-    assert secret not in repr(backend._issued)
+    assert secret not in repr(backend._issued.find(running_task.id, "orders_db"))
     assert Path(backend_kwargs["api_key_file"]).read_text().strip() not in repr(vars(backend))
 
 
