@@ -29,6 +29,7 @@ __all__ = [
     "TaskDeferralTimeout",
     "configured",
     "current_task",
+    "hook_lineage_collector",
     "mask_secret",
     "secrets_backends",
 ]
@@ -101,3 +102,10 @@ def secrets_backends() -> list[Any]:
     from airflow.sdk.execution_time.supervisor import ensure_secrets_backend_loaded
 
     return list(ensure_secrets_backend_loaded())
+
+
+def hook_lineage_collector() -> Any:
+    """Where this process's hooks report what they touched. Collects nothing unless some plugin reads it."""
+    from airflow.sdk.lineage import get_hook_lineage_collector
+
+    return get_hook_lineage_collector()

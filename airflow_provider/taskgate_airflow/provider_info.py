@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from taskgate_airflow.connection_form import connection_types
+
 _INTEGRATION = "Taskgate"
 _VERSION_ADDED = "0.1.0"
 
@@ -30,6 +32,7 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": [{"integration-name": _INTEGRATION, "python-modules": ["taskgate_airflow.sensors"]}],
         "hooks": [{"integration-name": _INTEGRATION, "python-modules": ["taskgate_airflow.hooks"]}],
         "triggers": [{"integration-name": _INTEGRATION, "python-modules": ["taskgate_airflow.triggers"]}],
+        "connection-types": connection_types(),
         "secrets-backends": ["taskgate_airflow.secrets.TaskgateSecretsBackend"],
         "config": {
             "taskgate": {
