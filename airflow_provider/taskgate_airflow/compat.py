@@ -32,6 +32,7 @@ __all__ = [
     "hook_lineage_collector",
     "mask_secret",
     "secrets_backends",
+    "sql_decorated_operator",
 ]
 
 
@@ -109,3 +110,11 @@ def hook_lineage_collector() -> Any:
     from airflow.sdk.lineage import get_hook_lineage_collector
 
     return get_hook_lineage_collector()
+
+
+def sql_decorated_operator() -> type:
+    """What `@task.sql` makes of a function: its class is private to the provider."""
+    from airflow.providers.common.sql.decorators.sql import _SQLDecoratedOperator
+
+    found: type = _SQLDecoratedOperator
+    return found

@@ -33,6 +33,9 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": [{"integration-name": _INTEGRATION, "python-modules": ["taskgate_airflow.hooks"]}],
         "triggers": [{"integration-name": _INTEGRATION, "python-modules": ["taskgate_airflow.triggers"]}],
         "connection-types": connection_types(),
+        "task-decorators": [
+            {"name": "governed_sql", "class-name": "taskgate_airflow.decorators.governed_sql_task"},
+        ],
         "secrets-backends": ["taskgate_airflow.secrets.TaskgateSecretsBackend"],
         "config": {
             "taskgate": {
