@@ -5,6 +5,8 @@ Without it they end when they expire. It does nothing where the secrets backend 
 
 from __future__ import annotations
 
+from typing import Any
+
 from airflow.plugins_manager import AirflowPlugin
 
 from taskgate_airflow import attempt_end
@@ -15,3 +17,10 @@ class TaskgatePlugin(AirflowPlugin):
 
     name = "taskgate"
     listeners = [attempt_end]  # noqa: RUF012  Airflow's own declaration
+
+    @classmethod
+    def on_load(cls, *args: Any, **kwargs: Any) -> None:
+        """Links, the nav entry and the reader of lineage, where they are configured."""
+        from taskgate_airflow.surface import extend
+
+        extend(cls)

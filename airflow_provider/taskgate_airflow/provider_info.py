@@ -47,6 +47,14 @@ def get_provider_info() -> dict[str, Any]:
                         "File with the service key of this Airflow. It needs the scope to read approvals.",
                         example="/run/secrets/taskgate",
                     ),
+                    "dashboard_url": _option(
+                        "Address of the dashboard. Every task instance gets links to it, the navigation an entry.",
+                        example="https://taskgate.example:8501",
+                    ),
+                    "source": _option(
+                        "The name by which Taskgate knows this Airflow: what the links ask the dashboard for.",
+                        example="prod-airflow",
+                    ),
                     "ca_file": _option(
                         "Certificates to trust instead of the system's.", example="/etc/ssl/certs/internal.pem"
                     ),
