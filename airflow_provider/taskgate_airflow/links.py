@@ -11,12 +11,12 @@ from urllib.parse import quote, urlencode
 
 from airflow.sdk import BaseOperatorLink
 
-from taskgate_airflow.compat import configured
+from taskgate_airflow.options import option
 
 
 def dashboard_url() -> str | None:
     """`[taskgate] dashboard_url`; None where it is not set, or is no http address (a browser would run others)."""
-    url = (configured("taskgate", "dashboard_url") or "").rstrip("/")
+    url = (option("dashboard_url") or "").rstrip("/")
     return url if url.startswith(("https://", "http://")) else None
 
 
@@ -35,7 +35,7 @@ class DashboardLink(BaseOperatorLink):
         if url is None:
             return ""
         asked = {
-            "source": configured("taskgate", "source"),
+            "source": option("source"),
             "dag_id": ti_key.dag_id,
             "run_id": ti_key.run_id,
             "task_id": ti_key.task_id,

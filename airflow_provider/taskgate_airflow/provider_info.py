@@ -55,6 +55,16 @@ def get_provider_info() -> dict[str, Any]:
                         "The name by which Taskgate knows this Airflow: what the links ask the dashboard for.",
                         example="prod-airflow",
                     ),
+                    "enforce_policy": _option(
+                        "Whether DAGs are rejected whose tasks would take a governed connection past Taskgate.",
+                        example="True",
+                        default="False",
+                    ),
+                    "governed_connections": _option(
+                        "Ids of governed connections, or patterns, separated by commas: beside those in the secrets "
+                        "backend's `connections`.",
+                        example="orders_db, finance_*",
+                    ),
                     "ca_file": _option(
                         "Certificates to trust instead of the system's.", example="/etc/ssl/certs/internal.pem"
                     ),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from taskgate_airflow.compat import configured
+from taskgate_airflow.options import option
 
 
 def extend(plugin: Any) -> None:
     """Called when Airflow has loaded the plugin: in the API server, and in each process that runs a task."""
-    if configured("taskgate", "dashboard_url"):
+    if option("dashboard_url"):
         from taskgate_airflow.links import ApprovalLink, GatewaySessionLink, dashboard_url
 
         if url := dashboard_url():
