@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any
 
-from taskgate_airflow.options import flag, option
+from taskgate_airflow.options import backend_arguments, flag, option
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +88,17 @@ def configured_connections() -> list[str]:
     """The ids that this process's configuration says are governed."""
     found = [one.strip() for one in (option("governed_connections") or "").split(",")]
     for section, name in (("workers", "secrets_backend_kwargs"), ("secrets", "backend_kwargs")):
-        found += _mapped(option(name, section))
+        found += _mapped(backend_arguments(section, name).get("connections"))
     return sorted({one for one in found if one})
 
 
-def _mapped(kwargs: str | None) -> list[str]:
-    """`connections` of a secrets backend's arguments; nothing where they cannot be read (the backend says so)."""
-    try:
-        connections = json.loads(kwargs or "{}").get("connections")
-        if isinstance(connections, str):
+def _mapped(connections: Any) -> list[str]:
+    """The ids in `connections`; nothing where they cannot be read (the backend says so)."""
+    if isinstance(connections, str):
+        try:
             connections = json.loads(connections)
-    except (ValueError, AttributeError):
-        return []
+        except ValueError:
+            return []
     return [str(one) for one in connections] if isinstance(connections, Mapping) else []
 
 

@@ -9,14 +9,14 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-from taskgate_airflow import attempt_end
+from taskgate_airflow import attempt_end, task_report
 
 
 class TaskgatePlugin(AirflowPlugin):
     """Registers the listener."""
 
     name = "taskgate"
-    listeners = [attempt_end]  # noqa: RUF012  Airflow's own declaration
+    listeners = [attempt_end, task_report]  # noqa: RUF012  Airflow's own declaration
 
     @classmethod
     def on_load(cls, *args: Any, **kwargs: Any) -> None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 _INSUFFICIENT_PRIVILEGE = "42501"
 _APPROVAL = re.compile(r"^\s*approval\s*[=:]\s*(apr_[A-Za-z0-9_-]+)\s*$", re.MULTILINE)
 _SESSION = re.compile(r"^\s*session\s*=\s*(ses_[A-Za-z0-9_-]+)\s*$", re.MULTILINE)
+_LEADING_ON = frozenset({"rule", "session", "approval", "url"})
 _DEEPEST = 20
 
 
@@ -25,6 +27,33 @@ class ApprovalPending(Exception):
     def __init__(self, approvals: tuple[str, ...], refusal: str) -> None:
         super().__init__(refusal)
         self.approvals = approvals
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What the gateway said, for a reader. `text` is its message and hint on one line; `facts` are the lines of its
+    DETAIL that lead on: `rule`, `session`, `approval`, `url`."""
+
+    text: str
+    facts: dict[str, str]
+
+
+def refusals_in(error: BaseException) -> list[Refusal]:
+    """The gateway's refusals that an error stands for, or that were being handled when it was raised."""
+    found: list[Refusal] = []
+    for one in _chain(error, handled=True):
+        diagnostics = getattr(one, "diag", None)
+        detail = getattr(diagnostics, "message_detail", None) or ""
+        if diagnostics is None or not _SESSION.search(detail):
+            continue
+        words = [getattr(diagnostics, name, None) for name in ("message_primary", "message_hint")]
+        text = " ".join(" ".join(word.split()) for word in words if word).removeprefix("taskgate: ")
+        facts: dict[str, str] = {}
+        for name, _, value in (line.partition("=") for line in detail.splitlines()):
+            if name in _LEADING_ON:
+                facts[name] = f"{facts[name]}, {value}" if name in facts else value
+        found.append(Refusal(text, facts))
+    return found
 
 
 def approval_id(error: BaseException) -> str | None:
@@ -56,12 +85,16 @@ def _diagnostics(error: BaseException) -> Any:
     return next((one.diag for one in _chain(error) if hasattr(one, "diag")), None)
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it stands for: SQLAlchemy's `orig`, and causes. Not what merely was being handled."""
+def _chain(error: BaseException, *, handled: bool = False) -> Iterator[BaseException]:
+    """The error and what it stands for: SQLAlchemy's `orig`, and causes. What merely was being handled as well where
+    `handled`."""
     one: BaseException | None = error
     for _ in range(_DEEPEST):
         if one is None:
             return
         yield one
         original = getattr(one, "orig", None)
-        one = original if isinstance(original, BaseException) else one.__cause__
+        if isinstance(original, BaseException):
+            one = original
+        else:
+            one = one.__cause__ or (one.__context__ if handled else None)
