@@ -127,6 +127,8 @@ def _terms(approval: Approval) -> list[tuple[str, str]]:
     if approval.state in (ApprovalState.PENDING, ApprovalState.APPROVED):
         uses = "once" if approval.terms.uses == 1 else f"up to {approval.terms.uses} times"
         rows.append(("Runs", f"{uses}, until {times.clock(approval.expires_at)} ({times.until(approval.expires_at)})"))
+    if approval.terms.channels:
+        rows.append(("Also in", style.chips(approval.terms.channels)))
     if approval.terms.allow_requester:
         rows.append(("Four eyes", style.chip("switched off by the rule", "amber")))
     if approval.terms.streams:

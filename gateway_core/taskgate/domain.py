@@ -273,10 +273,15 @@ class RecordingLevel(StrEnum):
     RESULTS = "results"  # + rows as the client got them
 
 
+APPROVAL_CHANNELS = ("airflow",)
+"""Places besides the gateway's own where an approval may be decided, if the rule says so."""
+
+
 @dataclass(frozen=True, slots=True)
 class ApprovalTerms:
     """What an approve rule demands. `approvers` are entries such as `group:dba` or `user:alice`; any one may decide.
-    `hold`, `expires` in seconds; `uses` how often the grant may be used; `max_rows` the row bound enforced at run."""
+    `hold`, `expires` in seconds; `uses` how often the grant may be used; `max_rows` the row bound enforced at run;
+    `channels` are those of APPROVAL_CHANNELS where it may be decided too."""
 
     approvers: tuple[str, ...]
     hold: float = 600.0
@@ -286,6 +291,7 @@ class ApprovalTerms:
     max_rows: int | None = None
     streams: bool = False
     allow_requester: bool = False  # four eyes switched off by policy, explicitly
+    channels: tuple[str, ...] = ()
 
 
 class Outcome(NamedTuple):

@@ -174,6 +174,7 @@ class Gateway:
         if self._gate:
             self._gate.close()
         if self._api:
+            self.approvals.feed.stop()
             await self._api.stop()
         await self.background.stop()
         for governed in self._governed.values():

@@ -20,27 +20,42 @@ from taskgate.api.authentication import (
     ApiKeyAuthenticator,
     AuthenticationMiddleware,
     Authenticator,
+    CredentialAuthenticator,
     Requires,
     authenticated,
+    own_task,
 )
 from taskgate.api.control_plane import ControlPlane
 from taskgate.api.dependencies import refuse_unknown_query
 from taskgate.api.heavy import HeavyWork
 from taskgate.api.long_polls import LongPolls
 from taskgate.api.middleware import BodyLimit, RequestContext
-from taskgate.api.routes import api_keys, approvals, credentials, policy, recordings, sessions, targets
+from taskgate.api.routes import (
+    api_keys,
+    approval_feed,
+    approvals,
+    attempt,
+    credentials,
+    policy,
+    recordings,
+    sessions,
+    targets,
+)
 from taskgate.client.models import Problem
 from taskgate.identity.scopes import Scope
 
 ROUTERS: Sequence[APIRouter] = (
     targets.router,
     credentials.router,
+    approval_feed.router,  # before the approvals: `watch` is no approval's id
     approvals.router,
     sessions.router,
     recordings.router,
     policy.router,
     api_keys.router,
 )
+TASK_ROUTERS: Sequence[APIRouter] = (attempt.router,)
+"""For tasks, with the credential of the data path: they reach these and none of the others, and nobody else does."""
 
 _PROBLEM: dict[str, Any] = {
     "description": "What went wrong (RFC 9457).",
@@ -49,7 +64,8 @@ _PROBLEM: dict[str, Any] = {
 
 
 def create_app(control_plane: ControlPlane, authenticators: Sequence[Authenticator] = ()) -> FastAPI:
-    """The API of one gateway process. `authenticators` are asked, in order, after the gateway's own API keys."""
+    """The API of one gateway process. `authenticators` are asked, in order, after the gateway's own keys and
+    credentials."""
     app = FastAPI(
         title="Taskgate control API",
         version=__version__,
@@ -67,7 +83,13 @@ def create_app(control_plane: ControlPlane, authenticators: Sequence[Authenticat
     app.include_router(health.router)
     for router in ROUTERS:
         app.include_router(router, prefix="/v1", dependencies=[Depends(authenticated), Depends(refuse_unknown_query)])
-    known = (ApiKeyAuthenticator(control_plane.api_keys), *authenticators)
+    for router in TASK_ROUTERS:
+        app.include_router(router, prefix="/v1", dependencies=[Depends(own_task), Depends(refuse_unknown_query)])
+    known: tuple[Authenticator, ...] = (
+        ApiKeyAuthenticator(control_plane.api_keys),
+        CredentialAuthenticator(control_plane.credentials),
+        *authenticators,
+    )
     app.add_middleware(AuthenticationMiddleware, authenticators=known)
     app.add_middleware(BodyLimit)
     app.add_middleware(RequestContext, metrics=control_plane.metrics)
@@ -80,6 +102,11 @@ def required_scope(dependant: Dependant) -> Scope | None:
     if isinstance(dependant.call, Requires):
         return dependant.call.scope
     return next((scope for inner in dependant.dependencies if (scope := required_scope(inner))), None)
+
+
+def is_for_tasks(dependant: Dependant) -> bool:
+    """Whether the route answers a task about itself."""
+    return dependant.call is own_task or any(map(is_for_tasks, dependant.dependencies))
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from starlette.types import Scope as AsgiScope
 from taskgate.api.problems import ApiProblem, not_permitted, problem_response
 from taskgate.domain import Principal, PrincipalKind
 from taskgate.identity.api_keys import ApiKeys
+from taskgate.identity.credentials import Credentials
 from taskgate.identity.scopes import Scope, permits
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/v1/openapi.json"})
@@ -33,12 +34,15 @@ _LONGEST_TOKEN = 4096
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Whoever asks, proven. `id` is the proof's own (of an API key `tgk_…`), unique and never used again. `principal`
-    is who that proves: what a credential issued to the caller itself is bound to."""
+    is who that proves: what a credential issued to the caller itself is bound to. `is_task`: a task, proven by what it
+    was given for the data path. It reaches what is made for tasks and nothing else: its principal reads the same as
+    that of every other run of the task, so no route may take it for the owner of something."""
 
     id: str
     principal: Principal
     scopes: frozenset[Scope]
     expires_at: datetime | None = None
+    is_task: bool = False
 
     @property
     def label(self) -> str:
@@ -70,6 +74,20 @@ class ApiKeyAuthenticator:
     async def authenticate(self, token: str) -> Caller | None:
         key = await self._api_keys.authenticate(token)
         return None if key is None else Caller(key.id, key.principal(), key.scopes, key.expires_at)
+
+
+class CredentialAuthenticator:
+    """Tasks, by the credential they were given for the data path (`tg_….<secret>`). No other principal's counts here:
+    people and services have API keys, and what those may do is not for a connection string to carry about."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+
+    async def authenticate(self, token: str) -> Caller | None:
+        found = await self._credentials.verify_bearer(token)
+        if found is None or found.principal.kind is not PrincipalKind.TASK or found.principal.attempt is None:
+            return None
+        return Caller(found.id, found.principal, frozenset(), found.expires_at, is_task=True)
 
 
 def logged_path(scope: AsgiScope) -> str:
@@ -131,12 +149,36 @@ class AuthenticationMiddleware:
 _bearer_scheme = HTTPBearer(auto_error=False, scheme_name="apiKey", description="An API key of a service or person.")
 
 
-def authenticated(request: Request, _: Annotated[object, Depends(_bearer_scheme)]) -> Caller:
-    """The caller that the middleware found. Every router under /v1 depends on this."""
+_task_scheme = HTTPBearer(
+    auto_error=False, scheme_name="taskCredential", description="A task's own credential: `<user>.<password>`."
+)
+
+
+def _caller(request: Request) -> Caller:
     caller = getattr(request.state, "caller", None)
     if not isinstance(caller, Caller):
         raise refusal()
     return caller
+
+
+def authenticated(request: Request, _: Annotated[object, Depends(_bearer_scheme)]) -> Caller:
+    """The caller that the middleware found. Every router under /v1 depends on this, or on `own_task`."""
+    caller = _caller(request)
+    if caller.is_task:
+        raise not_permitted(
+            "a task's credential shows its own attempt and reaches nothing else here",
+            code="task_credential",
+            hint="`GET /v1/attempt` is what a task may ask; everything else wants an API key.",
+        )
+    return caller
+
+
+def own_task(request: Request, _: Annotated[object, Depends(_task_scheme)]) -> Principal:
+    """The task that asks, about itself. What is made for tasks depends on this, and nobody else reaches it."""
+    caller = _caller(request)
+    if not caller.is_task:
+        raise not_permitted("this answers a task about itself: send its own credential", code="not_a_task")
+    return caller.principal
 
 
 class Requires:

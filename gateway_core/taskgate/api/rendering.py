@@ -70,6 +70,7 @@ def terms(value: domain.ApprovalTerms) -> models.ApprovalTerms:
         max_rows=value.max_rows,
         streams=value.streams,
         allow_requester=value.allow_requester,
+        channels=list(value.channels),
     )
 
 

@@ -3,7 +3,7 @@
     pending  → approved   a person entitled to it says yes        (decide)
              → denied     a person entitled to it says no         (decide)
              → expired    nobody did in time                      (expire_due)
-             → withdrawn  nobody waits for it any more            (withdraw)
+             → withdrawn  nobody waits for it any more            (withdraw, withdraw_all)
     approved → withdrawn  the approver is no longer entitled      (use_grant)
 
 Every change is one transaction that names the state it starts from, so of several at once exactly one wins, and it
@@ -14,7 +14,6 @@ is only what `use_grant` returns.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -27,11 +26,13 @@ from taskgate.approvals.deciders import Deciders
 from taskgate.approvals.draft import ApprovalDraft, draft_to_row
 from taskgate.approvals.entitlement import Entitlement
 from taskgate.approvals.faults import ApprovalClosed, ApprovalUnknown
+from taskgate.approvals.feed import DecisionFeed
 from taskgate.approvals.grants import Grants
 from taskgate.approvals.notifiers.outbox import Outbox
 from taskgate.approvals.parties import parties_of
 from taskgate.approvals.rows import approval_from_row, terms_from_json
 from taskgate.approvals.sealing import ParameterSeal
+from taskgate.approvals.searching import ApprovalFilter, Searching
 from taskgate.approvals.viewing import Viewing
 from taskgate.approvals.waiters import DecisionWaiters
 from taskgate.domain import Approval, ApprovalState
@@ -40,7 +41,6 @@ from taskgate.identity.api_keys import ApiKeys
 from taskgate.store.clock import database_time
 from taskgate.store.database import Database
 from taskgate.store.ids import IdPrefix, new_id
-from taskgate.store.pages import Page, page
 from taskgate.store.sessions import PROCESS_DIED
 from taskgate.store.signals import SignalKind, Signals
 from taskgate.store.tables import approval_votes, approvals, sessions
@@ -48,21 +48,6 @@ from taskgate.store.tables import approval_votes, approvals, sessions
 __all__ = ["ApprovalClosed", "ApprovalDraft", "ApprovalFilter", "ApprovalUnknown", "Approvals"]
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ApprovalFilter:
-    """What `search` returns; every given field must match, of `states` any one."""
-
-    state: ApprovalState | None = None
-    states: tuple[ApprovalState, ...] = ()
-    dag_id: str | None = None
-    run_id: str | None = None
-    task_id: str | None = None
-    target: str | None = None
-    owner_key: str | None = None
-    session_id: str | None = None
-    digest: str | None = None
 
 
 class Approvals:
@@ -83,7 +68,12 @@ class Approvals:
         self._entitlement = Entitlement(api_keys)
         self._grants = Grants(database, signals, self._entitlement)
         self._viewing = Viewing(database, self._entitlement, seal)
+        searching = Searching(database)
+        self.get = searching.get
+        self.states = searching.states
+        self.search = searching.search
         self._waiters = DecisionWaiters(signals, self.get)
+        self.feed = DecisionFeed(signals)
         self.use_grant = self._grants.use
         self.obstacles = self._viewing.obstacles
         self.parameters = self._viewing.parameters
@@ -202,6 +192,28 @@ class Approvals:
         self._wake()
         return approval
 
+    async def leave_open(self, approval_id: str) -> Approval:
+        """One connection waits no longer, and whoever asked comes back: from now on no connection's end withdraws the
+        request. Where a decision came first, the approval stands as returned."""
+        async with self._database.transaction() as connection:
+            row = await self._row(connection, approval_id, lock=True)
+            if row.state == ApprovalState.PENDING.value:
+                change = update(approvals).where(approvals.c.id == approval_id)
+                change = change.values(holders=max(0, row.holders - 1), detached=True).returning(*approvals.c)
+                row = (await connection.execute(change)).one()
+        return approval_from_row(row)
+
+    async def withdraw_all(self, owner_key: str, reason: str) -> int:
+        """Every pending request of this owner, whoever waits for it or means to come back; waiters hear of it and are
+        told the reason. Returns how many there were."""
+        mine = approvals.c.owner_key == owner_key
+        async with self._database.transaction() as connection:
+            withdrawn = await self._end(connection, mine, ApprovalState.WITHDRAWN, reason)
+        if withdrawn:
+            self._wake()
+            log.info("approvals.withdrawn", owner=owner_key, approvals=withdrawn, reason=reason)
+        return len(withdrawn)
+
     async def expire_due(self) -> int:
         """End what nobody decided in time: no answer is a no. Returns how many."""
         async with self._database.statement() as connection:
@@ -233,33 +245,6 @@ class Approvals:
             except StoreFault as fault:
                 log.warning("approvals.not_swept", reason=fault.detail)
             await asyncio.sleep(interval)
-
-    async def get(self, approval_id: str) -> Approval | None:
-        async with self._database.statement() as connection:
-            row = (await connection.execute(select(approvals).where(approvals.c.id == approval_id))).one_or_none()
-        return approval_from_row(row) if row else None
-
-    async def search(
-        self, filters: ApprovalFilter = ApprovalFilter(), cursor: str | None = None, limit: int = 50
-    ) -> Page[Approval]:
-        """Newest first. Raises InvalidCursor."""
-        query = select(approvals)
-        for column, wanted in (
-            (approvals.c.state, filters.state.value if filters.state else None),
-            (approvals.c.dag_id, filters.dag_id),
-            (approvals.c.run_id, filters.run_id),
-            (approvals.c.task_id, filters.task_id),
-            (approvals.c.target, filters.target),
-            (approvals.c.owner_key, filters.owner_key),
-            (approvals.c.session_id, filters.session_id),
-            (approvals.c.digest, filters.digest),
-        ):
-            if wanted is not None:
-                query = query.where(column == wanted)
-        if filters.states:
-            query = query.where(approvals.c.state.in_([state.value for state in filters.states]))
-        async with self._database.statement() as connection:
-            return await page(connection, query, approvals.c.id, IdPrefix.APPROVAL, approval_from_row, cursor, limit)
 
     async def _row(self, connection: AsyncConnection, approval_id: str, *, lock: bool = False) -> Any:
         query = select(approvals).where(approvals.c.id == approval_id)

@@ -16,7 +16,8 @@ def terms_to_json(terms: ApprovalTerms) -> dict[str, Any]:
 
 
 def terms_from_json(facts: Mapping[str, Any]) -> ApprovalTerms:
-    return ApprovalTerms(**{**facts, "approvers": tuple(facts["approvers"])})
+    listed = {"approvers": tuple(facts["approvers"]), "channels": tuple(facts.get("channels", ()))}
+    return ApprovalTerms(**{**facts, **listed})
 
 
 def environment_to_json(environment: Environment) -> dict[str, Any]:

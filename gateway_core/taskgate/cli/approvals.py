@@ -137,6 +137,7 @@ def print_approval(approval: Approval, parameters: ApprovalParameters | None) ->
             ("does", approval.pairs),
             ("rules", approval.rules),
             ("who may decide", terms.approvers),
+            ("also in", terms.channels),
             ("but nobody", approval.nobody_may_because),
             ("bound", f"at most {terms.max_rows} rows, else rolled back" if terms.max_rows is not None else None),
             ("uses", terms.uses if terms.uses != 1 else None),

@@ -50,7 +50,8 @@ def show(answer: Explanation, *, every: bool) -> None:
         out.print(Text.assemble("  ", (mark, style), escaped(pair)))
     if answer.terms is not None:
         who = ", ".join(answer.terms.approvers)
-        out.print(Text(f"  asks {escaped(who)}; held {answer.terms.hold:.0f} s; {answer.terms.uses} use(s)"))
+        also = f"; also in {escaped(', '.join(answer.terms.channels))}" if answer.terms.channels else ""
+        out.print(Text(f"  asks {escaped(who)}; held {answer.terms.hold:.0f} s; {answer.terms.uses} use(s){also}"))
     if answer.row_bound is not None:
         out.print(Text(f"  at most {answer.row_bound} changed rows"))
     out.print()

@@ -30,6 +30,7 @@ from taskgate.client.models import (
     AirflowTaskToken,
     ApiKeyRequest,
     Approval,
+    ApprovalEnded,
     CredentialRequest,
     ExplainPrincipal,
     ExplainRequest,
@@ -39,6 +40,7 @@ from taskgate.client.models import (
     Session,
     Target,
     TaskClaim,
+    WatchStarted,
 )
 from taskgate.client.sync import Client
 
@@ -47,6 +49,7 @@ __all__ = [
     "AirflowTaskToken",
     "ApiKeyRequest",
     "Approval",
+    "ApprovalEnded",
     "AsyncClient",
     "Client",
     "Conflict",
@@ -75,4 +78,5 @@ __all__ = [
     "Unavailable",
     "UnexpectedAnswer",
     "Unreachable",
+    "WatchStarted",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +15,8 @@ import httpx
 from taskgate.client import calls, models
 from taskgate.client.calls import SessionFilter
 from taskgate.client.connection import USER_AGENT, ConnectionSettings
-from taskgate.client.errors import StillPending
+from taskgate.client.errors import ServiceFault, StillPending, UnexpectedAnswer
+from taskgate.client.event_stream import approval_events
 from taskgate.client.exchange import Call, Result, check, retry_after, unreachable
 from taskgate.domain import ApprovalState
 
@@ -80,7 +81,7 @@ class AsyncClient:
             params=call.query,
             content=call.content(),
             headers=call.headers(),
-            timeout=httpx.Timeout(self._timeout, read=self._timeout + call.patience),
+            timeout=httpx.Timeout(self._timeout, read=call.read_timeout(self._timeout)),
         )
         attempt = 0
         while True:
@@ -211,6 +212,43 @@ class AsyncClient:
             if time.monotonic() - started < 1.0:  # a server that does not hold the poll must not be hammered
                 await asyncio.sleep(1.0)
 
+    async def approval_states(self, approval_ids: Sequence[str]) -> dict[str, ApprovalState]:
+        """How these stand now, by id; those that there are not are left out."""
+        states: dict[str, ApprovalState] = {}
+        for start in range(0, len(approval_ids), calls.MOST_STATES):
+            answer = await self._send(calls.approval_states(approval_ids[start : start + calls.MOST_STATES]))
+            states |= {item.id: item.state for item in answer.items}
+        return states
+
+    async def approval_events(
+        self, since: int | None = None
+    ) -> AsyncGenerator[models.WatchStarted | models.ApprovalEnded, None]:
+        """One connection's worth of approvals as they end, behind a WatchStarted. Ends when the gateway ends it; raises
+        where it cannot be made or breaks. `since`: the `sequence` of the last event that was seen."""
+        async with self._answer(calls.watch_approvals(since)) as response:
+            if not response.is_success:
+                await response.aread()
+            check(response)
+            if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                raise UnexpectedAnswer("no stream of events: is the URL the gateway's?", status=response.status_code)
+            async for event in approval_events(response.aiter_lines()):
+                yield event
+
+    async def watch_approvals(
+        self, since: int | None = None
+    ) -> AsyncGenerator[models.WatchStarted | models.ApprovalEnded, None]:
+        """`approval_events` for ever: connects again by itself, in pauses of at most 4 s, and goes on where it stopped.
+        Each connection begins with a WatchStarted. Raises RequestFault: the key may not (or no longer) watch."""
+        failures = 0
+        while True:
+            try:
+                async for event in self.approval_events(since):
+                    failures, since = 0, event.sequence
+                    yield event
+            except ServiceFault:
+                failures += 1
+            await asyncio.sleep(calls.watch_pause(failures))
+
     async def approval_parameters(self, approval_id: str) -> models.ApprovalParameters:
         """The bound parameters, for those entitled to decide; that they were looked at is recorded."""
         return await self._send(calls.approval_parameters(approval_id))
@@ -220,6 +258,16 @@ class AsyncClient:
 
     async def deny(self, approval_id: str, comment: str | None = None) -> models.Approval:
         return await self._send(calls.decide(approval_id, False, comment))
+
+    # --- a task about itself -------------------------------------------------------------------------------------
+
+    async def attempt(self) -> models.AttemptReport:
+        """The attempt whose credential (`<user>.<password>`) is this client's key: its sessions and approvals."""
+        return await self._send(calls.attempt())
+
+    async def attempt_approval(self, approval_id: str) -> models.Approval:
+        """One of the approvals of the task whose credential is this client's key. Raises NotFound for any other."""
+        return await self._send(calls.attempt_approval(approval_id))
 
     # --- sessions ------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,12 @@ from taskgate.client.exchange import Call, as_model, nothing
 
 LONGEST_WAIT = 60.0
 """Seconds one long poll may take; the server's bound too."""
+
+LONGEST_SILENCE = 5.0
+"""Seconds after which a stream that says nothing counts as lost: the server says every two that it is there."""
+
+MOST_STATES = 500
+"""Approvals whose states one call may ask for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +171,36 @@ def approval_parameters(approval_id: str) -> Call[models.ApprovalParameters]:
     return _get(f"/v1/approvals/{_part(approval_id)}/parameters", models.ApprovalParameters)
 
 
+def approval_states(approval_ids: Sequence[str]) -> Call[models.Page[models.ApprovalStanding]]:
+    request = models.ApprovalIds(ids=list(approval_ids))
+    return _post("/v1/approvals/states", models.Page[models.ApprovalStanding], request, idempotent=True)
+
+
+def watch_approvals(since: int | None) -> Call[httpx.Response]:
+    """A stream of events, read by the client as they come."""
+    query = _query(since=since)
+    return Call("GET", "/v1/approvals/watch", lambda response: response, query=query, silence=LONGEST_SILENCE)
+
+
+def watch_pause(failures: int) -> float:
+    """Seconds before a stream is asked for again, after so many failures in a row."""
+    return random.uniform(0.1, min(4.0, 0.25 * 2 ** min(failures, 4)))  # noqa: S311  spreads clients, guards nothing
+
+
 def decide(approval_id: str, approve: bool, comment: str | None) -> Call[models.Approval]:
     path = f"/v1/approvals/{_part(approval_id)}/decision"
     return _post(path, models.Approval, models.Decision(approve=approve, comment=comment), idempotent=False)
+
+
+# --- a task about itself -----------------------------------------------------------------------------------------
+
+
+def attempt() -> Call[models.AttemptReport]:
+    return _get("/v1/attempt", models.AttemptReport)
+
+
+def attempt_approval(approval_id: str) -> Call[models.Approval]:
+    return _get(f"/v1/attempt/approvals/{_part(approval_id)}", models.Approval)
 
 
 # --- sessions ----------------------------------------------------------------------------------------------------

@@ -24,7 +24,8 @@ _LONGEST_PAUSE = 5.0
 @dataclass(frozen=True, slots=True)
 class Call(Generic[Result]):
     """What to send and how to read the answer. `idempotent`: doing it twice does no more than doing it once.
-    `patience`: seconds the server may take on top of the client's own timeout (a long poll)."""
+    `patience`: seconds the server may take on top of the client's own timeout (a long poll). `silence`: instead of
+    that, seconds without a byte after which the connection counts as lost (a stream)."""
 
     method: str
     path: str
@@ -33,6 +34,10 @@ class Call(Generic[Result]):
     body: BaseModel | None = None
     idempotent: bool = False
     patience: float = 0.0
+    silence: float | None = None
+
+    def read_timeout(self, usual: float) -> float:
+        return usual + self.patience if self.silence is None else self.silence
 
     def content(self) -> bytes | None:
         return None if self.body is None else self.body.model_dump_json(exclude_none=True).encode()

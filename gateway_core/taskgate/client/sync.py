@@ -82,7 +82,7 @@ class Client:
             params=call.query,
             content=call.content(),
             headers=call.headers(),
-            timeout=httpx.Timeout(self._timeout, read=self._timeout + call.patience),
+            timeout=httpx.Timeout(self._timeout, read=call.read_timeout(self._timeout)),
         )
         attempt = 0
         while True:
@@ -206,6 +206,14 @@ class Client:
             if time.monotonic() - started < 1.0:  # a server that does not hold the poll must not be hammered
                 time.sleep(1.0)
 
+    def approval_states(self, approval_ids: Sequence[str]) -> dict[str, ApprovalState]:
+        """How these stand now, by id; those that there are not are left out."""
+        states: dict[str, ApprovalState] = {}
+        for start in range(0, len(approval_ids), calls.MOST_STATES):
+            answer = self._send(calls.approval_states(approval_ids[start : start + calls.MOST_STATES]))
+            states |= {item.id: item.state for item in answer.items}
+        return states
+
     def approval_parameters(self, approval_id: str) -> models.ApprovalParameters:
         """The bound parameters, for those entitled to decide; that they were looked at is recorded."""
         return self._send(calls.approval_parameters(approval_id))
@@ -215,6 +223,16 @@ class Client:
 
     def deny(self, approval_id: str, comment: str | None = None) -> models.Approval:
         return self._send(calls.decide(approval_id, False, comment))
+
+    # --- a task about itself -------------------------------------------------------------------------------------
+
+    def attempt(self) -> models.AttemptReport:
+        """The attempt whose credential (`<user>.<password>`) is this client's key: its sessions and approvals."""
+        return self._send(calls.attempt())
+
+    def attempt_approval(self, approval_id: str) -> models.Approval:
+        """One of the approvals of the task whose credential is this client's key. Raises NotFound for any other."""
+        return self._send(calls.attempt_approval(approval_id))
 
     # --- sessions ------------------------------------------------------------------------------------------------
 

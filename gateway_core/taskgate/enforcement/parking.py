@@ -7,7 +7,6 @@ atomically, at the moment the action is about to run.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
@@ -17,7 +16,16 @@ import structlog
 
 from taskgate.approvals.digest import ActionDigest
 from taskgate.approvals.requests import ApprovalDraft, Approvals
-from taskgate.domain import Action, Approval, ApprovalState, ApprovalTerms, Principal, Target, TransactionState
+from taskgate.domain import (
+    Action,
+    Approval,
+    ApprovalState,
+    ApprovalTerms,
+    Principal,
+    PrincipalKind,
+    Target,
+    TransactionState,
+)
 from taskgate.enforcement import content, refusals
 from taskgate.enforcement.contracts import ParkedNotice, Permit, Waiting
 from taskgate.enforcement.decisions import Judgement
@@ -43,6 +51,11 @@ class Asking:
     record: Record
     is_current: Callable[[], bool]
 
+    @property
+    def comes_back(self) -> bool:
+        """A task: its retry asks in the same name, so a request outlives the connection that waited for it."""
+        return self.principal.kind is PrincipalKind.TASK
+
 
 class Parking:
     """Turns an `approve` verdict into a permit with a grant, or a refusal."""
@@ -60,7 +73,8 @@ class Parking:
     async def permit(
         self, asking: Asking, action: Action, judgement: Judgement, waiting: Waiting, estimate: Estimate
     ) -> Permit:
-        """Raises PolicyRefusal where no grant is to be had; cancelling withdraws a request that was waited for."""
+        """Raises PolicyRefusal where no grant is to be had; cancelling withdraws a request that was waited for, unless
+        an earlier try left it open."""
         decision = judgement.decision
         terms = decision.terms
         if terms is None:
@@ -108,26 +122,41 @@ class Parking:
     ) -> Permit:  # fmt: skip
         hold, url = notice.hold, notice.url
         waiting.parked(notice)
-        started = time.monotonic()
+        waited: float | None = None
         self._parked[asking.target.name] += 1
         try:
             decided = await asyncio.wait_for(self._approvals.decided(approval.id), hold)
         except TimeoutError:
-            decided = await self._withdrawn(approval, f"nobody decided within {hold:.0f} s")
+            waited = hold
+            decided = await self._hold_over(asking, approval, hold)
         except BaseException:
             await self._withdrawn(approval, "the client cancelled or went away")
             raise
         finally:
             self._parked[asking.target.name] -= 1
-        asking.record(RecordKind.DECIDED, Decided(decided.id, decided.state, decided.decided_by, decided.comment))
+        if decided.state is not ApprovalState.PENDING:
+            asking.record(RecordKind.DECIDED, Decided(decided.id, decided.state, decided.decided_by, decided.comment))
         if decided.state is ApprovalState.APPROVED:
             if not asking.is_current():
                 raise refusals.overtaken(decided, url, asking.session_id)
             if grant := await self._grant(asking, digest):
                 return self._granted(asking, judgement.permit, grant)
-            decided = await self._approvals.get(approval.id) or decided
-        waited = time.monotonic() - started
+            decided, waited = await self._approvals.get(approval.id) or decided, None
         raise refusals.of_approval(decided, url, asking.session_id, waited=waited, nobody=notice.nobody_may)
+
+    async def _hold_over(self, asking: Asking, approval: Approval, hold: float) -> Approval:
+        """Nobody decided while the connection waited. What a task asked for stays open for its retry; for anybody else
+        no answer is a no."""
+        if asking.comes_back:
+            return await self._even_if_cancelled(self._left_open(approval))
+        return await self._withdrawn(approval, f"nobody decided within {hold:.0f} s")
+
+    async def _left_open(self, approval: Approval) -> Approval:
+        try:
+            return await self._approvals.leave_open(approval.id)
+        except TaskgateError as fault:  # it is open: only its connection still counts as waiting
+            log.warning("approval.not_left_open", approval=approval.id, reason=fault.message)
+            return approval
 
     async def _grant(self, asking: Asking, digest: str) -> Approval | None:
         return await self._approvals.use_grant(
@@ -165,7 +194,10 @@ class Parking:
 
     async def _withdrawn(self, approval: Approval, reason: str) -> Approval:
         """Withdraw, unless a decision came first: then that is what counts. Done even if the caller is cancelled."""
-        return await asyncio.shield(_beside(self._withdraw(approval, reason)))
+        return await self._even_if_cancelled(self._withdraw(approval, reason))
+
+    async def _even_if_cancelled(self, work: Coroutine[Any, Any, Approval]) -> Approval:
+        return await asyncio.shield(_beside(work))
 
     async def _withdraw(self, approval: Approval, reason: str) -> Approval:
         try:

@@ -97,11 +97,14 @@ def where(approval_id: str, url: str | None) -> str:
     return f"at {url}" if url else f"with `taskgate approvals approve {approval_id}` (or `deny`)"
 
 
+_NEEDS_RETRIES = " (so it needs one: in Airflow, `retries` of at least 1)"
+
+
 def of_approval(
     approval: Approval, url: str | None, session_id: str, *, waited: float | None = None, nobody: str | None = None
 ) -> PolicyRefusal:
-    """A human was asked and has not said yes: pending, denied, expired or withdrawn. `nobody`: why nobody known could
-    decide when it was asked."""
+    """A human was asked and has not said yes: pending, denied, expired or withdrawn. `waited`: for so many seconds a
+    connection waited, as long as it may. `nobody`: why nobody known could decide when it was asked."""
     rules = ", ".join(approval.rules)
     by = f" by {_visible(approval.decided_by)}" if approval.decided_by else ""
     why = f": {_visible(approval.comment)}" if approval.comment else ""
@@ -109,20 +112,23 @@ def of_approval(
     pending = approval.state in (ApprovalState.PENDING, ApprovalState.APPROVED)
     match approval.state:
         case ApprovalState.PENDING | ApprovalState.APPROVED:
-            message = f"rule {rules} wants a human to approve this; approval {approval.id} is pending"
+            after = f"nobody decided within {waited:.0f} s and " if waited is not None else ""
+            message = f"rule {rules} wants a human to approve this; {after}approval {approval.id} is pending"
             place = where(approval.id, url)
-            hint = f"Ask an approver to decide {place}; a retry of the same task finds the grant."
+            then = "a retry of the same task finds the grant" + (_NEEDS_RETRIES if waited is not None else "")
+            hint = f"Ask an approver to decide {place}; {then}."
             if nobody:
                 message += f", and nobody may decide it as things are: {_visible(nobody)}"
-                hint = f"Ask whoever issues API keys for an approver, who decides {place}; a retry finds the grant."
+                hint = f"Ask whoever issues API keys for an approver, who decides {place}; {then}."
         case ApprovalState.DENIED:
             message = f"approval {approval.id} was denied{by}{why}"
         case ApprovalState.EXPIRED:
             message = f"approval {approval.id} expired before anybody decided"
             hint = "Run it again to ask again."
         case ApprovalState.WITHDRAWN:
-            after = f" after {waited:.0f} s" if waited is not None else ""
-            message = f"nobody decided{after}: approval {approval.id} is withdrawn"
+            message = f"approval {approval.id} was withdrawn{by}{why}"
+            if waited is not None:
+                message = f"nobody decided after {waited:.0f} s: approval {approval.id} is withdrawn"
             if nobody:
                 message += f"; when it was asked nobody could have: {_visible(nobody)}"
             hint = "Run it again to ask again, or connect with `taskgate.wait=refuse` to wait without a connection."

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from taskgate.domain import Assurance, MaskKind, PrincipalKind, RecordingLevel, Verdict
+from taskgate.domain import APPROVAL_CHANNELS, Assurance, MaskKind, PrincipalKind, RecordingLevel, Verdict
 from taskgate.policy.effects import EFFECTS
 from taskgate.policy.globs import is_literal, matcher
 from taskgate.policy.problems import did_you_mean
@@ -87,6 +87,7 @@ Columns = Annotated[tuple[Annotated[Glob, AfterValidator(_column)], ...], Before
 Approvers = Annotated[
     tuple[Annotated[Text, AfterValidator(_approver)], ...], BeforeValidator(_listed), Field(min_length=1)
 ]
+Channels = Annotated[tuple[Annotated[Text, word(APPROVAL_CHANNELS)], ...], BeforeValidator(_listed)]
 Id = Annotated[Text, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")]
 
 
@@ -137,6 +138,7 @@ class Approval(_Entry):
     max_rows: Count | None = None
     streams: Annotated[Literal["allow", "refuse"], word(["allow", "refuse"])] = "refuse"
     allow_requester: Annotated[bool, Field(strict=True)] = False
+    channels: Channels = ()
 
 
 class Limits(_Entry):

@@ -64,6 +64,7 @@ def _terms(spec: model.Approval | None) -> ApprovalTerms | None:
         max_rows=spec.max_rows,
         streams=spec.streams == "allow",
         allow_requester=spec.allow_requester,
+        channels=tuple(sorted(set(spec.channels))),
     )
 
 
@@ -91,10 +92,11 @@ def compile_rule(
 
 
 def strictest(terms: list[ApprovalTerms]) -> ApprovalTerms | None:
-    """The terms that satisfy all of these: the shortest times, the fewest uses and rows, and those approvers that every
-    one of them names. None where no approver is left."""
+    """The terms that satisfy all of these: the shortest times, the fewest uses and rows, and those approvers and
+    channels that every one of them names. None where no approver is left."""
     first, *others = terms
     approvers = tuple(entry for entry in first.approvers if all(entry in other.approvers for other in others))
+    channels = tuple(entry for entry in first.channels if all(entry in other.channels for other in others))
     if not approvers:
         return None
     bounds = [entry.max_rows for entry in terms if entry.max_rows is not None]
@@ -107,4 +109,5 @@ def strictest(terms: list[ApprovalTerms]) -> ApprovalTerms | None:
         max_rows=min(bounds) if bounds else None,
         streams=all(entry.streams for entry in terms),
         allow_requester=all(entry.allow_requester for entry in terms),
+        channels=channels,
     )

@@ -76,6 +76,11 @@ class Signals:
         """Whether the store answered within the last four polls (at least one second): else nothing new is let in."""
         return time.monotonic() - self.last_contact <= max(1.0, 4 * self._interval)
 
+    @property
+    def seen(self) -> int:
+        """The last signal that this process has heard; from `started` on."""
+        return self._seen
+
     def subscribe(self, kind: str, callback: Callback) -> Callable[[], None]:
         """`callback` is called in the event loop, must not block, and hears `kind`. Returns how to unsubscribe."""
         self._callbacks[kind].append(callback)
@@ -138,7 +143,7 @@ class Signals:
             self.last_contact = asked
             for row in rows:
                 self._seen = row.sequence
-                self._deliver(Signal(row.sequence, row.kind, row.subject, row.payload, row.sent_at))
+                self._deliver(_signal(row))
             more = len(rows) == _BATCH
         if asked - self._pruned > _PRUNE_EVERY:
             self._pruned = asked
@@ -151,6 +156,20 @@ class Signals:
             except Exception:
                 log.exception("signals.callback_failed", kind=signal.kind, subject=signal.subject)
 
+    async def kept(self, kind: str, after: int, limit: int = _BATCH) -> list[Signal]:
+        """Signals of a kind with a number above `after`, in order, as far as they are still kept."""
+        query = select(signals).where(signals.c.sequence > after, signals.c.kind == kind)
+        async with self._database.statement() as connection:
+            rows = (await connection.execute(query.order_by(signals.c.sequence).limit(limit))).all()
+        return [_signal(row) for row in rows]
+
+    async def reaches_back_to(self, sequence: int) -> bool:
+        """Whether everything above this number is still kept (and it is one of this store's)."""
+        oldest = select(func.min(signals.c.sequence)).scalar_subquery()
+        async with self._database.statement() as connection:
+            last, first = (await connection.execute(select(signal_counter.c.value, oldest))).one()
+        return bool(sequence == last or (sequence < last and first is not None and first <= sequence + 1))
+
     async def prune(self) -> int:
         """Forget what is older than `keep`. Returns how many."""
         old = delete(signals).where(signals.c.sent_at < database_time(-self._keep))
@@ -161,3 +180,7 @@ class Signals:
         """How many signals are kept: for health pages."""
         async with self._database.statement() as connection:
             return int((await connection.execute(select(func.count()).select_from(signals))).scalar_one())
+
+
+def _signal(row: Any) -> Signal:
+    return Signal(row.sequence, row.kind, row.subject, row.payload, row.sent_at)

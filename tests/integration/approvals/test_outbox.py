@@ -213,3 +213,19 @@ def test_endpoints_need_names_of_their_own(database: Database) -> None:
 def test_unknown_notifier_kind_is_refused() -> None:
     with pytest.raises(SettingsError, match="carrier-pigeon"):
         notifier_class("carrier-pigeon")
+
+
+async def test_a_retry_that_asks_again_notifies_nobody_again(database: Database) -> None:
+    mailbox = Mailbox()
+    box = outbox(database, mailbox)
+    gateway = Gateway(database, outbox=box)
+    async with delivering(box):
+        first = await gateway.approvals.request(draft(held=True, hold=5.0))
+        await gateway.approvals.leave_open(first.id)
+        await gateway.approvals.request(draft(held=True, hold=5.0, session_id="ses_2"))
+        await gateway.approvals.leave_open(first.id)
+        await gateway.approvals.withdraw_all(first.owner_key, "the run was cleared")
+        await until(lambda: len(mailbox.got) >= 2)
+    assert [(one.event, one.state) for one in mailbox.got] == [
+        ("approval.requested", "pending"), ("approval.decided", "withdrawn"),
+    ]  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from taskgate.approvals.requests import ApprovalClosed, ApprovalFilter, ApprovalUnknown
-from taskgate.domain import ApprovalState
+from taskgate.domain import ApprovalState, Assurance, Attempt, Principal, PrincipalKind, TaskKey
 from taskgate.errors import ClientFault, PolicyRefusal
 from taskgate.store.database import Database
 from taskgate.store.ids import IdPrefix, is_id, new_id
@@ -28,7 +28,7 @@ async def approved(gateway: Gateway, digest: str = "d" * 64, uses: int = 1) -> s
 
 
 async def test_request_comes_back_as_it_was_asked(gateway: Gateway) -> None:
-    asked = draft(held=True)
+    asked = draft(held=True, terms=replace(TERMS, channels=("airflow",)))
     approval = await gateway.approvals.request(asked)
     assert is_id(IdPrefix.APPROVAL, approval.id)
     assert approval.state is ApprovalState.PENDING
@@ -269,6 +269,70 @@ async def test_request_of_one_who_comes_back_outlives_connections(gateway: Gatew
     await gateway.approvals.request(draft(held=False))
     left = await gateway.approvals.withdraw(approval.id, "client went away")
     assert (left.state, left.held) == (ApprovalState.PENDING, False)
+
+
+async def test_what_is_left_open_stays_for_the_retry(gateway: Gateway) -> None:
+    first = await gateway.approvals.request(draft(held=True, hold=5.0))
+    left = await gateway.approvals.leave_open(first.id)
+    assert (left.state, left.held, left.waits_until) == (ApprovalState.PENDING, False, None)
+    retry = await gateway.approvals.request(draft(principal=task("ti-2"), session_id="ses_2", held=True, hold=5.0))
+    assert (retry.id, retry.held) == (first.id, True)
+    gone = await gateway.approvals.withdraw(first.id, "the retry's worker was killed")
+    assert (gone.state, gone.held) == (ApprovalState.PENDING, False)
+    await gateway.approvals.decide(first.id, (await gateway.person("alice")).id, True)
+    assert (await gateway.approvals.leave_open(first.id)).state is ApprovalState.APPROVED
+    assert await gateway.approvals.use_grant("d" * 64, task("ti-3").owner_key) is not None
+    with pytest.raises(ApprovalUnknown):
+        await gateway.approvals.leave_open(new_id(IdPrefix.APPROVAL))
+
+
+async def test_everything_one_task_asked_for_is_withdrawn_at_once(gateway: Gateway, store_url: str) -> None:
+    """Held, left open or refused as pending; what was decided stays decided, and no other task's is touched."""
+    other_task = replace(task(), attempt=Attempt("ti-9", TaskKey("prod", "etl", "run-1", "clean", 3)))
+    alice = await gateway.person("alice")
+    granted = await gateway.approvals.request(draft("a" * 64))
+    await gateway.approvals.decide(granted.id, alice.id, True)
+    held = await gateway.approvals.request(draft("b" * 64, held=True))
+    await gateway.approvals.request(draft("b" * 64, held=True, session_id="ses_2"))
+    detached = await gateway.approvals.request(draft("c" * 64))
+    others = await gateway.approvals.request(draft("b" * 64, principal=other_task))
+    elsewhere = Gateway(Database(store_url), gateway.master)
+    async with gateway.running():
+        waiting = gateway.approvals.decided(held.id)
+        assert await elsewhere.approvals.withdraw_all(task().owner_key, "the run was cleared") == 2
+        heard = await asyncio.wait_for(waiting, 3)
+    assert (heard.state, heard.held, heard.comment) == (ApprovalState.WITHDRAWN, False, "the run was cleared")
+    states = await gateway.approvals.states([one.id for one in (granted, held, detached, others)])
+    assert [states[one.id].value for one in (granted, held, detached, others)] == [
+        "approved", "withdrawn", "withdrawn", "pending",
+    ]  # fmt: skip
+    assert await gateway.approvals.withdraw_all(task().owner_key, "again") == 0
+    assert (await gateway.approvals.request(draft("c" * 64))).id != detached.id, "asked again, it is another request"
+    await elsewhere.database.close()
+
+
+async def test_states_of_many_at_once(gateway: Gateway) -> None:
+    approval_id = await approved(gateway)
+    pending = await gateway.approvals.request(draft("e" * 64))
+    asked = [approval_id, pending.id, new_id(IdPrefix.APPROVAL), "nonsense"]
+    states = await gateway.approvals.states(asked)
+    assert states == {approval_id: ApprovalState.APPROVED, pending.id: ApprovalState.PENDING}
+
+
+async def test_what_is_pending_of_one_source_is_found(gateway: Gateway) -> None:
+    """`prod/x` is another source than `prod`, and so is `Prod`; people have asked through none of them."""
+    asked = {}
+    for number, source in enumerate(("prod", "Prod", "prod/x", "prod")):
+        key = TaskKey(source, "etl", f"run-{number}", "clean")
+        asked[number] = await gateway.approvals.request(
+            draft(f"{number:064d}", principal=replace(task(), source=source, attempt=Attempt(f"ti-{number}", key)))
+        )
+    person = Principal(PrincipalKind.USER, "bob", "prod", Assurance.VERIFIED, "oidc")
+    await gateway.approvals.request(draft("e" * 64, principal=person))
+    await gateway.approvals.decide(asked[3].id, (await gateway.person("alice")).id, False)
+    for source, wanted in (("prod", [0]), ("Prod", [1]), ("prod/x", [2]), ("pro", []), ("%", [])):
+        found = await gateway.approvals.search(ApprovalFilter(state=ApprovalState.PENDING, source=source))
+        assert [one.principal for one in found.items] == [asked[number].principal for number in wanted], source
 
 
 async def test_connection_of_a_dead_process_no_longer_counts_as_waiting(gateway: Gateway) -> None:

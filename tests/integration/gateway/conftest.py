@@ -32,6 +32,14 @@ rules:
       objects: [public.orders]
     verdict: approve
     approval: {from: ["group:dba"], hold: 10s, expires: 1h, max_rows: 3}
+  - id: tests-hold-then-retry
+    match:
+      targets: [orders-db]
+      principals: {kind: task, source: demo-airflow, assurance: asserted}
+      effects: [sql.delete]
+      objects: [public.customers]
+    verdict: approve
+    approval: {from: ["group:dba"], hold: 2s, expires: 1h}
 """
 
 

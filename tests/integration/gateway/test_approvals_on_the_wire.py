@@ -156,6 +156,40 @@ def test_a_retry_finds_its_grant_once(stage: Stage, task: Task, dana: Client, or
     assert exists(stage, second)
 
 
+def test_after_the_hold_a_retry_waits_for_the_same_request_and_another_finds_the_grant(
+    stage: Stage, task: Task, dana: Client, background: ThreadPoolExecutor
+) -> None:
+    """What a stock operator with `retries` meets: nobody is asked twice, and no try needs anything but to run again."""
+    statement = "delete from public.customers where id = %s"
+    with psycopg.connect(stage.postgres.dsn("shop"), autocommit=True) as admin:
+        admin.execute(
+            "insert into public.customers select -1, name, email, card, ssn, city from public.customers limit 1"
+        )
+    ids = []
+    for number in (1, 2):
+        with task.connect(try_number=number) as connection:
+            started = time.monotonic()
+            with pytest.raises(psycopg.errors.InsufficientPrivilege, match="nobody decided within 2 s and") as refused:
+                connection.execute(statement, (-1,))
+            assert 1.8 <= time.monotonic() - started <= 4
+            assert "state=pending" in (refused.value.diag.message_detail or "")
+            assert "a retry of the same task finds the grant" in (refused.value.diag.message_hint or "")
+            ids.append(asked(refused.value))
+    assert ids[0] == ids[1]
+    left = dana.approval(ids[0])
+    assert (left.state, left.held, left.waits_until) == ("pending", False, None)
+    with task.connect(try_number=3) as connection:
+        held = background.submit(lambda: connection.execute(statement, (-1,)).rowcount)
+        while not dana.approval(ids[0]).held:
+            time.sleep(0.02)
+        connection.cancel_safe(timeout=5)
+        assert isinstance(held.exception(5), psycopg.errors.QueryCanceled)
+    assert dana.approval(ids[0]).state == "pending", "what one try left open no later try takes away"
+    dana.approve(ids[0])
+    with task.connect(try_number=4) as connection:
+        assert connection.execute(statement, (-1,)).rowcount == 1
+
+
 def test_another_task_does_not_find_the_grant(
     stage: Stage, airflow: Client, dana: Client, order: Callable[[], int]
 ) -> None:

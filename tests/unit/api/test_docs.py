@@ -8,7 +8,7 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from taskgate.api.app import required_scope
+from taskgate.api.app import is_for_tasks, required_scope
 from taskgate.api.authentication import OPEN_PATHS
 from taskgate.api.claims import ASSERTABLE
 from taskgate.identity.scopes import Scope
@@ -24,6 +24,8 @@ def test_every_route_is_documented_with_its_scope(app: FastAPI) -> None:
         if isinstance(route, APIRoute):
             scope = required_scope(route.dependant)
             stated = "open" if route.path in OPEN_PATHS else f"`{scope}`" if scope else "any key"
+            if is_for_tasks(route.dependant):
+                stated = "a task's credential"
             real.update({(method, route.path): stated for method in route.methods})
     assert documented == real
 

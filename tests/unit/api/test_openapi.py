@@ -28,7 +28,8 @@ def test_every_operation_says_how_it_fails_and_what_it_needs(app: FastAPI) -> No
             assert "422" not in operation["responses"], path
             if path.startswith("/v1/"):
                 assert "x-required-scope" in operation, path
-                assert operation["security"] == [{"apiKey": []}], path
+                scheme = "taskCredential" if path.startswith("/v1/attempt/") or path == "/v1/attempt" else "apiKey"
+                assert operation["security"] == [{scheme: []}], path
             assert operation.get("description"), path
 
 

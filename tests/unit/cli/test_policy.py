@@ -20,7 +20,7 @@ rules:
   - id: asks
     match: {targets: db, effects: sql.delete}
     verdict: approve
-    approval: {from: "group:dba", max_rows: 5}
+    approval: {from: "group:dba", max_rows: 5, channels: airflow}
 masks:
   - {id: m, targets: "*", columns: "*.email", with: redact}
 """
@@ -173,11 +173,17 @@ def test_explain_for_people(path: Path) -> None:
     assert "column public.people.email: redact by m" in lines
 
 
+def test_explain_says_who_is_asked_and_where(path: Path) -> None:
+    result = taskgate("explain", path, "--target", "db", *TASK, *PEOPLE, "--sql", "DELETE FROM people")
+    assert "  asks group:dba; held 600 s; 1 use(s); also in airflow" in result.stdout.splitlines()
+
+
 def test_explain_as_json(path: Path) -> None:
     data = explained(path, *TASK, *PEOPLE, "--sql", "DELETE FROM people WHERE id = $1", "--parameter", "7")
     assert data["verdict"] == "approve"
     assert data["pairs"] == ["sql.delete public.people"]
     assert data["terms"]["approvers"] == ["group:dba"]
+    assert data["terms"]["channels"] == ["airflow"]
     assert data["row_bound"] == 5
     stages = {rule["rule"]: rule["stage"] for rule in data["rules"]}
     assert (stages["asks"], stages["reads"]) == ("matched", "effect")

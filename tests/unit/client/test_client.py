@@ -313,4 +313,5 @@ def test_both_clients_have_the_same_methods() -> None:
     def public(kind: type) -> set[str]:
         return {name for name in vars(kind) if not name.startswith("_")}
 
-    assert public(Client) == public(AsyncClient)
+    streams = {"approval_events", "watch_approvals"}  # what waits for many at once has a loop to do it in
+    assert public(Client) == public(AsyncClient) - streams

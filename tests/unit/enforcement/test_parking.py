@@ -14,14 +14,14 @@ from structlog.testing import capture_logs
 
 from taskgate.approvals.digest import ActionDigest
 from taskgate.approvals.requests import ApprovalDraft, Approvals
-from taskgate.domain import Action, Approval, ApprovalState, ApprovalTerms, TransactionState, Verdict
+from taskgate.domain import Action, Approval, ApprovalState, ApprovalTerms, Principal, TransactionState, Verdict
 from taskgate.enforcement.contracts import ParkedNotice, Permit
 from taskgate.enforcement.decisions import Judgement
 from taskgate.enforcement.parking import Asking, Parking
 from taskgate.errors import JournalFault, PolicyRefusal, RuleMatch, StoreFault
 from taskgate.policy.decision import Decision
 from taskgate.recording.records import Content, RecordKind
-from tests.unit.policy.builders import ORDERS, does, task
+from tests.unit.policy.builders import ORDERS, does, task, user
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DELETE = does("sql.delete public.orders")
@@ -34,6 +34,8 @@ class OneApproval:
     approval: Approval | None = None
     used: list[tuple[str, str, str | None, str]] = field(default_factory=list)
     withdrawn: list[str] = field(default_factory=list)
+    left_open: list[str] = field(default_factory=list)
+    store_away: bool = False
     slow: asyncio.Event | None = None
     nobody: str | None = None
     unknown: StoreFault | None = None
@@ -82,6 +84,13 @@ class OneApproval:
             self.approval = replace(self.approval, state=ApprovalState.WITHDRAWN)
         return self.approval
 
+    async def leave_open(self, approval_id: str) -> Approval:
+        if self.store_away:
+            raise StoreFault("away")
+        assert self.approval is not None
+        self.left_open.append(approval_id)
+        return self.approval
+
     def decide(self, state: ApprovalState) -> None:
         assert self.approval is not None
         assert self.waiting is not None
@@ -110,6 +119,7 @@ class Desk:
     disk_full: bool = False
     policy_in_force: bool = True
     most_parked: int = 5
+    asker: Principal = field(default_factory=task)
 
     def __post_init__(self) -> None:
         self.parking = Parking(
@@ -127,7 +137,7 @@ class Desk:
 
         decision = Decision(Verdict.APPROVE, (RuleMatch("r", "approve"),), terms=ApprovalTerms(("group:dba",), **terms))
         judgement = Judgement(decision, Permit(("r",), (), needs_judgement=True))
-        asking = Asking("ses_1", task(), ORDERS, "policy-1", waits, self.record, lambda: self.policy_in_force)
+        asking = Asking("ses_1", self.asker, ORDERS, "policy-1", waits, self.record, lambda: self.policy_in_force)
         return asyncio.ensure_future(self.parking.permit(asking, action, judgement, self.client, estimate))
 
 
@@ -177,10 +187,58 @@ async def test_denied(desk: Desk) -> None:
         await asking
 
 
-async def test_no_answer_is_a_no(desk: Desk) -> None:
-    with pytest.raises(PolicyRefusal, match="nobody decided"):
+async def test_for_who_does_not_come_back_no_answer_is_a_no() -> None:
+    desk = Desk(asker=user())
+    with pytest.raises(PolicyRefusal, match="nobody decided after 0 s") as refused:
         await desk.asks(hold=0.05)
+    assert not refused.value.pending
     assert desk.approvals.withdrawn == ["nobody decided within 0 s"]
+    assert desk.records == [RecordKind.PARKED, RecordKind.DECIDED]
+
+
+async def test_what_a_task_asked_for_stays_open_for_its_retry(desk: Desk) -> None:
+    with pytest.raises(PolicyRefusal, match="nobody decided within 0 s and approval apr_1 is pending") as refused:
+        await desk.asks(hold=0.05)
+    assert refused.value.pending
+    assert (refused.value.approval_id, refused.value.approval_url) == ("apr_1", "https://x/apr_1")
+    assert "`retries` of at least 1" in str(refused.value.hint)
+    assert (desk.approvals.withdrawn, desk.approvals.left_open) == ([], ["apr_1"])
+    assert desk.records == [RecordKind.PARKED], "nothing was decided"
+
+
+async def test_a_decision_as_the_wait_ends_counts(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def decided_just_now(approval_id: str) -> Approval:
+        desk.approvals.decide(ApprovalState.APPROVED)
+        assert desk.approvals.approval is not None
+        return desk.approvals.approval
+
+    monkeypatch.setattr(desk.approvals, "leave_open", decided_just_now)
+    monkeypatch.setattr(desk.approvals, "decided", lambda _: _never(desk))
+    assert (await desk.asks(hold=0.01)).approval_id == "apr_1"
+
+
+def _never(desk: Desk) -> asyncio.Future[Approval]:
+    desk.approvals.waiting = asyncio.get_running_loop().create_future()
+    return asyncio.get_running_loop().create_future()
+
+
+async def test_a_store_that_is_away_as_the_wait_ends_withdraws_nothing(desk: Desk) -> None:
+    desk.approvals.store_away = True
+    with capture_logs() as logs, pytest.raises(PolicyRefusal) as refused:
+        await desk.asks(hold=0.01)
+    assert refused.value.pending
+    assert [line["event"] for line in logs] == ["approval.not_left_open"]
+
+
+async def test_a_request_withdrawn_by_others_says_why(desk: Desk) -> None:
+    asking = desk.asks()
+    await desk.client.told.wait()
+    assert desk.approvals.approval is not None
+    desk.approvals.approval = replace(desk.approvals.approval, comment="the run was cleared")
+    desk.approvals.decide(ApprovalState.WITHDRAWN)
+    with pytest.raises(PolicyRefusal, match="approval apr_1 was withdrawn by .*: the run was cleared") as refused:
+        await asking
+    assert not refused.value.pending
 
 
 @pytest.mark.parametrize(
@@ -242,6 +300,9 @@ async def test_that_nobody_may_decide_is_said_at_once(desk: Desk) -> None:
     with capture_logs() as logs, pytest.raises(PolicyRefusal, match=r"is pending, and nobody may decide .* group:dba"):
         await desk.asks(waits=False)
     assert [(line["event"], line["approval"]) for line in logs] == [("approval.nobody_may_decide", "apr_1")]
+    with pytest.raises(PolicyRefusal, match=r"is pending, and nobody may decide .* group:dba"):
+        await desk.asks(hold=0.01)
+    desk.asker = user()
     with pytest.raises(PolicyRefusal, match="nobody decided after 0 s: .* nobody could have: no live key is of group"):
         await desk.asks(hold=0.01)
     assert desk.client.notices[0].nobody_may == "no live key is of group:dba"

@@ -137,7 +137,14 @@ def test_a_denial_says_who_and_why_on_one_line() -> None:
 def test_a_wait_that_ended_says_how_long_it_was() -> None:
     withdrawn = approval(ApprovalState.WITHDRAWN)
     assert "nobody decided after 60 s" in str(refusals.of_approval(withdrawn, URL, "ses_1", waited=60.2))
-    assert "nobody decided: " in str(refusals.of_approval(withdrawn, URL, "ses_1"))
+    pending = refusals.of_approval(approval(ApprovalState.PENDING), URL, "ses_1", waited=60.2)
+    assert "nobody decided within 60 s and approval apr_1 is pending" in str(pending)
+    assert "`retries` of at least 1" in str(pending.hint)
+
+
+def test_a_withdrawal_says_why() -> None:
+    withdrawn = approval(ApprovalState.WITHDRAWN, comment="the run was\ncleared")
+    assert "apr_1 was withdrawn: the run was\\ncleared" in str(refusals.of_approval(withdrawn, URL, "ses_1"))
 
 
 def test_what_was_overtaken_does_not_count_as_pending() -> None:

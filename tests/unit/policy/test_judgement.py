@@ -244,6 +244,20 @@ class TestTerms:
         assert (terms.hold, terms.expires, terms.uses, terms.max_rows) == (300, 3600, 1, 50)
         assert (terms.streams, terms.allow_requester, terms.hold_in_transaction) == (False, False, 60)
 
+    def test_other_channels_are_those_that_all_of_them_name(self) -> None:
+        def channels(*said: str) -> tuple[str, ...]:
+            asking = [
+                rule("approve", name=f"p{number}", approval=f'{{from: "group:dba"{more}}}')
+                for number, more in enumerate(said)
+            ]
+            terms = decide(rules(*asking), does(SELECT)).terms
+            assert terms is not None
+            return terms.channels
+
+        airflow, twice, empty = ", channels: airflow", ", channels: [airflow, airflow]", ", channels: []"
+        assert channels(airflow) == channels(twice) == channels(airflow, twice) == ("airflow",)
+        assert channels("") == channels(empty) == channels(airflow, "") == channels(empty, airflow) == ()
+
     def test_nobody_left_is_a_denial(self) -> None:
         one = rule("approve", name="p1")
         two = rule("approve", name="p2", approval='{from: "user:eve"}')

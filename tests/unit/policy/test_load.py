@@ -33,7 +33,7 @@ rules:
   - id: asks
     match: {targets: x, effects: [sql.select]}
     verdict: approve
-    approval: {hold: 10m}
+    approval: {hold: 10m, channels: [slack, airflw, 1]}
   - id: builtin-sesion
     match: {targets: x, effects: [sql.select]}
     verdict: deny
@@ -85,6 +85,9 @@ PROBLEMS = """\
 18: rule "calls": an approve rule needs approval.from: who may approve
 18: rule "calls": id: there is already a rule of this name at policy.yaml:13
 21: rule "calls": record: must be one of metadata, statements, results, not 'all'
+25: rule "asks": approval.channels[0]: must be one of airflow, not 'slack'
+25: rule "asks": approval.channels[1]: must be one of airflow, not 'airflw' (did you mean "airflow"?)
+25: rule "asks": approval.channels[2]: must be one of airflow, not 1
 25: rule "asks": approval.from: is missing
 26: rule "builtin-sesion": there is no built-in rule of this name (did you mean "builtin-session"?)
 29: rule "builtin-sesion": limits: a deny rule lets nothing through that could be limited

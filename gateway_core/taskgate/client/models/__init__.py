@@ -6,12 +6,17 @@ Answers ignore fields they do not know (a newer server may say more); requests r
 
 from taskgate.client.models.approvals import (
     Approval,
+    ApprovalEnded,
+    ApprovalIds,
     ApprovalParameter,
     ApprovalParameters,
+    ApprovalStanding,
     ApprovalTerms,
     Decision,
     Environment,
+    WatchStarted,
 )
+from taskgate.client.models.attempts import AttemptReport
 from taskgate.client.models.base import (
     Answer,
     AttributeValue,
@@ -77,11 +82,15 @@ __all__ = [
     "ApiKey",
     "ApiKeyRequest",
     "Approval",
+    "ApprovalEnded",
+    "ApprovalIds",
     "ApprovalParameter",
     "ApprovalParameters",
+    "ApprovalStanding",
     "ApprovalTerms",
     "AskedFor",
     "Attempt",
+    "AttemptReport",
     "AttemptsChecked",
     "AttemptsPosted",
     "AttributeValue",
@@ -121,5 +130,6 @@ __all__ = [
     "TaskKey",
     "Verification",
     "VerificationProblem",
+    "WatchStarted",
     "WhoAmI",
 ]

@@ -7,13 +7,14 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from taskgate.client.models.base import Answer, Request
+from taskgate.client.models.base import Answer, Name, Request
 from taskgate.client.models.principals import Principal
 from taskgate.domain import ApprovalState
 
 
 class ApprovalTerms(Answer):
-    """What the rule demands. `hold`, `hold_in_transaction`, `expires` in seconds."""
+    """What the rule demands. `hold`, `hold_in_transaction`, `expires` in seconds. `channels`: where else than with the
+    gateway it may be decided."""
 
     approvers: list[str]
     hold: float
@@ -23,6 +24,7 @@ class ApprovalTerms(Answer):
     max_rows: int | None = None
     streams: bool = False
     allow_requester: bool = False
+    channels: list[str] = Field(default_factory=list)
 
 
 class Environment(Answer):
@@ -83,6 +85,31 @@ class ApprovalParameter(Answer):
 class ApprovalParameters(Answer):
     approval_id: str
     parameters: list[ApprovalParameter]
+
+
+class ApprovalIds(Request):
+    ids: list[Name] = Field(min_length=1, max_length=500)
+
+
+class ApprovalStanding(Answer):
+    """How an approval stands, and nothing of what it is about."""
+
+    id: str
+    state: ApprovalState
+
+
+class WatchStarted(Answer):
+    """A stream of ends has begun: everything that ends after `sequence` follows. `complete` false: not all is kept any
+    more that ended since the number asked for, so ask for the states."""
+
+    sequence: int
+    complete: bool
+
+
+class ApprovalEnded(ApprovalStanding):
+    """An approval has ended. `sequence` is where to go on from."""
+
+    sequence: int
 
 
 class Decision(Request):

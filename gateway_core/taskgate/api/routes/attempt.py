@@ -1,0 +1,70 @@
+"""What a task may ask about itself, with the credential it was given for the data path."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+
+from taskgate.api import rendering
+from taskgate.api.authentication import own_task
+from taskgate.api.control_plane import ControlPlane
+from taskgate.api.dependencies import Plane
+from taskgate.api.problems import not_found
+from taskgate.approvals.requests import ApprovalFilter
+from taskgate.client import models
+from taskgate.domain import Approval, Principal
+from taskgate.store.ids import IdPrefix, is_id
+from taskgate.store.sessions import SessionFilter
+
+router = APIRouter(tags=["attempt"])
+OwnTask = Annotated[Principal, Depends(own_task)]
+
+MOST = 100
+"""Sessions and approvals in one answer, the newest."""
+
+
+@router.get("/attempt")
+async def show_attempt(plane: Plane, task: OwnTask) -> models.AttemptReport:
+    """Who the gateway takes the task for, the sessions of this very attempt, and what was asked for in the task's name
+    by any of its tries (a retry finds what the try before it asked for), without parameters. The newest 100 of each."""
+    attempt = task.attempt
+    if attempt is None:
+        raise not_found("attempt")
+    key = attempt.task
+    sessions = await plane.sessions.search(
+        SessionFilter(
+            source=key.source,
+            dag_id=key.dag_id,
+            run_id=key.run_id,
+            task_id=key.task_id,
+            map_index=key.map_index,
+            attempt_id=attempt.id,
+        ),
+        limit=MOST,
+    )
+    approvals = await plane.approvals.search(ApprovalFilter(owner_key=task.owner_key), limit=MOST)
+    return models.AttemptReport(
+        principal=rendering.principal(task),
+        sessions=[rendering.session(session) for session in sessions.items],
+        approvals=[_rendered(plane, approval) for approval in approvals.items if _is_own(approval, task)],
+    )
+
+
+@router.get("/attempt/approvals/{approval_id}")
+async def show_own_approval(approval_id: str, plane: Plane, task: OwnTask) -> models.Approval:
+    """One request made in this task's name, by whichever of its tries: how it stands, who decided it and why."""
+    approval = await plane.approvals.get(approval_id) if is_id(IdPrefix.APPROVAL, approval_id) else None
+    if approval is None or not _is_own(approval, task):
+        raise not_found("approval")
+    return _rendered(plane, approval)
+
+
+def _is_own(approval: Approval, task: Principal) -> bool:
+    """The key as a whole: its text alone may read the same for two that differ in where a slash belongs."""
+    return approval.owner_key == task.owner_key and approval.principal.task == task.task
+
+
+def _rendered(plane: ControlPlane, approval: Approval) -> models.Approval:
+    url = plane.approval_url(approval.id)
+    return rendering.approval(approval, url=url, may_decide=False, may_not_because="a task decides nothing")

@@ -1,0 +1,18 @@
+"""What a task may know about itself."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from taskgate.client.models.approvals import Approval
+from taskgate.client.models.base import Answer
+from taskgate.client.models.principals import Principal
+from taskgate.client.models.sessions import Session
+
+
+class AttemptReport(Answer):
+    """The attempt that asks: its sessions, and the approvals asked for in its task's name by any of its tries."""
+
+    principal: Principal
+    sessions: list[Session] = Field(default_factory=list)
+    approvals: list[Approval] = Field(default_factory=list)
