@@ -59,12 +59,14 @@ __all__ = [
     "current_task",
     "deferred_task",
     "denied_on_the_api_server",
+    "hook_lineage_collector",
     "in_event_loop",
     "mask_secret",
     "next_connection",
     "process",
     "secrets_backends",
     "server_secrets_backends",
+    "sql_decorated_operator",
     "task_instance_key",
     "variable_of_the_api_server",
 ]
@@ -319,3 +321,18 @@ def awaited_from_sync(work: Coroutine[Any, Any, Result]) -> Result:
         raise RuntimeError("no greenback portal")
     result: Result = greenback.await_(work)
     return result
+
+
+def hook_lineage_collector() -> Any:
+    """Where this process's hooks report what they touched. Collects nothing unless some plugin reads it."""
+    from airflow.sdk.lineage import get_hook_lineage_collector
+
+    return get_hook_lineage_collector()
+
+
+def sql_decorated_operator() -> type:
+    """What `@task.sql` makes of a function: its class is private to the provider."""
+    from airflow.providers.common.sql.decorators.sql import _SQLDecoratedOperator
+
+    found: type = _SQLDecoratedOperator
+    return found

@@ -33,13 +33,15 @@ class GovernedSQLExecuteQueryOperator(SQLExecuteQueryOperator):
     def __init__(self, *, approval_timeout: timedelta | float | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.approval_timeout = approval_timeout
+        self._asked: tuple[str, ...] = ()
+        self._round = 1
 
     @classmethod
     def get_hook(cls, conn_id: str, hook_params: dict[str, Any] | None = None) -> GovernedPostgresHook:
         return GovernedPostgresHook(postgres_conn_id=conn_id, **(hook_params or {}))
 
     def execute(self, context: Any) -> Any:
-        return self._execute(context, asked=(), rounds=1)
+        return self._execute(context, asked=self._asked, rounds=self._round)
 
     def execute_approved(
         self, context: Any, event: Mapping[str, Any] | None = None, asked: list[str] | None = None, rounds: int = 1
@@ -48,7 +50,8 @@ class GovernedSQLExecuteQueryOperator(SQLExecuteQueryOperator):
         event = event or {}
         require_approved(event)
         self.log.info("Approved by %s; executing again", event.get("decided_by"))
-        return self._execute(context, asked=(*(asked or ()), *event.get("approvals", ())), rounds=rounds + 1)
+        self._asked, self._round = (*(asked or ()), *event.get("approvals", ())), rounds + 1
+        return self.execute(context)  # all of it: what a subclass makes of the SQL before is made again
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
         try:
@@ -57,6 +60,7 @@ class GovernedSQLExecuteQueryOperator(SQLExecuteQueryOperator):
             raise AirflowFailException(f"Nobody decided within {self.approval_timeout}") from error
 
     def _execute(self, context: Any, *, asked: tuple[str, ...], rounds: int) -> Any:
+        self.get_db_hook().asked = asked
         try:
             return super().execute(context)  # type: ignore[no-untyped-call]
         except ApprovalPending as pending:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from taskgate_airflow.connection_form import connection_types
+
 _INTEGRATION = "Taskgate"
 _VERSION_ADDED = "0.1.0"
 
@@ -30,6 +32,10 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": [{"integration-name": _INTEGRATION, "python-modules": ["taskgate_airflow.sensors"]}],
         "hooks": [{"integration-name": _INTEGRATION, "python-modules": ["taskgate_airflow.hooks"]}],
         "triggers": [{"integration-name": _INTEGRATION, "python-modules": ["taskgate_airflow.triggers"]}],
+        "connection-types": connection_types(),
+        "task-decorators": [
+            {"name": "governed_sql", "class-name": "taskgate_airflow.decorators.governed_sql_task"},
+        ],
         "secrets-backends": ["taskgate_airflow.secrets.TaskgateSecretsBackend"],
         "config": {
             "taskgate": {
@@ -40,6 +46,24 @@ def get_provider_info() -> dict[str, Any]:
                     "api_key_file": _option(
                         "File with the service key of this Airflow. It needs the scope to read approvals.",
                         example="/run/secrets/taskgate",
+                    ),
+                    "dashboard_url": _option(
+                        "Address of the dashboard. Every task instance gets links to it, the navigation an entry.",
+                        example="https://taskgate.example:8501",
+                    ),
+                    "source": _option(
+                        "The name by which Taskgate knows this Airflow: what the links ask the dashboard for.",
+                        example="prod-airflow",
+                    ),
+                    "enforce_policy": _option(
+                        "Whether DAGs are rejected whose tasks would take a governed connection past Taskgate.",
+                        example="True",
+                        default="False",
+                    ),
+                    "governed_connections": _option(
+                        "Ids of governed connections, or patterns, separated by commas: beside those in the secrets "
+                        "backend's `connections`.",
+                        example="orders_db, finance_*",
                     ),
                     "ca_file": _option(
                         "Certificates to trust instead of the system's.", example="/etc/ssl/certs/internal.pem"

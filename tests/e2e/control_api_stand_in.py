@@ -21,6 +21,13 @@ from uuid import uuid4
 Json = dict[str, Any]
 
 
+def _of_task(found: list[Json], query: dict[str, list[str]], *names: str) -> list[Json]:
+    for name in names:
+        if wanted := query.get(name):
+            found = [one for one in found if str(one["principal"]["attempt"]["task"][name]) == wanted[0]]
+    return found
+
+
 class _Refused(Exception):
     def __init__(self, status: int, title: str, detail: str, code: str = "refused") -> None:
         super().__init__(detail)
@@ -220,6 +227,7 @@ class ControlApi:
         found = [one for one in self.approvals.values() if not states or one["state"] in states]
         if query.get("mine") == ["true"]:
             found = [one for one in found if one["may_decide"]]
+        found = _of_task(found, query, "dag_id", "run_id", "task_id")
         return {"items": found[::-1], "next_cursor": None}
 
     def _approval(self, who: Json, query: dict[str, list[str]], body: Json, approval_id: str) -> Json:
@@ -242,10 +250,7 @@ class ControlApi:
         return self.decide(approval_id, body["approve"], f"user:{who['name']}", body.get("comment"))
 
     def _sessions(self, who: Json, query: dict[str, list[str]], body: Json) -> Json:
-        found = list(self.sessions.values())
-        for name in ("dag_id", "run_id"):
-            if wanted := query.get(name):
-                found = [one for one in found if one["principal"]["attempt"]["task"][name] == wanted[0]]
+        found = _of_task(list(self.sessions.values()), query, "source", "dag_id", "run_id", "task_id", "map_index")
         for name in ("target", "state"):
             if wanted := query.get(name):
                 found = [one for one in found if one[name] == wanted[0]]

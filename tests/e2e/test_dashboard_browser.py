@@ -144,3 +144,16 @@ def test_pages_answer_nothing_before_signing_in(browser: Browser, url: str) -> N
         opened.goto(f"{url}/{path}")
         expect(opened.locator("input[type=password]")).to_be_visible()
         assert "orders_cleanup" not in opened.content()
+
+
+def test_airflows_link_survives_signing_in_and_can_be_dropped(browser: Browser, url: str, key: str) -> None:
+    """As Airflow's "Gateway session" opens it, in a browser that has not signed in."""
+    opened = new_page(browser)
+    sign_in(opened, f"{url}/sessions?source=demo-airflow&dag_id=orders_cleanup&task_id=drop_orders&map_index=-1", key)
+    expect(opened.get_by_text("task drop_orders")).to_be_visible()
+    expect(opened.get_by_text("Only of")).to_be_visible()
+    expect(opened.get_by_test_id("stMetricValue").first).to_have_text("1")
+    opened.get_by_role("button", name="Show all").click()
+    expect(opened.get_by_test_id("stMetricValue").first).to_have_text("3")
+    expect(opened.get_by_text("Only of")).to_have_count(0)
+    assert "task_id" not in opened.url

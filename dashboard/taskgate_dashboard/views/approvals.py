@@ -7,6 +7,7 @@ something that has just moved there.
 from __future__ import annotations
 
 from functools import partial
+from itertools import islice
 from typing import Literal
 
 import streamlit as st
@@ -16,10 +17,12 @@ from taskgate.client.models import Approval, ApprovalParameter
 from taskgate.domain import ApprovalState
 from taskgate_dashboard import effects, principals, style, times
 from taskgate_dashboard.approval_view import STATE_COLOURS, show_request, waiting_chip
+from taskgate_dashboard.asked_task import AskedTask
 from taskgate_dashboard.sign_in import asking, gateway, person
 from taskgate_dashboard.visible import literal
 
 _SCOPES = {"Mine to decide": True, "All pending": False, "Decided": None}
+_NOTHING = {"Mine to decide": "Nothing waits for you."}
 _SHOWN = 100
 _ASKED, _COMMENT, _PARAMETERS = "taskgate_asked", "taskgate_comment", "taskgate_parameters"
 
@@ -42,27 +45,28 @@ def _listed(scope: str) -> list[Approval]:
     """At most a hundred; pending ones oldest first, so that new ones appear below and nothing moves."""
     mine = _SCOPES[scope]
     states = ["pending"] if mine is not None else ["approved", "denied", "expired", "withdrawn"]
-    found = []
-    for approval in gateway().approvals(state=states, mine=True if mine else None):
-        found.append(approval)
-        if len(found) >= _SHOWN:
-            break
+    found = list(islice(gateway().approvals(state=states, mine=True if mine else None), _SHOWN))
     return found if mine is None else sorted(found, key=lambda one: one.requested_at)
 
 
+def _of_task(task: AskedTask) -> list[Approval]:
+    """What a task asked for, whatever became of it: what waits first, then the newest."""
+    asked = gateway().approvals(dag_id=task.dag_id, run_id=task.run_id, task_id=task.task_id)
+    found = list(islice((one for one in asked if task.matches(one.principal)), _SHOWN))
+    return sorted(found, key=lambda one: one.state is not ApprovalState.PENDING)
+
+
 @st.fragment(run_every="2s")
-def inbox(scope: str) -> None:
+def inbox(scope: str, task: AskedTask | None = None) -> None:
     approvals: list[Approval] = []
     with asking():
-        approvals = _listed(scope)
+        approvals = _listed(scope) if task is None else _of_task(task)
     if not approvals:
-        style.show(
-            '<div class="tg-note">Nothing waits for you.</div>'
-            if scope == "Mine to decide"
-            else '<div class="tg-note">None.</div>'
-        )
+        nothing = "This task has asked for nothing." if task is not None else _NOTHING.get(scope, "None.")
+        style.show(f'<div class="tg-note">{nothing}</div>')
         return
     chosen = _chosen()
+    decided = scope == "Decided" or task is not None
     for approval in approvals:
         label = f"**{literal(effects.summary(approval.pairs))}**  \n{literal(principals.short(approval.principal))}"
         kind: Literal["primary", "secondary"] = "primary" if approval.id == chosen else "secondary"
@@ -75,7 +79,7 @@ def inbox(scope: str) -> None:
         style.show(
             f'<div style="margin:-.6rem 0 .3rem .2rem"><span class="tg-when">{when}</span> ',
             style.chip(approval.target),
-            held or (style.chip(approval.state.value, STATE_COLOURS[approval.state]) if scope == "Decided" else ""),
+            held or (style.chip(approval.state.value, STATE_COLOURS[approval.state]) if decided else ""),
             stuck,
             "</div>",
         )
@@ -194,12 +198,17 @@ def _decide(approval: Approval, *, approve: bool, comment: str | None) -> None:
     st.rerun()
 
 
+task = AskedTask.from_query()
+if task is not None:
+    task.show()
 list_side, request_side = st.columns([1, 2.4], gap="large")
 with list_side:
-    scope = st.segmented_control(
-        "Show", list(_SCOPES), default="Mine to decide", required=True, label_visibility="collapsed", key="scope"
-    )
-    inbox(scope or "Mine to decide")
+    scope: str | None = None
+    if task is None:
+        scope = st.segmented_control(
+            "Show", list(_SCOPES), default="Mine to decide", required=True, label_visibility="collapsed", key="scope"
+        )
+    inbox(scope or "Mine to decide", task)
 with request_side:
     if approval_id := _chosen():
         with st.container(gap="small"):

@@ -1,4 +1,5 @@
-"""Which sessions there were: by parts of names, person, target, state and day; a page at a time."""
+"""Which sessions there were: by parts of names, person, target, state and day, or those of the task that a link names;
+a page at a time."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import streamlit as st
 from taskgate.client import SessionFilter
 from taskgate.client.models import Page, Session
 from taskgate_dashboard import principals, style, times
+from taskgate_dashboard.asked_task import AskedTask
 from taskgate_dashboard.sign_in import asking, gateway
 
 _PAGE = 100
@@ -102,12 +104,17 @@ def _turning(cursors: list[str | None], following: str | None) -> None:
         style.show(f'<span class="tg-note">Page {len(cursors)}; the figures above are this page\'s.</span>')
 
 
+task = AskedTask.from_query()
+if task is not None:
+    task.show()
 chosen_filter = _filter()
+if task is not None:
+    chosen_filter = task.sessions(chosen_filter)
 cursors = _cursors(chosen_filter)
 found = Page[Session](items=[])
 with asking():
     found = gateway().sessions_page(chosen_filter, cursor=cursors[-1], limit=_PAGE)
-sessions = found.items
+sessions = [one for one in found.items if task is None or task.matches(one.principal)]
 if sessions:
     _totals(sessions)
     picked = st.dataframe(

@@ -10,6 +10,8 @@ import psycopg
 import pytest
 
 from taskgate.demo.postgres_server import PostgresServer
+from tests.e2e.shop import Shop, shop
+from tests.integration.airflow.governed_shop import POLICY, GovernedShop
 from tests.unit.airflow.conftest import *  # noqa: F403  AIRFLOW_HOME before anything imports Airflow
 
 _SCHEMA = """
@@ -48,3 +50,18 @@ def refusing(postgres18: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> Ite
         finally:
             admin.execute("drop schema public cascade; create schema public")
             admin.execute("drop role tg_test")
+
+
+@pytest.fixture(scope="session")
+def running_shop(tmp_path_factory: pytest.TempPathFactory, postgres18: PostgresServer) -> Iterator[Shop]:
+    with shop(tmp_path_factory.mktemp("shop"), postgres18, POLICY) as running:
+        yield running
+
+
+@pytest.fixture
+def governed(running_shop: Shop, monkeypatch: pytest.MonkeyPatch) -> GovernedShop:
+    """`orders_db` is the gateway's for this test's task, `direct` is not."""
+    found = GovernedShop(running_shop)
+    monkeypatch.setenv("AIRFLOW_CONN_ORDERS_DB", found.connection_uri())
+    monkeypatch.setenv("AIRFLOW_CONN_DIRECT", running_shop.direct_uri)
+    return found

@@ -18,6 +18,7 @@ class _Hook:
         self.refusals = list(refusals)
         self.descriptions: list[Any] = [None]
         self.runs: list[dict[str, Any]] = []
+        self.asked: tuple[str, ...] = ()
 
     def run(self, **kwargs: Any) -> Any:
         self.runs.append(kwargs)

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from taskgate_airflow.refusals import approval_id, refusal_text
+from taskgate_airflow.refusals import approval_id, refusal_text, session_in
 
 _ID = "apr_0197c0de-0000-7000-8000-000000000001"
 
@@ -43,3 +43,24 @@ def test_other_errors_hold_none(error: Exception) -> None:
 def test_people_read_message_detail_and_hint() -> None:
     assert refusal_text(_error(detail="rule=r")) == "taskgate: rule r wants a human\nrule=r\nAsk an approver."
     assert refusal_text(ValueError("plain")) == "plain"
+
+
+def test_what_wraps_a_refusal_is_one() -> None:
+    wrapped = ValueError("of pandas")
+    wrapped.__cause__ = RuntimeError("of SQLAlchemy")
+    wrapped.__cause__.orig = _error(detail=f"session=ses_1\napproval={_ID}")  # type: ignore[attr-defined]
+    assert approval_id(wrapped) == _ID
+    assert session_in(wrapped) == "ses_1"
+    assert refusal_text(wrapped).startswith("taskgate: rule r wants a human")
+
+
+def test_what_fails_while_a_refusal_is_handled_is_none() -> None:
+    other = ValueError("of the task's own")
+    other.__context__ = _error()
+    assert approval_id(other) is None
+
+
+def test_errors_that_cause_each_other_end() -> None:
+    one, other = ValueError("one"), ValueError("other")
+    one.__cause__, other.__cause__ = other, one
+    assert approval_id(one) is None

@@ -1,0 +1,62 @@
+"""What the gateway knows of an attempt, as lines of a task's log: no statement, no parameter, no value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from taskgate.client.models import Approval, Session
+from taskgate_airflow.options import option
+
+
+def report_lines(report: Any) -> Iterator[str]:
+    """One line for each of the attempt's sessions, oldest first, and one for each of its task's approvals."""
+    for session in sorted(report.sessions, key=lambda one: one.opened_at):
+        yield _session(session)
+    for approval in sorted(report.approvals, key=lambda one: one.requested_at):
+        yield _approval(approval)
+
+
+def _session(session: Session) -> str:
+    said = [
+        _count(session.actions, "statement") + " allowed",
+        f"{session.refused} refused",
+        _count(session.rows, "row"),
+        _count(session.masked, "value") + " masked",
+    ]
+    line = f"Taskgate session {session.id} on {session.target}: {', '.join(said)}"
+    return f"{line}. {url}/timeline?id={session.id}" if (url := _dashboard()) else line
+
+
+def _approval(approval: Approval) -> str:
+    line = f"Taskgate approval {approval.id} ({', '.join(approval.rules)}): {approval.state.value}"
+    if approval.decided_by:
+        line += f" by {_one_line(approval.decided_by)}"
+    if approval.decided_at is not None:
+        line += f" after {_length((approval.decided_at - approval.requested_at).total_seconds())}"
+    if approval.comment:
+        line += f': "{_one_line(approval.comment)}"'
+    url = approval.url or (f"{dashboard}/approvals?id={approval.id}" if (dashboard := _dashboard()) else None)
+    return f"{line}. {url}" if url else line
+
+
+def _dashboard() -> str | None:
+    return (option("dashboard_url") or "").rstrip("/") or None
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _length(seconds: float) -> str:
+    whole = round(max(seconds, 0))
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _one_line(text: str) -> str:
+    """What people wrote must not forge a line of the log."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
