@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.e2e.airflow_forms import own_environment, worker_form
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "airflow"
 
@@ -38,29 +39,13 @@ class AirflowHome:
     ) -> None:
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
-        # The plugin from the plugins folder, so that it does not hang on how this source tree was installed.
-        plugins = directory / "plugins"
-        plugins.mkdir(exist_ok=True)
-        (plugins / "attempt_ends.py").write_text("from taskgate_airflow.plugin import TaskgatePlugin\n")
-        key_file = directory / "service-key"
-        key_file.touch(mode=0o600)
-        key_file.write_text(service_key)
-        backend = {
-            "url": url,
-            "api_key_file": str(key_file),
-            "source": "demo-airflow",
-            "connections": dict(connections),
-        }
-        own = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "TASKGATE"))}
         self.environment = {
-            **own,
+            **own_environment(),
             "AIRFLOW_HOME": str(directory),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
-            "AIRFLOW__CORE__PLUGINS_FOLDER": str(plugins),
             "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
-            "AIRFLOW__WORKERS__SECRETS_BACKEND": "taskgate_airflow.secrets.TaskgateSecretsBackend",
-            "AIRFLOW__WORKERS__SECRETS_BACKEND_KWARGS": json.dumps(backend),
+            **worker_form(directory, url=url, service_key=service_key, connections=connections).environment,
             **(environment or {}),
         }
         self._run([sys.executable, "-m", "airflow", "db", "migrate"], timeout=120)

@@ -1,0 +1,67 @@
+"""The session's Airflow: a whole one, started when the first test asks for it, before a gateway and a database of its own.
+
+Tests that use it name their runs' tasks and DAGs, and leave the processes running."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from taskgate.demo.postgres_server import PostgresServer, embedded_bin
+from tests.e2e.airflow_forms import Form, worker_form
+from tests.e2e.real_airflow import RealAirflow
+from tests.e2e.shop import EXAMPLE, Shop, shop
+from tests.servers.folders import server_folder
+
+HERE = Path(__file__).parent
+DAGS = (EXAMPLE / "dags",)
+
+
+@pytest.fixture(scope="session")
+def airflow_server() -> Iterator[PostgresServer]:
+    """The session Airflow's metadata and its shop: other tests fill and empty theirs on another server."""
+    with server_folder("airflow") as folder, PostgresServer(embedded_bin(), folder) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def airflow_shop(tmp_path_factory: pytest.TempPathFactory, airflow_server: PostgresServer) -> Iterator[Shop]:
+    with shop(tmp_path_factory.mktemp("airflow-shop"), airflow_server) as running:
+        yield running
+
+
+@pytest.fixture(scope="session", params=["worker"])
+def airflow_form(request: pytest.FixtureRequest, airflow_shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Form:
+    """Every form of the integration that the session's Airflow is run in, one after the other."""
+    forms = {"worker": worker_form}
+    return forms[request.param](
+        tmp_path_factory.mktemp("form"),
+        url=airflow_shop.gateway.url,
+        service_key=airflow_shop.service_key,
+        connections={"orders_db": "orders-db"},
+    )
+
+
+@pytest.fixture(scope="session")
+def real_airflow(
+    airflow_form: Form,
+    airflow_shop: Shop,
+    airflow_server: PostgresServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[RealAirflow]:
+    directory = tmp_path_factory.mktemp("airflow")
+    dags = directory / "dags"
+    for folder in DAGS:
+        shutil.copytree(folder, dags, dirs_exist_ok=True)
+    running = RealAirflow(
+        directory / "home",
+        airflow_server,
+        dags=dags,
+        environment={**airflow_form.environment, "AIRFLOW_CONN_DIRECT_DB": airflow_shop.direct_uri},
+        components=airflow_form.components,
+    )
+    with running:
+        yield running
