@@ -1,4 +1,4 @@
-"""The session's Airflow: a whole one, started when the first test asks for it, before a gateway and a database of its own.
+"""The session's Airflow: a whole one, started for the first test that asks, with a gateway and a database of its own.
 
 Tests that use it name their runs' tasks and DAGs, and leave the processes running."""
 

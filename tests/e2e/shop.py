@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,9 +83,10 @@ def shop(
     *,
     policy: str | None = None,
     more_databases: Mapping[str, str] | None = None,
+    beside: AbstractContextManager[None] | None = None,
 ) -> Iterator[Shop]:
     """The database is dropped afterwards: the server is the session's. `policy` in place of the example's;
-    `more_databases`: target → a database of the same server and roles, which exists when the gateway reads it."""
+    `more_databases`: target → a database of the same server and roles, made by `beside` once the shop's is filled."""
     asyncio.run(fill(server, APP_PASSWORD, _CATALOG_PASSWORD))
     catalog_secret = directory / "catalog.secret"
     catalog_secret.touch(mode=0o600)
@@ -111,7 +112,7 @@ def shop(
         policy=policy or (EXAMPLE / "policy.yaml").read_text(),
     )
     try:
-        with gateway:
+        with beside or nullcontext(), gateway:
             service = gateway.api_key(
                 PrincipalKind.SERVICE,
                 "demo-airflow",
