@@ -97,7 +97,7 @@ def masked(text: str, secrets: list[str]) -> str:
 
 def test_the_text_is_the_same_and_knows_of_no_gateway(sides: tuple[Side, Side]) -> None:
     governed, ungoverned = sides
-    assert set(governed.files) == {f"{dag_id}.py" for dag_id in DAG_IDS}
+    assert set(governed.files) >= {f"{dag_id}.py" for dag_id in DAG_IDS}
     assert [hashlib.sha256(text).hexdigest() for _, text in sorted(governed.files.items())] == [
         hashlib.sha256(text).hexdigest() for _, text in sorted(ungoverned.files.items())
     ]

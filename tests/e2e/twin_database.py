@@ -22,6 +22,7 @@ _TABLES = """
 create table twin_rows (id int primary key, name text, note text);
 create table twin_inserted (id int primary key, name text, note text);
 create table twin_transferred (id bigint, name text, note text);
+create table twin_paged (id bigint, name text, note text);
 create table twin_loaded (id int, name text, note text);
 create table twin_hooked (id int primary key, name text, note text);
 create table twin_framed (id bigint, name text);
