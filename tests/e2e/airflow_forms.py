@@ -1,0 +1,48 @@
+"""How an Airflow is told of the gateway: the environment of each form of the integration."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SOURCE = "demo-airflow"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """`environment` is every component's, `components` adds to one component's (`real_airflow.Name`)."""
+
+    environment: Mapping[str, str]
+    components: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+def own_environment() -> dict[str, str]:
+    """This process's, without what would configure an Airflow or a gateway."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "TASKGATE"))}
+
+
+def with_plugin(directory: Path) -> dict[str, str]:
+    """The plugin from a plugins folder, so that it does not hang on how this source tree was installed."""
+    plugins = directory / "plugins"
+    plugins.mkdir(parents=True, exist_ok=True)
+    (plugins / "attempt_ends.py").write_text("from taskgate_airflow.plugin import TaskgatePlugin\n")
+    return {"AIRFLOW__CORE__PLUGINS_FOLDER": str(plugins)}
+
+
+def worker_form(directory: Path, *, url: str, service_key: str, connections: Mapping[str, str]) -> Form:
+    """The simple form: workers and triggerer ask for credentials with the service key. `connections`: id → target."""
+    directory.mkdir(parents=True, exist_ok=True)
+    key_file = directory / "service-key"
+    key_file.touch(mode=0o600)
+    key_file.write_text(service_key)
+    backend = {"url": url, "api_key_file": str(key_file), "source": SOURCE, "connections": dict(connections)}
+    return Form(
+        {
+            **with_plugin(directory),
+            "AIRFLOW__WORKERS__SECRETS_BACKEND": "taskgate_airflow.secrets.TaskgateSecretsBackend",
+            "AIRFLOW__WORKERS__SECRETS_BACKEND_KWARGS": json.dumps(backend),
+        }
+    )
