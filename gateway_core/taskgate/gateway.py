@@ -22,6 +22,7 @@ from taskgate import core_dumps
 from taskgate.api.app import create_app
 from taskgate.api.control_plane import Check
 from taskgate.api.server import ApiServer
+from taskgate.approvals.airflow_answers import AirflowAnswers
 from taskgate.approvals.requests import Approvals
 from taskgate.domain import Target
 from taskgate.enforcement.cancel_routing import CancelRouting
@@ -147,6 +148,9 @@ class Gateway:
             "listener": _check(self._listener is not None, "not listening"),
             "targets": _check(fresh > 0, f"the catalogue of {len(self._governed) - fresh} targets cannot be read"),
         }
+
+    def airflow_answers(self, source: str) -> AirflowAnswers | None:
+        return self._orchestrators.answers.get(source) if self._orchestrators else None
 
     def approval_url(self, approval_id: str) -> str | None:
         return self.settings.approval_url(approval_id)

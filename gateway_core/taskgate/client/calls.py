@@ -213,6 +213,10 @@ def attempt_approval(approval_id: str) -> Call[models.Approval]:
     return _get(f"/v1/attempt/approvals/{_part(approval_id)}", models.Approval)
 
 
+def attempt_airflow_page(approval_id: str) -> Call[models.AirflowPage]:
+    return _get(f"/v1/attempt/approvals/{_part(approval_id)}/airflow-page", models.AirflowPage)
+
+
 # --- sessions ----------------------------------------------------------------------------------------------------
 
 

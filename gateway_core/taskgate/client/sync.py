@@ -234,6 +234,11 @@ class Client:
         """One of the approvals of the task whose credential is this client's key. Raises NotFound for any other."""
         return self._send(calls.attempt_approval(approval_id))
 
+    def attempt_airflow_page(self, approval_id: str) -> models.AirflowPage:
+        """What the task's row on Airflow's own page has to hold for an answer there to count. Raises NotFound where
+        that page does not decide this one."""
+        return self._send(calls.attempt_airflow_page(approval_id))
+
     # --- sessions ------------------------------------------------------------------------------------------------
 
     def sessions(self, chosen: SessionFilter | None = None) -> Iterator[models.Session]:

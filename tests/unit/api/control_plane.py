@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from taskgate.api.control_plane import Check, LiveSession
+from taskgate.approvals.airflow_answers import AirflowAnswers
 from taskgate.approvals.draft import ApprovalDraft
 from taskgate.approvals.keys import ApprovalKeys
 from taskgate.approvals.requests import Approvals
@@ -150,6 +151,7 @@ class Plane:
     policy: PolicyHolder
     data_dir: Path
     live: Live = field(default_factory=Live)
+    answers: dict[str, AirflowAnswers] = field(default_factory=dict)
     metrics: Metrics = field(default_factory=Metrics)
     targets: Mapping[str, Target] = field(default_factory=lambda: dict(TARGETS))
     endpoints: Mapping[str, tuple[str, int]] = field(default_factory=lambda: {"postgres": ("gateway.example", 6432)})
@@ -186,6 +188,9 @@ class Plane:
         if target != "orders-db":
             raise TargetFault(f"the catalogue of target {target} cannot be read")
         return CATALOG
+
+    def airflow_answers(self, source: str) -> AirflowAnswers | None:
+        return self.answers.get(source)
 
     def approval_url(self, approval_id: str) -> str:
         return f"https://people.example/approvals?id={approval_id}"

@@ -16,7 +16,7 @@ from taskgate.client.models.approvals import (
     Environment,
     WatchStarted,
 )
-from taskgate.client.models.attempts import AttemptReport
+from taskgate.client.models.attempts import AirflowPage, AttemptReport
 from taskgate.client.models.base import (
     Answer,
     AttributeValue,
@@ -78,6 +78,7 @@ from taskgate.client.models.sessions import (
 
 __all__ = [
     "AirflowDeferredTask",
+    "AirflowPage",
     "AirflowTaskInstance",
     "AirflowTaskToken",
     "Answer",
