@@ -10,6 +10,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
@@ -39,12 +40,14 @@ except ImportError:  # before task SDK 1.2.2
     DENIAL_IS_AN_EXCEPTION = False
 
 from airflow.sdk.log import mask_secret
+from airflow.version import version as airflow_version
 
 from taskgate.client.models import AttributeValue
 from taskgate_airflow.rewriting import ConnectionFields
 
 __all__ = [
     "DENIAL_IS_AN_EXCEPTION",
+    "TRIGGERS_SAY_WHOSE_THEY_ARE",
     "AirflowFailException",
     "AirflowSecretsBackendAccessDenied",
     "BaseSecretsBackend",
@@ -52,7 +55,9 @@ __all__ = [
     "Process",
     "TaskDeferralTimeout",
     "TaskInstanceKey",
+    "aconnection_of_the_api_server",
     "as_connection",
+    "avariable_of_the_api_server",
     "awaited_from_sync",
     "configured",
     "connection_of_the_api_server",
@@ -72,6 +77,9 @@ __all__ = [
 ]
 
 Result = TypeVar("Result")
+
+TRIGGERS_SAY_WHOSE_THEY_ARE = tuple(map(int, airflow_version.split(".")[:2])) >= (3, 2)
+"""Whether a triggerer says in a trigger's context which task instance waits for it."""
 
 
 class Process(Enum):
@@ -262,15 +270,33 @@ def next_connection(after: Any, conn_id: str, team_name: str | None) -> Any:
 
 
 def connection_of_the_api_server(conn_id: str) -> Any:
-    """What the API server answers this client process; None where it knows none or cannot be asked. Raises
-    AirflowSecretsBackendAccessDenied where it refuses (before Airflow 3.2.2 a refusal is None too)."""
-    return _execution_api().get_connection(conn_id)
+    """What the API server answers this client process; None where it refuses, knows none or cannot be asked."""
+    with suppress(AirflowSecretsBackendAccessDenied):
+        return _execution_api().get_connection(conn_id)
+    return None
+
+
+async def aconnection_of_the_api_server(conn_id: str) -> Any:
+    """The same from an event loop."""
+    with suppress(AirflowSecretsBackendAccessDenied):
+        return await _execution_api().aget_connection(conn_id)
+    return None
 
 
 def variable_of_the_api_server(key: str) -> str | None:
-    """A variable, as the API server answers this client process."""
-    value: str | None = _execution_api().get_variable(key)
-    return value
+    """A variable, as the API server answers this client process; None where it does not."""
+    with suppress(AirflowSecretsBackendAccessDenied):
+        value: str | None = _execution_api().get_variable(key)
+        return value
+    return None
+
+
+async def avariable_of_the_api_server(key: str) -> str | None:
+    """The same from an event loop."""
+    with suppress(AirflowSecretsBackendAccessDenied):
+        value: str | None = await _execution_api().aget_variable(key)
+        return value
+    return None
 
 
 def _execution_api() -> Any:

@@ -21,7 +21,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import structlog
@@ -41,6 +42,7 @@ from taskgate_airflow.task_token import TaskToken, current_token
 
 _TIMEOUT = 4.0  # a worker waits five seconds for the API server, then asks again
 _TRIES = 2
+_NO_TASK = "it is governed by Taskgate and only handed to a running task"
 _LEFT_ALONE_FOR = 60.0
 _MOST_LEFT_ALONE = 1000
 
@@ -116,19 +118,20 @@ class TaskgateServerSecretsBackend(BaseSecretsBackend):
     def get_connection(self, conn_id: str, team_name: str | None = None) -> Any:
         """The connection with an endpoint of the gateway and a credential; None for an id that is not mapped. Raises
         AirflowSecretsBackendAccessDenied, and nothing else."""
-        try:
+        with self._denying(conn_id):
             return self._connection(conn_id, team_name)
-        except AirflowSecretsBackendAccessDenied:
-            raise
-        except (Refused, MappingError) as refused:
-            self._deny(conn_id, str(refused))
-        except Exception as error:  # noqa: BLE001  anything else would make Airflow hand out the stored password
-            self._deny(conn_id, f"{type(error).__name__} in the secrets backend")
 
     async def aget_connection(self, conn_id: str) -> Any:
         """As `get_connection`, for asynchronous tasks and triggers: their event loop goes on meanwhile."""
-        # The thread has this task's context variables: they say which trigger asks.
-        return await asyncio.to_thread(self.get_connection, conn_id)
+        if compat.process() is not Process.CLIENT:
+            # The thread has this task's context variables: they say which trigger asks.
+            return await asyncio.to_thread(self.get_connection, conn_id)
+        with self._denying(conn_id):
+            if conn_id not in self._connections:
+                return None
+            found = await compat.aconnection_of_the_api_server(conn_id)
+            reason = None if found else await compat.avariable_of_the_api_server(reason_key(conn_id))
+            return _handed_to_client(found, reason)
 
     def get_conn_value(self, conn_id: str, team_name: str | None = None) -> str | None:
         """Not used: connections are made as objects, so that no URI with a password in it exists."""
@@ -151,6 +154,18 @@ class TaskgateServerSecretsBackend(BaseSecretsBackend):
     def get_config(self, key: str) -> str | None:
         """Configuration is not ours."""
         return None
+
+    @contextmanager
+    def _denying(self, conn_id: str) -> Iterator[None]:
+        """Whatever is raised within becomes a denial."""
+        try:
+            yield
+        except AirflowSecretsBackendAccessDenied:
+            raise
+        except (Refused, MappingError) as refused:
+            self._deny(conn_id, str(refused))
+        except Exception as error:  # noqa: BLE001  anything else would make Airflow hand out the stored password
+            self._deny(conn_id, f"{type(error).__name__} in the secrets backend")
 
     # --- for the middleware --------------------------------------------------------------------------------------
 
@@ -180,7 +195,7 @@ class TaskgateServerSecretsBackend(BaseSecretsBackend):
             return None
         token = current_token()
         if token is None:
-            raise Refused("it is governed by Taskgate and only handed to a running task")
+            raise Refused(_NO_TASK)
         handed = self._handed_out.get(token.attempt_id, conn_id, lambda: self._exchanged(mapped, token))
         return compat.as_connection(self, conn_id, handed.fields)
 
@@ -188,16 +203,9 @@ class TaskgateServerSecretsBackend(BaseSecretsBackend):
         """The API server is asked before this process's environment would be, and nothing after it."""
         if conn_id not in self._connections:
             return None
-        try:
-            found = compat.connection_of_the_api_server(conn_id)
-        except AirflowSecretsBackendAccessDenied:
-            found = None
-        if found is None:
-            reason = compat.variable_of_the_api_server(reason_key(conn_id))
-            raise Refused(reason or "the API server does not hand it out, and its log says why")
-        if not through_the_gateway(found):
-            raise Refused("the API server handed out another connection than the gateway's: is it configured there?")
-        return found
+        found = compat.connection_of_the_api_server(conn_id)
+        reason = None if found else compat.variable_of_the_api_server(reason_key(conn_id))
+        return _handed_to_client(found, reason)
 
     def _for_trigger(self, conn_id: str) -> Any:
         if compat.in_event_loop():
@@ -293,3 +301,13 @@ class TaskgateServerSecretsBackend(BaseSecretsBackend):
             "taskgate: connection refused", conn_id=conn_id, reason=reason, attempt=token.attempt_id if token else None
         )
         raise compat.denied_on_the_api_server(message) from None
+
+
+def _handed_to_client(found: Any, reason: str | None) -> Any:
+    """What the API server answered, or why it is refused. It may be configured otherwise than this process."""
+    if found is None:
+        unsaid = _NO_TASK if compat.current_task() is None else "the API server does not hand it out; its log says why"
+        raise Refused(reason or unsaid)
+    if not through_the_gateway(found):
+        raise Refused("the API server handed out another connection than the gateway's: is it configured there?")
+    return found

@@ -56,6 +56,6 @@ def from_text(conn_id: str, text: str) -> MappedConnection:
     try:
         options = json.loads(text)
         protocol = options.pop("protocol")
-    except (ValueError, KeyError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise MappingError(f"connection {conn_id}: the answer to what it is mapped to cannot be read") from None
     return read_connection(conn_id, options, {}, protocol=protocol)

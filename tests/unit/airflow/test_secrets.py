@@ -13,6 +13,7 @@ from taskgate_airflow import secrets
 from taskgate_airflow.compat import AirflowSecretsBackendAccessDenied
 from taskgate_airflow.secrets import TaskgateSecretsBackend
 from tests.e2e.control_api_stand_in import ControlApiServer
+from tests.unit.airflow.conftest import forget_secrets_backends
 
 
 def test_a_mapped_connection_becomes_an_endpoint_of_the_gateway(
@@ -236,16 +237,15 @@ def test_airflow_itself_fails_closed_with_it(
     import json
 
     from airflow.sdk import Connection
-    from airflow.sdk.configuration import clear_secrets_backends_cache
 
     monkeypatch.setenv("AIRFLOW__WORKERS__SECRETS_BACKEND", "taskgate_airflow.secrets.TaskgateSecretsBackend")
     monkeypatch.setenv("AIRFLOW__WORKERS__SECRETS_BACKEND_KWARGS", json.dumps(backend_kwargs))
     monkeypatch.setenv("AIRFLOW_CONN_ORDERS_DB", "postgresql://app:stored-password@db.internal/shop")
     monkeypatch.setenv("AIRFLOW_CONN_OTHER_DB", "postgresql://app:stored-password@db.internal/shop")
-    clear_secrets_backends_cache()
+    forget_secrets_backends()
     try:
         with pytest.raises(AirflowSecretsBackendAccessDenied):
             Connection.get("orders_db")
         assert Connection.get("other_db").host == "db.internal"
     finally:
-        clear_secrets_backends_cache()
+        forget_secrets_backends()
