@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from taskgate.client.models import Approval, Session
+from taskgate.client.models import Approval, AttemptReport, Session
 from taskgate_airflow.options import option
 
 
-def report_lines(report: Any) -> Iterator[str]:
+def report_lines(report: AttemptReport) -> Iterator[str]:
     """One line for each of the attempt's sessions, oldest first, and one for each of its task's approvals."""
     for session in sorted(report.sessions, key=lambda one: one.opened_at):
         yield _session(session)
@@ -24,6 +23,8 @@ def _session(session: Session) -> str:
         _count(session.rows, "row"),
         _count(session.masked, "value") + " masked",
     ]
+    if session.state == "open":
+        said.append("still open")
     line = f"Taskgate session {session.id} on {session.target}: {', '.join(said)}"
     return f"{line}. {url}/timeline?id={session.id}" if (url := _dashboard()) else line
 

@@ -77,6 +77,5 @@ def _lines(where: Any, credential: Any) -> list[str]:
     from taskgate.client import Client
     from taskgate_airflow.report_lines import report_lines
 
-    client: Any = Client(where.url, credential.bearer(), ca_file=where.ca_file, timeout=_TIMEOUT, tries=1)
-    with client:
+    with Client(where.url, credential.bearer(), ca_file=where.ca_file, timeout=_TIMEOUT, tries=1) as client:
         return list(report_lines(client.attempt()))

@@ -62,3 +62,24 @@ def test_lineage_names_the_session(seen: DagResult, running_shop: Shop) -> None:
     assert sessions[facts["session_id"]] == "seen.lineage"
     assert facts["outcome"] == "ran"
     assert facts["sql"] == "SELECT count(*) FROM public.orders"
+
+
+def test_each_tasks_log_says_what_its_attempt_did(seen: DagResult, running_shop: Shop) -> None:
+    with running_shop.client() as client:
+        sessions = {one.id: one for one in client.sessions()}
+    customers = running_shop.query("SELECT count(*) FROM customers")[0][0]
+    said = {
+        line.split("Taskgate session ")[1].split()[0]: line
+        for line in seen.log.splitlines()
+        if "Taskgate session ses_" in line
+    }
+    of_task = {sessions[found].principal.name: line for found, line in said.items()}
+    # BEGIN and COMMIT, which the driver sends, are statements too.
+    assert f"3 statements allowed, 0 refused, {customers} rows, {customers} values masked" in of_task["seen.reads"]
+    assert ", 1 refused, 0 rows" in of_task["seen.refused"]
+    assert "3 statements allowed, 0 refused, 1 row, 0 values masked" in of_task["seen.lineage"]
+    assert "values masked" in of_task["seen.asks"]
+    asked = [line for line in seen.log.splitlines() if "Taskgate approval apr_" in line]
+    assert len(asked) == 1
+    assert running_shop.decided[0].id in asked[0]
+    assert "approved by" in asked[0]

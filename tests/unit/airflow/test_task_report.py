@@ -92,7 +92,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         calls.append((self.url, request.headers["Authorization"], self._timeout, self._tries))
         return SimpleNamespace(principal=None, sessions=[session], approvals=[approval])
 
-    monkeypatch.setattr(Client, "attempt", attempt, raising=False)
+    monkeypatch.setattr(Client, "attempt", attempt)
     monkeypatch.setenv("AIRFLOW__TASKGATE__URL", "http://127.0.0.1:8400")
     return calls
 
@@ -164,7 +164,7 @@ def test_a_gateway_that_does_not_answer_fails_nothing_and_costs_little(
     monkeypatch: pytest.MonkeyPatch, collector: HookLineageCollector, logs: list[Any], url: str
 ) -> None:
     monkeypatch.setenv("AIRFLOW__TASKGATE__URL", url)
-    monkeypatch.setattr(Client, "attempt", Client.whoami, raising=False)
+    monkeypatch.setattr(Client, "attempt", Client.whoami)
     collector.add_extra(_Hook("tg_1"), "sql_job", {"sql": "SELECT 1"})  # type: ignore[arg-type]
     started = time.monotonic()
     task_report.on_task_instance_success()

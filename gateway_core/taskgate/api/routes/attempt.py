@@ -34,6 +34,7 @@ async def show_attempt(plane: Plane, task: OwnTask) -> models.AttemptReport:
     if attempt is None:
         raise not_found("attempt")
     key = attempt.task
+    await plane.sessions.settle()  # ends wait a moment for the index, and a task asks right after its last statement
     sessions = await plane.sessions.search(
         SessionFilter(
             source=key.source,

@@ -14,6 +14,7 @@ from taskgate.api.authentication import OPEN_PATHS
 from taskgate.domain import ApprovalState, Assurance, Attempt, Principal, PrincipalKind, TaskKey
 from taskgate.identity.scopes import Scope
 from taskgate.store.ids import IdPrefix, new_id
+from taskgate.store.tallies import SessionCounts
 from tests.unit.api.conftest import ClientFor
 from tests.unit.api.control_plane import Plane, draft, task
 
@@ -50,6 +51,15 @@ async def test_a_task_sees_its_attempts_sessions_and_its_tasks_approvals(plane: 
     assert [approval["id"] for approval in report["approvals"]] == [asked_now.id, asked_before.id]
     assert {approval["may_decide"] for approval in report["approvals"]} == {False}
     assert "canary-parameter" not in response.text
+
+
+async def test_a_session_that_has_just_ended_is_counted(plane: Plane, client_for: ClientFor) -> None:
+    mine = await opened(plane, TI_1)
+    plane.sessions.closed(mine, "the client disconnected", SessionCounts(actions=2, refused=1, rows=5, masked=4), ())
+    report = (await client_for(await bearer(plane)).get("/v1/attempt")).json()
+    (session,) = report["sessions"]
+    assert session["state"] == "closed"
+    assert [session[name] for name in ("actions", "refused", "rows", "masked")] == [2, 1, 5, 4]
 
 
 async def test_a_task_learns_who_decided_and_why(plane: Plane, client_for: ClientFor) -> None:
