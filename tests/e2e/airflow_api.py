@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar
 
 import httpx
@@ -71,10 +72,11 @@ class AirflowApi:
         """Of the files that did not load: file name → traceback."""
         return {one["filename"]: one["stack_trace"] for one in self.call("GET", "/importErrors")["import_errors"]}
 
-    def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None, run_id: str | None = None) -> Run:
-        body: dict[str, Any] = {"logical_date": None, "conf": dict(conf or {})}
-        if run_id:
-            body["dag_run_id"] = run_id
+    def trigger(
+        self, dag_id: str, conf: Mapping[str, Any] | None = None, *, logical_date: datetime | None = None
+    ) -> Run:
+        """A manual run; without a logical date there is no `{{ ds }}`."""
+        body = {"logical_date": logical_date and logical_date.isoformat(), "conf": dict(conf or {})}
         return Run(self, dag_id, self.call("POST", f"/dags/{dag_id}/dagRuns", body)["dag_run_id"])
 
     def run(self, dag_id: str, run_id: str) -> Run:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import shutil
 import subprocess
@@ -12,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.airflow_forms import own_environment, worker_form
+from cryptography.fernet import Fernet
+
+from tests.e2e.airflow_forms import Form, own_environment
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "airflow"
 
@@ -28,50 +29,35 @@ class DagResult:
 
 
 class AirflowHome:
-    """`connections`: connection id → target. Creating it migrates the metadata database (8 s)."""
+    """`form` says how it knows of a gateway; without one it has never heard of any. Creating it migrates the metadata
+    database (8 s), or copies that of `like`."""
 
     def __init__(
         self,
         directory: Path,
         *,
-        url: str,
-        service_key: str,
-        connections: Mapping[str, str],
-        dags: Path = EXAMPLE / "dags",
+        dags: Path,
+        form: Form | None = None,
         environment: Mapping[str, str] | None = None,
+        like: AirflowHome | None = None,
     ) -> None:
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
-        self.environment = {
+        self.environment: dict[str, str] = {
             **own_environment(),
             "AIRFLOW_HOME": str(directory),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(directory / "no-plugins"),
+            "AIRFLOW__CORE__FERNET_KEY": like.environment["AIRFLOW__CORE__FERNET_KEY"] if like else _fernet_key(),
             "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
-            **worker_form(directory, url=url, service_key=service_key, connections=connections).environment,
+            **(form.environment if form else {}),
             **(environment or {}),
         }
-        self._run([sys.executable, "-m", "airflow", "db", "migrate"], timeout=120)
-
-    def ungoverned(self, directory: Path, *, dags: Path, environment: Mapping[str, str]) -> AirflowHome:
-        """The same Airflow that has never heard of a gateway. Its metadata is a copy, made in no time."""
-        twin = copy.copy(self)
-        twin.directory = directory
-        directory.mkdir(parents=True)
-        shutil.copy(self.directory / "airflow.db", directory)
-        kept = {
-            name: value
-            for name, value in self.environment.items()
-            if not name.startswith("AIRFLOW__WORKERS__SECRETS_BACKEND")
-        }
-        twin.environment = {
-            **kept,
-            "AIRFLOW_HOME": str(directory),
-            "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
-            "AIRFLOW__CORE__PLUGINS_FOLDER": str(directory / "no-plugins"),
-            **environment,
-        }
-        return twin
+        if like:
+            shutil.copy(like.directory / "airflow.db", directory)
+        else:
+            self._run([sys.executable, "-m", "airflow", "db", "migrate"], timeout=120)
 
     def start(self, *dag_ids: str) -> RunningDags:
         """Run them one after the other, in one process."""
@@ -97,6 +83,10 @@ class AirflowHome:
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+
+def _fernet_key() -> str:
+    return Fernet.generate_key().decode()
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from taskgate.demo.postgres_server import PostgresServer
+from tests.e2e.airflow_forms import worker_form
 from tests.e2e.airflow_home import AirflowHome, DagResult
 from tests.e2e.shop import EXAMPLE, Shop, shop
 
@@ -33,11 +34,15 @@ def airflow(running_shop: Shop, out: Path, tmp_path_factory: pytest.TempPathFact
     dags = directory / "dags"
     shutil.copytree(Path(__file__).with_name("dags"), dags)
     shutil.copy(EXAMPLE / "dags" / "orders_cleanup.py", dags)
+    home = directory / "home"
     return AirflowHome(
-        directory / "home",
-        url=running_shop.gateway.url,
-        service_key=running_shop.service_key,
-        connections={"orders_db": "orders-db"},
+        home,
+        form=worker_form(
+            home,
+            url=running_shop.gateway.url,
+            service_key=running_shop.service_key,
+            connections={"orders_db": "orders-db"},
+        ),
         dags=dags,
         environment={
             "AIRFLOW_CONN_DIRECT_DB": running_shop.direct_uri,

@@ -1,6 +1,7 @@
 """Tasks that read connections, and hand on what they were given.
 
-conf: `conn_id` (any: also one that only another task has business with), `sql`."""
+conf: `conn_id` (any: also one that only another task has business with), `sql`, `stolen` (what `publishes` noted in
+another run: host, port, database, user, password)."""
 
 from __future__ import annotations
 
@@ -13,7 +14,11 @@ from attack_record import attempt
 @dag(
     schedule=None,
     catchup=False,
-    params={"conn_id": Param("orders_db"), "sql": Param("SELECT count(*) FROM public.orders")},
+    params={
+        "conn_id": Param("orders_db"),
+        "sql": Param("SELECT count(*) FROM public.orders"),
+        "stolen": Param(None, type=["array", "null"]),
+    },
 )
 def attack_reads():
     # To show: any DAG gets any connection of Airflow's by its id (there is no access list), but what it is given is its
@@ -49,7 +54,7 @@ def attack_reads():
         import psycopg
 
         context = get_current_context()
-        stolen = context["params"].get("stolen")
+        stolen = context["params"]["stolen"]
         if not stolen:
             return None
 

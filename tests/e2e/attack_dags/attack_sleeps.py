@@ -4,7 +4,7 @@ conf: `conn_id`, `seconds`, `stubborn` (ignore the SIGTERM that a supervisor sen
 leaves the task's process group and session, and so outlives even SIGKILL).
 
 To show: whoever ends the attempt, and however little of its process ends, what it was given dies: the last line that
-says `ok` is soon after the end. Each statement is a line: `held` through one open connection, `new` through a new one."""
+says `ok` is soon after the end. Each statement is a line, `held` through one open connection, `new` through another."""
 
 from __future__ import annotations
 

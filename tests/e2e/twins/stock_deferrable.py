@@ -1,4 +1,4 @@
-"""The one SQL operator of Airflow's that defers: its trigger reads pages in the triggerer. Nothing here knows of a gateway."""
+"""The one stock SQL operator that defers: its trigger reads pages in the triggerer. Nothing here knows of a gateway."""
 
 from __future__ import annotations
 
