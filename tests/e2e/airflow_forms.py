@@ -46,3 +46,36 @@ def worker_form(directory: Path, *, url: str, service_key: str, connections: Map
             "AIRFLOW__WORKERS__SECRETS_BACKEND_KWARGS": json.dumps(backend),
         }
     )
+
+
+def server_form(
+    directory: Path,
+    *,
+    url: str,
+    api_server_key: str,
+    triggerer_key: str,
+    connections: Mapping[str, str],
+    taskgate: Mapping[str, str] | None = None,
+) -> Form:
+    """The strong form: the API server exchanges tasks' own tokens, the triggerer has a key of its own, and nobody else
+    has any. `taskgate` are more options of `[taskgate]`, for every component."""
+    keys = {"api-server": api_server_key, "triggerer": triggerer_key}
+    components = {}
+    for name, key in keys.items():
+        folder = directory / name
+        folder.mkdir(parents=True, exist_ok=True)
+        key_file = folder / "service-key"
+        key_file.touch(mode=0o600)
+        key_file.write_text(key)
+        components[name] = {"AIRFLOW__TASKGATE__API_KEY_FILE": str(key_file)}
+    backend = {"url": url, "source": SOURCE, "connections": dict(connections)}
+    options = {"url": url, "source": SOURCE, **(taskgate or {})}
+    return Form(
+        {
+            **with_plugin(directory),
+            "AIRFLOW__SECRETS__BACKEND": "taskgate_airflow.server_secrets.TaskgateServerSecretsBackend",
+            "AIRFLOW__SECRETS__BACKEND_KWARGS": json.dumps(backend),
+            **{f"AIRFLOW__TASKGATE__{name.upper()}": value for name, value in options.items()},
+        },
+        components,
+    )

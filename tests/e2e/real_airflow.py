@@ -10,7 +10,6 @@ with RealAirflow(directory, server, dags=folder) as airflow:
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import secrets
 import signal
@@ -29,14 +28,11 @@ import psutil
 from taskgate.demo.postgres_server import PostgresServer, free_port
 from tests.e2e.airflow_api import AirflowApi, TaskInstance
 from tests.e2e.airflow_forms import own_environment
-from tests.e2e.airflow_keys import SigningKeys
 from tests.e2e.airflow_metadata import AirflowMetadata
+from tests.e2e.airflow_place import USERS, AirflowPlace
 
 Name = Literal["api-server", "scheduler", "triggerer", "dag-processor"]
 NAMES: tuple[Name, ...] = ("api-server", "scheduler", "triggerer", "dag-processor")
-
-# Roles of the simple auth manager: a viewer reads all about DAGs; it takes a user to answer a question for humans.
-USERS: Mapping[str, str] = {"admin": "admin", "alice": "user", "bob": "user", "taskgate": "user", "viewer": "viewer"}
 
 
 @dataclass
@@ -115,24 +111,22 @@ class RealAirflow:
         dags: Path,
         environment: Mapping[str, str] | None = None,
         components: Mapping[str, Mapping[str, str]] | None = None,
-        keys: SigningKeys | None = None,
+        place: AirflowPlace | None = None,
         parallelism: int = 4,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.dags = dags
-        self.keys = keys or SigningKeys.generate(directory / "keys")
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        place = place or AirflowPlace.at(directory)
+        self.keys = place.keys
+        self.port = place.port
+        self.url = place.url
         self.logs = directory / "logs"
         self.metadata = AirflowMetadata(server, f"airflow_{self.port}")
-        self.passwords = {user: secrets.token_urlsafe(12) for user in USERS}
-        password_file = directory / "passwords.json"
-        password_file.touch(mode=0o600)
-        password_file.write_text(json.dumps(self.passwords))
+        self.passwords = place.passwords
         common = {
             **own_environment(),
-            **self._settings(password_file, parallelism),
+            **self._settings(place.password_file, parallelism),
             **self.keys.verifying,
             **(environment or {}),
         }

@@ -84,9 +84,11 @@ def shop(
     policy: str | None = None,
     more_databases: Mapping[str, str] | None = None,
     beside: AbstractContextManager[None] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Iterator[Shop]:
     """The database is dropped afterwards: the server is the session's. `policy` in place of the example's;
-    `more_databases`: target → a database of the same server and roles, made by `beside` once the shop's is filled."""
+    `more_databases`: target → a database of the same server and roles, made by `beside` once the shop's is filled;
+    `settings` are more of the gateway's."""
     asyncio.run(fill(server, APP_PASSWORD, _CATALOG_PASSWORD))
     catalog_secret = directory / "catalog.secret"
     catalog_secret.touch(mode=0o600)
@@ -110,6 +112,7 @@ def shop(
         targets=targets,
         secrets=dict.fromkeys(databases, APP_PASSWORD),
         policy=policy or (EXAMPLE / "policy.yaml").read_text(),
+        settings=settings,
     )
     try:
         with beside or nullcontext(), gateway:

@@ -17,7 +17,7 @@ from airflow.sdk import Param, dag, get_current_context, task
 from attack_record import attempt, note
 
 READ = "SELECT count(*) FROM public.orders"
-WRITE = "UPDATE public.orders SET status = status WHERE id = 1 RETURNING id"
+WRITE = "UPDATE public.customers SET city = city WHERE id = 1 RETURNING id"
 held: dict[str, object] = {}
 
 
