@@ -51,6 +51,12 @@ class GovernedPostgresHook(PostgresHook):
         connection.extra = json.dumps(extra)
         return connection
 
+    def task_token(self) -> str:
+        """What proves this task to the gateway's control API: its own credential as a bearer token. Raises
+        AirflowFailException where the connection is not the gateway's."""
+        connection = self.connection
+        return f"{connection.login}.{connection.password}"
+
     def run(
         self,
         sql: str | Iterable[str],
