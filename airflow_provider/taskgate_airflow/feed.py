@@ -37,6 +37,7 @@ UNKNOWN = "unknown"
 
 _PAUSE = 1.0  # seconds before a connection is made again, at most
 _CONNECT = 5.0  # seconds that one call may take
+_LIVE_WITHIN = 3.0  # seconds a stream may take to begin before it is not waited for
 _LOOK_AGAIN = 60.0  # seconds after which all are asked for on a connection that works, whatever it says
 _LOOK_FOR_UNKNOWN = 5.0  # the same while some are not known
 _UNKNOWN_AFTER = 3  # answers in a row in which one is missing
@@ -133,7 +134,12 @@ class ApprovalFeed:
 
     async def _ask(self, client: AsyncClient, live: asyncio.Event) -> None:
         """For the states of what is new, and of everything once in a while."""
-        await live.wait()
+        try:
+            async with asyncio.timeout(_LIVE_WITHIN):
+                await live.wait()
+        except TimeoutError:  # a proxy that keeps the stream to itself: then each connection asks, at least
+            self._unasked.update(self._waits)
+            self._new.set()
         while True:
             try:
                 async with asyncio.timeout(_LOOK_FOR_UNKNOWN if self._missing else _LOOK_AGAIN):

@@ -74,6 +74,7 @@ class ControlApi:
     killed: list[tuple[str, str]] = field(default_factory=list)  # session, reason
     ended: list[tuple[str, str]] = field(default_factory=list)  # approval, state: what watchers are told, in order
     streams: int = 0  # open now
+    buffered: bool = False  # streams begin, and nothing of them arrives
     era: int = 0  # streams of an earlier one end: see `cut`
     changed: threading.Condition = field(default_factory=threading.Condition)
 
@@ -228,6 +229,8 @@ class ControlApi:
         era, seen = self.era, len(self.ended)
         self.streams += 1
         try:
+            while self.buffered and era == self.era:
+                time.sleep(0.05)
             yield b'event: start\ndata: {"sequence":%d,"complete":true}\n\n' % seen
             while era == self.era:
                 with self.changed:

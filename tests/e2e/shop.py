@@ -74,8 +74,8 @@ class Shop:
 
 
 @contextmanager
-def shop(directory: Path, server: PostgresServer) -> Iterator[Shop]:
-    """The database is dropped afterwards: the server is the session's."""
+def shop(directory: Path, server: PostgresServer, more_rules: str = "") -> Iterator[Shop]:
+    """The database is dropped afterwards: the server is the session's. `more_rules`: entries beside the example's."""
     asyncio.run(fill(server, APP_PASSWORD, _CATALOG_PASSWORD))
     catalog_secret = directory / "catalog.secret"
     catalog_secret.touch(mode=0o600)
@@ -94,7 +94,7 @@ def shop(directory: Path, server: PostgresServer) -> Iterator[Shop]:
         directory / "gateway",
         targets=[target],
         secrets={"orders-db": APP_PASSWORD},
-        policy=(EXAMPLE / "policy.yaml").read_text(),
+        policy=(EXAMPLE / "policy.yaml").read_text().replace("\nrules:\n", f"\nrules:\n{more_rules}", 1),
     )
     try:
         with gateway:

@@ -191,6 +191,21 @@ async def test_a_stream_that_is_silent_about_one_is_not_believed_for_ever(
     assert await asyncio.wait_for(waiting, 5) == "approved"
 
 
+async def test_a_proxy_that_keeps_the_stream_to_itself_delays_and_loses_nothing(
+    control_api: ControlApiServer, access: GatewayAccess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "_LIVE_WITHIN", 0.1)
+    monkeypatch.setattr("taskgate.client.calls.LONGEST_SILENCE", 0.3)
+    api = control_api.api
+    api.buffered = True
+    approval = api.approval()
+    (waiting,) = waits(access, approval["id"])
+    await until(lambda: len(calls(api, "/v1/approvals/watch")) == 2)
+    api.decide(approval["id"], True, "user:dana")
+    assert await asyncio.wait_for(waiting, 5) == "approved"
+    api.cut()
+
+
 async def test_what_a_feed_logs_is_not_in_the_log_of_the_trigger_that_came_first(
     access: GatewayAccess, control_api: ControlApiServer
 ) -> None:
