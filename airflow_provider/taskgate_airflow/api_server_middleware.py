@@ -63,17 +63,17 @@ class ApiServerMiddleware:
 
     def _telling(self, attempt_id: str, send: Send) -> Send:
         async def tell(message: Message) -> None:
-            await send(message)
             if message["type"] == "http.response.start" and 200 <= message["status"] < 300:
-                self._posted(attempt_id)
+                await self._posted(attempt_id)
+            await send(message)
 
         return tell
 
-    def _posted(self, attempt_id: str) -> None:
+    async def _posted(self, attempt_id: str) -> None:
         backend = _backend()
         if backend is not None:
             self._reporter = self._reporter or AttemptsPostedReporter(backend.tell_posted)
-            self._reporter.posted(attempt_id)
+            await self._reporter.posted(attempt_id)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Where Airflow's own dispatcher would swallow a denial that is an Exception, it is none: made 403 here."""

@@ -119,7 +119,7 @@ def shop(
             service = gateway.api_key(
                 PrincipalKind.SERVICE,
                 "demo-airflow",
-                [Scope.CREDENTIALS_ISSUE, Scope.CREDENTIALS_REVOKE, Scope.APPROVALS_READ],
+                [Scope.CREDENTIALS_ISSUE, Scope.CREDENTIALS_REVOKE, Scope.APPROVALS_WATCH],
             )
             reading = [Scope.APPROVALS_READ, Scope.SESSIONS_READ, Scope.RECORDS_READ, Scope.CREDENTIALS_READ]
             dana = gateway.api_key(PrincipalKind.USER, "dana", [*reading, Scope.APPROVALS_DECIDE], ["dba"])

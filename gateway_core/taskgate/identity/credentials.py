@@ -145,6 +145,11 @@ class Credentials:
             self._signals.wake()
         return len(confined)
 
+    async def settled(self) -> None:
+        """Returns once sessions of this process have heard what was revoked or confined before the call (those of other
+        processes do within 250 ms)."""
+        await self._signals.caught_up()
+
     async def held(self, attempt_id: str, target: str) -> Credential | None:
         """What a verified attempt was issued for the target and nobody has revoked, expired or not: the newest."""
         query = select(credentials).where(

@@ -36,6 +36,8 @@ class Endings:
         """`told`: by the task itself, through its orchestrator. Raises StoreFault."""
         first = await self._attempts.over(attempt.id, over.because)
         confined = await self._credentials.confine_attempt(attempt.id, CALLBACKS if told else UNTOLD)
+        if told and confined:
+            await self._credentials.settled()  # whoever tells goes on when this returns, and with it the callbacks
         if not first:
             return
         withdrawn = 0
