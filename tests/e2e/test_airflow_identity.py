@@ -144,16 +144,19 @@ def test_callbacks_read_a_while_and_write_nothing_and_those_of_the_dag_get_nothi
     assert outcomes["task: write"]
     for kind in called:
         found = {what.removeprefix(f"{kind}: "): ok for what, ok in outcomes.items() if what.startswith(f"{kind}: ")}
+        # Airflow is told of success and of a retry before the callbacks run, of failure only once the process has ended:
+        # until then the task runs, for Airflow and for the gateway.
+        over = kind != "failure"
         assert found == {
             "called": True,
             "held read": True,
-            "held write": False,
+            "held write": not over,
             "same hook read": True,
-            "same hook write": False,
+            "same hook write": not over,
             "asked anew": True,
         }
-        (refused,) = attack_out.of(run.run_id, f"{kind}: same hook write")
-        assert "its callbacks may only read" in refused.error
+        (written,) = attack_out.of(run.run_id, f"{kind}: same hook write")
+        assert ("its callbacks may only read" in written.error) is over
 
 
 END: dict[str, Callable[[RealAirflow, Any], None]] = {
