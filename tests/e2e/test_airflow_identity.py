@@ -144,8 +144,8 @@ def test_callbacks_read_a_while_and_write_nothing_and_those_of_the_dag_get_nothi
     assert outcomes["task: write"]
     for kind in called:
         found = {what.removeprefix(f"{kind}: "): ok for what, ok in outcomes.items() if what.startswith(f"{kind}: ")}
-        # Airflow is told of success and of a retry before the callbacks run, of failure only once the process has ended:
-        # until then the task runs, for Airflow and for the gateway.
+        # Airflow is told of success and of a retry before the callbacks run, of failure only once the process has
+        # ended: until then the task runs, for Airflow and for the gateway.
         over = kind != "failure"
         assert found == {
             "called": True,
