@@ -46,8 +46,9 @@ class ApiServerMiddleware:
             return
         method, path = scope["method"], scope["path"]
         if method == "GET" and (asked := _CONNECTION.search(path)):
-            async with self._place(asked["conn_id"]):
-                with presented(_token(scope)):
+            token = _token(scope)
+            async with self._place(token, asked["conn_id"]):
+                with presented(token):
                     await self._answer(scope, receive, send)
         elif method == "GET" and _VARIABLE.search(path):
             with presented(_token(scope)):
@@ -57,9 +58,10 @@ class ApiServerMiddleware:
         else:
             await self._app(scope, receive, send)
 
-    def _place(self, conn_id: str) -> AbstractAsyncContextManager[None]:
+    def _place(self, token: TaskToken | None, conn_id: str) -> AbstractAsyncContextManager[None]:
         backend = _backend()
-        return self._waiting if backend is not None and backend.may_wait(conn_id) else nullcontext()
+        waits = token is not None and backend is not None and backend.may_wait(conn_id)
+        return self._waiting if waits else nullcontext()
 
     def _telling(self, attempt_id: str, send: Send) -> Send:
         async def tell(message: Message) -> None:

@@ -30,15 +30,19 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": [{"integration-name": _INTEGRATION, "python-modules": ["taskgate_airflow.sensors"]}],
         "hooks": [{"integration-name": _INTEGRATION, "python-modules": ["taskgate_airflow.hooks"]}],
         "triggers": [{"integration-name": _INTEGRATION, "python-modules": ["taskgate_airflow.triggers"]}],
-        "secrets-backends": ["taskgate_airflow.secrets.TaskgateSecretsBackend"],
+        "secrets-backends": [
+            "taskgate_airflow.server_secrets.TaskgateServerSecretsBackend",
+            "taskgate_airflow.secrets.TaskgateSecretsBackend",
+        ],
         "config": {
             "taskgate": {
-                "description": "How triggers and sensors reach Taskgate's control API where it is not the way the "
-                "secrets backend does (`[workers] secrets_backend_kwargs`).",
+                "description": "How this component reaches Taskgate's control API where it is not the way the secrets "
+                "backend does (`[secrets] backend_kwargs`, `[workers] secrets_backend_kwargs`).",
                 "options": {
                     "url": _option("Address of the control API.", example="https://taskgate.example:8400"),
                     "api_key_file": _option(
-                        "File with the service key of this Airflow. It needs the scope to read approvals.",
+                        "File with this component's service key. A triggerer's needs the scopes to see approvals and, "
+                        "in the server form, to ask for deferred tasks (`credentials:delegate`).",
                         example="/run/secrets/taskgate",
                     ),
                     "ca_file": _option(

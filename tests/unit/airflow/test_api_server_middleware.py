@@ -132,13 +132,12 @@ async def test_only_so_many_wait_for_the_gateway_and_others_pass_them() -> None:
 
     async def send(message: Any) -> None: ...
 
+    asking = _scope("/execution/connections/orders_db", "GET", BEARER)
     middleware = ApiServerMiddleware(app, at_once=2)
-    waiting = [
-        asyncio.create_task(middleware(_scope("/execution/connections/orders_db"), _nothing, send)) for _ in range(5)
-    ]
+    waiting = [asyncio.create_task(middleware(asking, _nothing, send)) for _ in range(5)]
     await asyncio.sleep(0.05)
     assert inside == 2
-    await asyncio.wait_for(middleware(_scope("/execution/connections/plain_db"), _nothing, send), 1)
+    await asyncio.wait_for(middleware(_scope("/execution/connections/plain_db", "GET", BEARER), _nothing, send), 1)
     waiting[0].cancel()
     await asyncio.sleep(0.05)
     assert most == 3  # one that went away made room; its count stays in `inside`
