@@ -6,6 +6,7 @@ Registered by the plugin only where `[secrets] backend` is ours. Reads paths and
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -46,8 +47,9 @@ class ApiServerMiddleware:
             return
         method, path = scope["method"], scope["path"]
         if method == "GET" and (asked := _CONNECTION.search(path)):
-            async with self._place(asked["conn_id"]):
-                with presented(_token(scope)):
+            token = _token(scope)
+            async with self._place(token, asked["conn_id"]):
+                with presented(token):
                     await self._answer(scope, receive, send)
         elif method == "GET" and _VARIABLE.search(path):
             with presented(_token(scope)):
@@ -57,9 +59,10 @@ class ApiServerMiddleware:
         else:
             await self._app(scope, receive, send)
 
-    def _place(self, conn_id: str) -> AbstractAsyncContextManager[None]:
+    def _place(self, token: TaskToken | None, conn_id: str) -> AbstractAsyncContextManager[None]:
         backend = _backend()
-        return self._waiting if backend is not None and backend.may_wait(conn_id) else nullcontext()
+        waits = token is not None and backend is not None and backend.may_wait(conn_id)
+        return self._waiting if waits else nullcontext()
 
     def _telling(self, attempt_id: str, send: Send) -> Send:
         async def tell(message: Message) -> None:
@@ -90,9 +93,10 @@ class ApiServerMiddleware:
         try:
             await self._app(scope, receive, noting)
         except BaseException as error:
-            if started or not _is_denial(error):
+            denial = _denial_in(error)
+            if started or denial is None:
                 raise
-            body = b'{"detail": {"reason": "denied_by_taskgate"}}'
+            body = json.dumps({"detail": {"reason": "denied_by_taskgate", "message": str(denial)}}).encode()
             headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
             await send({"type": "http.response.start", "status": 403, "headers": headers})
             await send({"type": "http.response.body", "body": body})
@@ -111,7 +115,8 @@ def _backend() -> TaskgateServerSecretsBackend | None:
     return next(found, None)
 
 
-def _is_denial(error: BaseException) -> bool:
+def _denial_in(error: BaseException) -> BaseException | None:
+    """The denial in what came up through Airflow's own middlewares, each of which adds that it got no answer."""
     if isinstance(error, BaseExceptionGroup):
-        return all(_is_denial(one) for one in error.exceptions)
-    return isinstance(error, compat.AirflowSecretsBackendAccessDenied)
+        return next((found for one in error.exceptions if (found := _denial_in(one)) is not None), None)
+    return error if isinstance(error, compat.AirflowSecretsBackendAccessDenied) else None

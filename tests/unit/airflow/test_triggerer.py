@@ -26,7 +26,7 @@ class _Asking(BaseTrigger):
     def __init__(self, ask: Callable[[], Any], attempt: str) -> None:
         super().__init__()
         self._ask = ask
-        self._task_instance = SimpleNamespace(
+        self.task_instance = SimpleNamespace(
             id=attempt,
             dag_id="orders_cleanup",
             run_id="manual__1",
