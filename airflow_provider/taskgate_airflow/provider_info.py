@@ -65,6 +65,11 @@ def get_provider_info() -> dict[str, Any]:
                         "backend's `connections`.",
                         example="orders_db, finance_*",
                     ),
+                    "probe_key_file": _option(
+                        "File with a service key that connection tests use, on the API server (or the workers, for "
+                        "tests that Airflow enqueues there). It needs the scope credentials:issue, nothing else.",
+                        example="/run/secrets/taskgate-probe",
+                    ),
                     "ca_file": _option(
                         "Certificates to trust instead of the system's.", example="/etc/ssl/certs/internal.pem"
                     ),
