@@ -39,23 +39,15 @@ class GatewayAccess:
     @classmethod
     def from_airflow(cls) -> GatewayAccess:
         """`[taskgate]` of airflow.cfg, and where that is silent what the secrets backend uses. Raises NotConfigured."""
-        from taskgate_airflow.compat import configured, secrets_backends
-        from taskgate_airflow.secrets import TaskgateSecretsBackend
-
-        options: dict[str, Any] = {}
-        for backend in secrets_backends():
-            if isinstance(backend, TaskgateSecretsBackend) and backend.access is not None:
-                options = asdict(backend.access)
-        for name in ("url", "api_key_file", "ca_file"):
-            if value := configured("taskgate", name):
-                options[name] = value
-        return cls.of(options)
+        return cls.of(_configured())
 
     def client(self, *, timeout: float | None = None, tries: int = 4) -> Client:
         return Client(self.url, self._key(), ca_file=self.ca_file, timeout=timeout or self.timeout, tries=tries)
 
-    def async_client(self) -> AsyncClient:
-        return AsyncClient(self.url, self._key(), ca_file=self.ca_file, timeout=self.timeout)
+    def async_client(self, *, timeout: float | None = None, tries: int = 4) -> AsyncClient:
+        """`timeout`: where it is shorter than the configured one."""
+        bound = min(timeout or self.timeout, self.timeout)
+        return AsyncClient(self.url, self._key(), ca_file=self.ca_file, timeout=bound, tries=tries)
 
     def _key(self) -> str:
         try:
@@ -65,3 +57,26 @@ class GatewayAccess:
         if not key:
             raise NotConfigured(f"{self.api_key_file} is empty: it must hold Taskgate's API key")
         return key
+
+
+def task_client(token: str, *, timeout: float = 5.0, tries: int = 2) -> Client:
+    """A client of the task that this process runs, which proves itself by its own credential (`<user>.<password>`): no
+    service key is needed. Raises NotConfigured where nothing says where the control API is."""
+    options = _configured()
+    if not options.get("url"):
+        raise NotConfigured("Taskgate is not configured: url missing")
+    return Client(str(options["url"]), token, ca_file=options.get("ca_file"), timeout=timeout, tries=tries)
+
+
+def _configured() -> dict[str, Any]:
+    from taskgate_airflow.compat import configured, secrets_backends
+
+    options: dict[str, Any] = {}
+    for backend in secrets_backends():
+        access = getattr(backend, "access", None)
+        if isinstance(access, GatewayAccess):
+            options = asdict(access)
+    for name in ("url", "api_key_file", "ca_file"):
+        if value := configured("taskgate", name):
+            options[name] = value
+    return options

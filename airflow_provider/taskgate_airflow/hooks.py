@@ -117,6 +117,12 @@ class GovernedPostgresHook(PostgresHook):
 
         return run_connection_test(self.get_conn_id())
 
+    def task_token(self) -> str:
+        """What proves this task to the gateway's control API: its own credential as a bearer token. Raises
+        AirflowFailException where the connection is not the gateway's."""
+        connection = self.connection
+        return f"{connection.login}.{connection.password}"
+
     # --- statements ---
 
     def run(

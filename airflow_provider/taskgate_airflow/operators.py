@@ -9,7 +9,7 @@ from typing import Any
 from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
 
 from taskgate_airflow.compat import AirflowFailException, TaskDeferralTimeout
-from taskgate_airflow.decisions import require_approved
+from taskgate_airflow.decisions import as_task, require_approved
 from taskgate_airflow.hooks import GovernedPostgresHook
 from taskgate_airflow.refusals import ApprovalPending
 from taskgate_airflow.triggers import ApprovalTrigger
@@ -48,8 +48,8 @@ class GovernedSQLExecuteQueryOperator(SQLExecuteQueryOperator):
     ) -> Any:
         """Resumed by the trigger. `asked`: every approval so far; `rounds`: how often it was executed."""
         event = event or {}
-        require_approved(event)
-        self.log.info("Approved by %s; executing again", event.get("decided_by"))
+        approver = require_approved(event, as_task(lambda: self.get_db_hook().task_token()))
+        self.log.info("Approved%s; executing again", f" by {approver}" if approver else "")
         self._asked, self._round = (*(asked or ()), *event.get("approvals", ())), rounds + 1
         return self.execute(context)  # all of it: what a subclass makes of the SQL before is made again
 

@@ -44,7 +44,7 @@ def get_provider_info() -> dict[str, Any]:
                 "options": {
                     "url": _option("Address of the control API.", example="https://taskgate.example:8400"),
                     "api_key_file": _option(
-                        "File with the service key of this Airflow. It needs the scope to read approvals.",
+                        "File with the service key of this Airflow. A triggerer's needs the scope approvals:watch.",
                         example="/run/secrets/taskgate",
                     ),
                     "dashboard_url": _option(

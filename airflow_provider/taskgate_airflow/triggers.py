@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from taskgate.client import Approval, AsyncClient, NotAuthenticated, NotFound, NotPermitted, TaskgateApiError
 from taskgate.domain import ApprovalState
-from taskgate_airflow.configuration import GatewayAccess
+from taskgate_airflow.configuration import GatewayAccess, NotConfigured
+from taskgate_airflow.feed import UNKNOWN, outcome
 
-_POLL = 50.0  # seconds a long poll may take; the server's bound is 60
-_FIRST_PAUSE = 1.0
-_LONGEST_PAUSE = 30.0
-_LOST_AFTER = 10  # answers in a row that say there is no such approval, or that the key may not see it
+_CONFIGURED_EVERY = 5.0  # seconds, while nothing says where Taskgate is
 
 
 class ApprovalTrigger(BaseTrigger):
     """Fires once every approval is given, or as soon as one will not be.
 
     :param approval_ids: the request's id, or several. The only thing that is serialised: address and key are the
-        triggerer's own configuration.
+        triggerer's own configuration, and the key needs the scope `approvals:watch` and no other.
 
     The event: `{"state": "approved" | "denied" | "expired" | "withdrawn" | "unknown", "approvals": [id, …],
-    "decided_by": …, "comment": …, "approval": the id that decided it}`. A gateway that is away is asked again with
-    backoff, for as long as the deferral lasts; `unknown` only stands where it keeps answering that it knows of no
-    such approval, or does not let this Airflow's key see it.
+    "approval": the id that decided it}`. Who decided and why is not for the triggerer to know: the task asks when it
+    resumes. All triggers of one triggerer wait on one connection. A gateway that is away is asked again for as long as
+    the deferral lasts; `unknown` stands where it keeps answering that there is no such approval. Nothing is withdrawn
+    when the task is cleared or its state is set: the gateway finds that out by itself.
     """
 
     def __init__(self, approval_ids: str | Sequence[str]) -> None:
@@ -39,41 +36,36 @@ class ApprovalTrigger(BaseTrigger):
         return "taskgate_airflow.triggers.ApprovalTrigger", {"approval_ids": self.approval_ids}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        yield TriggerEvent(await self._decision())  # type: ignore[no-untyped-call]
+        state, approval_id = await self._decision()
+        event = {"state": state, "approvals": self.approval_ids, "approval": approval_id}
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
-    async def _decision(self) -> dict[str, Any]:
-        # Reading configuration and key touches files: not in the triggerer's event loop.
-        access = await asyncio.to_thread(GatewayAccess.from_airflow)
-        event: dict[str, Any] = {"state": "approved", "approvals": self.approval_ids}
-        async with await asyncio.to_thread(access.async_client) as client:
-            for approval_id in self.approval_ids:
-                event.update(await self._decided(client, approval_id))
-                if event["state"] != ApprovalState.APPROVED:
-                    break
-        return event
+    async def _decision(self) -> tuple[str, str | None]:
+        """The first state that is no approval, or that of the last approval; and whose it is."""
+        access = await self._access()
+        waiting = {asyncio.create_task(outcome(access, one)): one for one in dict.fromkeys(self.approval_ids)}
+        state, approval_id, pending = UNKNOWN, None, set(waiting)
+        try:
+            while pending:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    state, approval_id = task.result(), waiting[task]
+                    if state != ApprovalState.APPROVED:
+                        return state, approval_id
+            return state, approval_id
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
 
-    async def _decided(self, client: AsyncClient, approval_id: str) -> dict[str, Any]:
-        pause, lost = _FIRST_PAUSE, 0
+    async def _access(self) -> GatewayAccess:
+        """The triggerer's configuration, once there is any. Reading it touches files: not in the event loop."""
+        told = False
         while True:
             try:
-                approval = await client.approval(approval_id, wait=_POLL)
-            except TaskgateApiError as error:
-                lost = lost + 1 if isinstance(error, (NotFound, NotPermitted, NotAuthenticated)) else 0
-                if lost >= _LOST_AFTER:
-                    return {"state": "unknown", "approval": approval_id, "comment": str(error)}
-                self.log.warning("Taskgate cannot be asked about %s, trying again: %s", approval_id, error)
-                pause = min(pause * 2, _LONGEST_PAUSE)
-            else:
-                if approval.state is not ApprovalState.PENDING:
-                    return _outcome(approval)
-                pause, lost = _FIRST_PAUSE, 0
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  spreads waiters, guards nothing
-
-
-def _outcome(approval: Approval) -> dict[str, Any]:
-    return {
-        "state": approval.state.value,
-        "approval": approval.id,
-        "decided_by": approval.decided_by,
-        "comment": approval.comment,
-    }
+                return await asyncio.to_thread(GatewayAccess.from_airflow)
+            except NotConfigured as error:
+                if not told:
+                    self.log.warning("Waiting until it is: %s", error)
+                told = True
+                await asyncio.sleep(_CONFIGURED_EVERY)

@@ -10,7 +10,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,6 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 Json = dict[str, Any]
+Answer = Json | bytes | Iterator[bytes]
 
 
 def _of_task(found: list[Json], query: dict[str, list[str]], *names: str) -> list[Json]:
@@ -78,13 +79,17 @@ class ControlApi:
     issued: list[Json] = field(default_factory=list)
     revoked: list[str] = field(default_factory=list)
     killed: list[tuple[str, str]] = field(default_factory=list)  # session, reason
+    ended: list[tuple[str, str]] = field(default_factory=list)  # approval, state: what watchers are told, in order
+    streams: int = 0  # open now
+    buffered: bool = False  # streams begin, and nothing of them arrives
+    era: int = 0  # streams of an earlier one end: see `cut`
     changed: threading.Condition = field(default_factory=threading.Condition)
 
     # --- what tests put in ---------------------------------------------------------------------------------------
 
     def key(self, name: str, kind: str = "user", groups: tuple[str, ...] = ("dba",), **more: Any) -> str:
         secret = f"tgk_{name}_{uuid4().hex}"
-        scopes = ["approvals:read", "approvals:decide", "sessions:read", "records:read"]
+        scopes = ["approvals:read", "approvals:watch", "approvals:decide", "sessions:read", "records:read"]
         self.keys[secret] = {
             "id": f"key_{name}",
             "kind": kind,
@@ -140,12 +145,19 @@ class ControlApi:
                 comment=comment,
                 uses_left=1 if approve else 0,
             )
+            self.ended.append((approval_id, approval["state"]))
             self.changed.notify_all()
             return approval
 
+    def cut(self) -> None:
+        """End every stream, as a gateway that stops does."""
+        with self.changed:
+            self.era += 1
+            self.changed.notify_all()
+
     # --- routes --------------------------------------------------------------------------------------------------
 
-    def answer(self, method: str, path: str, query: dict[str, list[str]], body: Json, key: str) -> Json | bytes:
+    def answer(self, method: str, path: str, query: dict[str, list[str]], body: Json, key: str) -> Answer:
         self.asked.append((method, path, body))
         if self.broken:
             status = self.broken.pop(0)
@@ -157,7 +169,7 @@ class ControlApi:
             raise _Refused(401, "Unauthorized", "no valid API key", "unauthenticated")
         for pattern, name in _ROUTES:
             if found := re.fullmatch(pattern, f"{method} {path}"):
-                handler: Callable[..., Json | bytes] = getattr(self, f"_{name}")
+                handler: Callable[..., Answer] = getattr(self, f"_{name}")
                 return handler(who, query, body, *found.groups())
         raise _Refused(404, "Not Found", f"no route {method} {path}", "no-route")
 
@@ -206,6 +218,8 @@ class ControlApi:
         return {"items": found[::-1], "next_cursor": None}
 
     def _approval(self, who: Json, query: dict[str, list[str]], body: Json, approval_id: str) -> Json:
+        if "approvals:read" not in who["scopes"]:
+            raise _Refused(403, "Forbidden", "this needs the scope approvals:read", "scope_missing")
         if approval_id not in self.approvals:
             raise _Refused(404, "Not Found", f"no approval {approval_id}", "not-found")
         until = time.monotonic() + float(query.get("wait", ["0"])[0])
@@ -213,6 +227,40 @@ class ControlApi:
             while self.approvals[approval_id]["state"] == "pending" and (left := until - time.monotonic()) > 0:
                 self.changed.wait(left)
         return self.approvals[approval_id]
+
+    def _watch(self, who: Json, query: Json, body: Json) -> Iterator[bytes]:
+        if "approvals:watch" not in who["scopes"]:
+            raise _Refused(403, "Forbidden", "this needs the scope approvals:watch", "scope_missing")
+        return self._told()
+
+    def _told(self) -> Iterator[bytes]:
+        era, seen = self.era, len(self.ended)
+        self.streams += 1
+        try:
+            while self.buffered and era == self.era:
+                time.sleep(0.05)
+            yield b'event: start\ndata: {"sequence":%d,"complete":true}\n\n' % seen
+            while era == self.era:
+                with self.changed:
+                    self.changed.wait(0.2)
+                    news = self.ended[seen:]
+                for approval_id, state in news:
+                    seen += 1
+                    yield f"data: {json.dumps({'sequence': seen, 'id': approval_id, 'state': state})}\n\n".encode()
+                yield b": here\n\n"
+        finally:
+            self.streams -= 1
+
+    def _states(self, who: Json, query: Json, body: Json) -> Json:
+        if "approvals:watch" not in who["scopes"]:
+            raise _Refused(403, "Forbidden", "this needs the scope approvals:watch", "scope_missing")
+        known = [self.approvals[one] for one in body["ids"] if one in self.approvals]
+        return {"items": [{"id": one["id"], "state": one["state"]} for one in known]}
+
+    def _own(self, who: Json, query: Json, body: Json, approval_id: str) -> Json:
+        if who["kind"] != "task":
+            raise _Refused(403, "Forbidden", "this answers a task about itself", "not_a_task")
+        return self._approval({"scopes": ["approvals:read"]}, query, body, approval_id)
 
     def _parameters(self, who: Json, query: Json, body: Json, approval_id: str) -> Json:
         if approval_id in self.unseen:
@@ -273,6 +321,9 @@ _ROUTES = [
     (r"POST /v1/credentials", "issue"),
     (r"POST /v1/credentials/([^/]+)/revoke", "revoke"),
     (r"GET /v1/approvals", "approvals"),
+    (r"GET /v1/approvals/watch", "watch"),
+    (r"POST /v1/approvals/states", "states"),
+    (r"GET /v1/attempt/approvals/([^/]+)", "own"),
     (r"GET /v1/approvals/([^/]+)", "approval"),
     (r"GET /v1/approvals/([^/]+)/parameters", "parameters"),
     (r"POST /v1/approvals/([^/]+)/decision", "decision"),
@@ -305,6 +356,9 @@ class ControlApiServer:
                     answer = state.answer(self.command, url.path, parse_qs(url.query), body, key)
                 except _Refused as refused:
                     answer, status, kind = refused.problem, refused.problem["status"], "application/problem+json"
+                if isinstance(answer, Iterator):
+                    self._stream(answer)
+                    return
                 if isinstance(answer, bytes):
                     content, kind = answer, "application/zip"
                 else:
@@ -314,6 +368,20 @@ class ControlApiServer:
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
+
+            def _stream(self, pieces: Iterator[bytes]) -> None:
+                self.send_response(200)
+                self.send_header("Content-Type", "text/event-stream")
+                self.send_header("Transfer-Encoding", "chunked")
+                self.end_headers()
+                try:
+                    for piece in pieces:
+                        self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+                    self.wfile.write(b"0\r\n\r\n")
+                except OSError:
+                    self.close_connection = True
+                finally:
+                    pieces.close()  # type: ignore[attr-defined]
 
             do_GET = do_POST = _serve  # noqa: N815
 

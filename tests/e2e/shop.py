@@ -74,8 +74,9 @@ class Shop:
 
 
 @contextmanager
-def shop(directory: Path, server: PostgresServer, policy: str | None = None) -> Iterator[Shop]:
-    """The database is dropped afterwards: the server is the session's. `policy` instead of the example's."""
+def shop(directory: Path, server: PostgresServer, more_rules: str = "", *, policy: str | None = None) -> Iterator[Shop]:
+    """The database is dropped afterwards: the server is the session's. `more_rules`: entries beside the example's;
+    `policy` in place of the example's."""
     asyncio.run(fill(server, APP_PASSWORD, _CATALOG_PASSWORD))
     catalog_secret = directory / "catalog.secret"
     catalog_secret.touch(mode=0o600)
@@ -94,14 +95,14 @@ def shop(directory: Path, server: PostgresServer, policy: str | None = None) -> 
         directory / "gateway",
         targets=[target],
         secrets={"orders-db": APP_PASSWORD},
-        policy=policy or (EXAMPLE / "policy.yaml").read_text(),
+        policy=(policy or (EXAMPLE / "policy.yaml").read_text()).replace("\nrules:\n", f"\nrules:\n{more_rules}", 1),
     )
     try:
         with gateway:
             service = gateway.api_key(
                 PrincipalKind.SERVICE,
                 "demo-airflow",
-                [Scope.CREDENTIALS_ISSUE, Scope.CREDENTIALS_REVOKE, Scope.APPROVALS_READ],
+                [Scope.CREDENTIALS_ISSUE, Scope.CREDENTIALS_REVOKE, Scope.APPROVALS_WATCH],
             )
             reading = [Scope.APPROVALS_READ, Scope.SESSIONS_READ, Scope.RECORDS_READ, Scope.CREDENTIALS_READ]
             dana = gateway.api_key(PrincipalKind.USER, "dana", [*reading, Scope.APPROVALS_DECIDE], ["dba"])

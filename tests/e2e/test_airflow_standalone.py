@@ -25,6 +25,18 @@ from tests.e2e.shop import EXAMPLE, Shop, shop
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 
+SHORT_HOLD = """\
+  - id: tests-short-hold
+    match:
+      targets: [orders-db]
+      principals: {kind: task, source: demo-airflow, assurance: asserted}
+      effects: [sql.delete]
+      objects: [public.customers]
+    verdict: approve
+    approval: {from: ["group:dba"], hold: 3s, expires: 1h}
+"""
+
+
 class Standalone:
     """`airflow standalone` in a process group of its own, and its public API."""
 
@@ -96,6 +108,16 @@ class Standalone:
         answer = self.http.get(f"/api/v2{path}")
         return answer.json() if answer.is_success else {}
 
+    def start(self, dag_id: str) -> str:
+        """A new run, as the API's path of it."""
+        self.until(lambda: self.get(f"/dags/{dag_id}").get("dag_id"), 120)
+        started = self.http.post(f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": {}})
+        assert started.is_success, started.text
+        return f"/dags/{dag_id}/dagRuns/{started.json()['dag_run_id']}"
+
+    def log_of(self, run: str, task_id: str, try_number: int = 1) -> str:
+        return json.dumps(self.get(f"{run}/taskInstances/{task_id}/logs/{try_number}?full_content=true"))
+
     def states(self, run: str) -> dict[str, tuple[str | None, int]]:
         found = self.get(f"{run}/taskInstances").get("task_instances", [])
         return {one["task_id"]: (one["state"], one["try_number"]) for one in found}
@@ -103,7 +125,7 @@ class Standalone:
 
 @pytest.fixture(scope="module")
 def running_shop(tmp_path_factory: pytest.TempPathFactory, postgres18: PostgresServer) -> Iterator[Shop]:
-    with shop(tmp_path_factory.mktemp("shop"), postgres18) as running:
+    with shop(tmp_path_factory.mktemp("shop"), postgres18, SHORT_HOLD) as running:
         yield running
 
 
@@ -111,6 +133,7 @@ def running_shop(tmp_path_factory: pytest.TempPathFactory, postgres18: PostgresS
 def standalone(running_shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
     directory = tmp_path_factory.mktemp("airflow")
     shutil.copytree(EXAMPLE / "dags", directory / "dags")
+    shutil.copy(Path(__file__).with_name("dags") / "patient.py", directory / "dags")
     home = AirflowHome(
         directory / "home",
         url=running_shop.gateway.url,
@@ -139,11 +162,7 @@ def _approve(running_shop: Shop, approval_id: str) -> None:
 
 def test_a_deferred_task_holds_no_worker_and_resumes_once_approved(standalone: Standalone, running_shop: Shop) -> None:
     stock, governed = "delete_old_orders_stock", "delete_old_orders_governed"
-    standalone.until(lambda: standalone.get("/dags/orders_cleanup").get("dag_id"), 120)
-    started = standalone.http.post("/api/v2/dags/orders_cleanup/dagRuns", json={"logical_date": None, "conf": {}})
-    assert started.is_success, started.text
-    run = f"/dags/orders_cleanup/dagRuns/{started.json()['dag_run_id']}"
-
+    run = standalone.start("orders_cleanup")
     _approve(running_shop, standalone.until(lambda: _pending(running_shop, stock), 180))
     standalone.until(lambda: standalone.states(run)[governed][0] == "deferred", 90)
     waiting_for = _pending(running_shop, governed)
@@ -153,11 +172,34 @@ def test_a_deferred_task_holds_no_worker_and_resumes_once_approved(standalone: S
     assert running_shop.service_key not in json.dumps(trigger)
     standalone.until(lambda: not _live_credentials(running_shop, governed), 20)
 
+    running_shop.gateway.kill()  # in the middle of the wait
+    time.sleep(8)
+    running_shop.gateway.start()
+    assert standalone.states(run)[governed][0] == "deferred"
     _approve(running_shop, waiting_for)
+    approved = time.monotonic()
+    standalone.until(lambda: standalone.states(run)[governed][0] != "deferred", 10)
+    print(f"the triggerer heard of it after {time.monotonic() - approved:.1f} s")
     standalone.until(lambda: standalone.states(run)[governed][0] == "success", 90)
+    assert "Approved by user:taskgate:dana; executing again" in standalone.log_of(run, governed)
     assert standalone.states(run) == {
         "read_customers": ("success", 1),
         "drop_orders": ("failed", 1),
         stock: ("success", 1),
         governed: ("success", 1),
     }
+
+
+def test_a_stock_task_that_nobody_answered_in_time_runs_once_it_is_approved(
+    standalone: Standalone, running_shop: Shop
+) -> None:
+    """Its retries find the request that its first try left open, and then the grant: nobody is asked twice."""
+    run = standalone.start("patient")
+    asked = standalone.until(lambda: _pending(running_shop, "delete_slowly"), 120)
+    standalone.until(lambda: standalone.states(run)["delete_slowly"][1] >= 3, 120)
+    assert "a retry of the same task finds the grant" in standalone.log_of(run, "delete_slowly")
+    assert asked in standalone.log_of(run, "delete_slowly", 2)
+    _approve(running_shop, asked)
+    standalone.until(lambda: standalone.states(run)["delete_slowly"][0] == "success", 120)
+    with running_shop.client() as client:
+        assert [one.id for one in client.approvals(task_id="delete_slowly")] == [asked]

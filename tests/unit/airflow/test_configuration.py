@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from taskgate_airflow.configuration import GatewayAccess, NotConfigured
+from taskgate_airflow.configuration import GatewayAccess, NotConfigured, task_client
 from tests.e2e.control_api_stand_in import ControlApiServer
 
 
@@ -57,3 +57,25 @@ def test_an_empty_key_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("\n")
     with pytest.raises(NotConfigured, match="is empty"):
         GatewayAccess("http://127.0.0.1:1", str(tmp_path / "key")).client()
+
+
+def test_a_task_needs_the_address_and_no_key(control_api: ControlApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(NotConfigured, match="url missing"):
+        task_client("tg_1.secret")
+    monkeypatch.setenv("AIRFLOW__TASKGATE__URL", control_api.url)
+    approval = control_api.api.approval()
+    with task_client(control_api.api.key("tg_1", kind="task")) as client:
+        assert client.attempt_approval(approval["id"]).id == approval["id"]
+
+
+@pytest.mark.usefixtures("configured_backend")
+def test_a_task_finds_the_address_where_its_connections_come_from(control_api: ControlApiServer) -> None:
+    with task_client("tg_1.secret") as client:
+        assert client.url == control_api.url
+
+
+def test_one_call_of_a_feed_takes_no_longer_than_it_may(api_key_file: Path) -> None:
+    slow, quick = (GatewayAccess("http://127.0.0.1:1", str(api_key_file), timeout=seconds) for seconds in (30.0, 2.0))
+    assert slow.async_client(timeout=5.0)._timeout == 5.0
+    assert quick.async_client(timeout=5.0)._timeout == 2.0
+    assert slow.async_client()._timeout == 30.0

@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
+from taskgate_airflow import compat
 from taskgate_airflow.compat import AirflowFailException
 from taskgate_airflow.hooks import GovernedPostgresHook
 from taskgate_airflow.operators import GovernedSQLExecuteQueryOperator
 from taskgate_airflow.refusals import ApprovalPending
+from tests.e2e.control_api_stand_in import ControlApiServer
 
 
 class _Hook:
@@ -19,6 +21,9 @@ class _Hook:
         self.descriptions: list[Any] = [None]
         self.runs: list[dict[str, Any]] = []
         self.asked: tuple[str, ...] = ()
+
+    def task_token(self) -> str:
+        raise AirflowFailException("there is no gateway here")
 
     def run(self, **kwargs: Any) -> Any:
         self.runs.append(kwargs)
@@ -63,7 +68,7 @@ def test_a_pending_refusal_defers_on_the_ids_alone(monkeypatch: pytest.MonkeyPat
 def test_once_approved_it_executes_again(monkeypatch: pytest.MonkeyPatch) -> None:
     hook = _Hook()
     operator = _operator(hook, monkeypatch)
-    event = {"state": "approved", "approvals": ["apr_1"], "decided_by": "user:dana"}
+    event = {"state": "approved", "approvals": ["apr_1"], "approval": "apr_1"}
     assert operator.execute_approved({}, event, asked=[], rounds=1) == [(3,)]
     assert len(hook.runs) == 1
 
@@ -75,6 +80,28 @@ def test_a_denial_fails_without_executing(monkeypatch: pytest.MonkeyPatch, state
     with pytest.raises(AirflowFailException):
         operator.execute_approved({}, {"state": state, "approval": "apr_1", "approvals": ["apr_1"]})
     assert hook.runs == []
+
+
+def test_it_asks_who_decided_and_why_with_its_own_credential(
+    control_api: ControlApiServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The worker knows the address and has no key."""
+    api = control_api.api
+    monkeypatch.setattr(compat, "configured", lambda section, name: control_api.url if name == "url" else None)
+    monkeypatch.setattr(compat, "secrets_backends", list)
+    hook = _Hook()
+    monkeypatch.setattr(hook, "task_token", lambda: api.key("tg_1", kind="task"))
+    approved, denied = api.approval(), api.approval()
+    api.decide(approved["id"], True, "user:dana")
+    api.decide(denied["id"], False, "user:lee", "wrong month")
+    operator = _operator(hook, monkeypatch)
+    event = {"state": "denied", "approvals": [approved["id"], denied["id"]], "approval": denied["id"]}
+    with pytest.raises(AirflowFailException, match=f"^Approval {denied['id']} was denied by user:lee: wrong month$"):
+        operator.execute_approved({}, event)
+    event = {"state": "approved", "approvals": [approved["id"]], "approval": approved["id"]}
+    assert operator.execute_approved({}, event) == [(3,)]
+    assert {path for _, path, _ in api.asked} == {f"/v1/attempt/approvals/{one['id']}" for one in (approved, denied)}
+    assert "Approved by user:dana; executing again" in capsys.readouterr().out
 
 
 def test_an_event_without_a_state_is_no_approval(monkeypatch: pytest.MonkeyPatch) -> None:

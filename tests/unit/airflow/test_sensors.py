@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from taskgate.client import NotPermitted
 from taskgate_airflow.compat import AirflowFailException
-from taskgate_airflow.configuration import GatewayAccess
+from taskgate_airflow.configuration import GatewayAccess, NotConfigured
 from taskgate_airflow.sensors import ApprovalSensor
 from tests.e2e.control_api_stand_in import ControlApiServer
 
@@ -33,6 +34,58 @@ def test_a_pending_one_defers_with_nothing_but_the_id(control_api: ControlApiSer
         _sensor(approval["id"], timeout=90).execute({})
     assert deferred.value.trigger.serialize()[1] == {"approval_ids": [approval["id"]]}
     assert deferred.value.timeout == timedelta(seconds=90)
+
+
+def _not_configured(cls: type[GatewayAccess]) -> GatewayAccess:
+    raise NotConfigured("Taskgate is not configured: api_key_file missing")
+
+
+def test_a_worker_without_a_key_leaves_it_to_the_triggerer(
+    control_api: ControlApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.sdk.exceptions import TaskDeferred
+
+    monkeypatch.setattr(GatewayAccess, "from_airflow", classmethod(_not_configured))
+    with pytest.raises(TaskDeferred):
+        _sensor("apr_1").execute({})
+    sensor = _sensor("apr_1")
+    sensor.execute_complete({}, {"state": "approved", "approval": "apr_1", "approvals": ["apr_1"]})
+    with pytest.raises(AirflowFailException, match=r"^Approval apr_1 was denied$"):
+        sensor.execute_complete({}, {"state": "denied", "approval": "apr_1", "approvals": ["apr_1"]})
+    with pytest.raises(NotConfigured):
+        _sensor("apr_1", deferrable=False).poke({})
+    assert control_api.api.asked == []
+
+
+def test_a_key_that_may_only_watch_says_the_state(control_api: ControlApiServer) -> None:
+    for key in control_api.api.keys.values():
+        key["scopes"] = ["approvals:watch"]
+    approval = control_api.api.approval()
+    sensor = _sensor(approval["id"], deferrable=False)
+    assert sensor.poke({}) is False
+    control_api.api.decide(approval["id"], False, "user:dana", "wrong month")
+    with pytest.raises(AirflowFailException, match=f"^Approval {approval['id']} was denied$"):
+        sensor.poke({})
+    with pytest.raises(AirflowFailException, match="is not known to Taskgate"):
+        _sensor("apr_missing").poke({})
+    for key in control_api.api.keys.values():
+        key["scopes"] = ["credentials:issue"]
+    with pytest.raises(NotPermitted):
+        sensor.poke({})
+
+
+def test_a_key_that_may_read_says_who_and_why(control_api: ControlApiServer) -> None:
+    approval = control_api.api.approval()
+    control_api.api.decide(approval["id"], False, "user:dana", "wrong month")
+    event = {"state": "denied", "approval": approval["id"], "approvals": [approval["id"]]}
+    for call in (lambda: _sensor(approval["id"]).execute_complete({}, event), lambda: _sensor(approval["id"]).poke({})):
+        with pytest.raises(AirflowFailException, match="was denied by user:dana: wrong month"):
+            call()
+
+
+def test_one_that_there_is_not_is_not_waited_for(control_api: ControlApiServer) -> None:
+    with pytest.raises(AirflowFailException, match="is not known to Taskgate"):
+        _sensor("apr_missing").execute({})
 
 
 @pytest.mark.parametrize("state", ["denied", "expired", "withdrawn"])
