@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -42,14 +44,15 @@ class GatewayAccess:
         return cls.of(_configured())
 
     def client(self, *, timeout: float | None = None, tries: int = 4) -> Client:
-        return Client(self.url, self._key(), ca_file=self.ca_file, timeout=timeout or self.timeout, tries=tries)
+        return Client(self.url, self.key(), ca_file=self.ca_file, timeout=timeout or self.timeout, tries=tries)
 
     def async_client(self, *, timeout: float | None = None, tries: int = 4) -> AsyncClient:
         """`timeout`: where it is shorter than the configured one."""
         bound = min(timeout or self.timeout, self.timeout)
-        return AsyncClient(self.url, self._key(), ca_file=self.ca_file, timeout=bound, tries=tries)
+        return AsyncClient(self.url, self.key(), ca_file=self.ca_file, timeout=bound, tries=tries)
 
-    def _key(self) -> str:
+    def key(self) -> str:
+        """The service key, read now. Raises NotConfigured."""
         try:
             key = Path(self.api_key_file).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
@@ -70,13 +73,38 @@ def task_client(token: str, *, timeout: float = 5.0, tries: int = 2) -> Client:
 
 def _configured() -> dict[str, Any]:
     from taskgate_airflow.compat import configured, secrets_backends
+    from taskgate_airflow.secrets import TaskgateSecretsBackend
+    from taskgate_airflow.server_secrets import TaskgateServerSecretsBackend
 
     options: dict[str, Any] = {}
     for backend in secrets_backends():
-        access = getattr(backend, "access", None)
-        if isinstance(access, GatewayAccess):
-            options = asdict(access)
+        if isinstance(backend, TaskgateSecretsBackend) and backend.access is not None:
+            options = asdict(backend.access)
+        elif isinstance(backend, TaskgateServerSecretsBackend):
+            options = dict(backend.address)  # its key is the API server's
     for name in ("url", "api_key_file", "ca_file"):
         if value := configured("taskgate", name):
             options[name] = value
     return options
+
+
+class KeptClient:
+    """One client for many calls of a server, made anew when the key's file holds another key, or in a forked process.
+
+    Thread-safe. A client that was replaced closes with its last reference: calls may still be using it."""
+
+    def __init__(self, access: GatewayAccess, *, tries: int) -> None:
+        self._access = access
+        self._tries = tries
+        self._lock = threading.Lock()
+        self._made_with: tuple[int, str] | None = None
+        self._client: Client | None = None
+
+    def get(self) -> Client:
+        """Raises NotConfigured, ConnectionSettingsError."""
+        wanted = (os.getpid(), self._access.key())
+        with self._lock:
+            if self._client is None or self._made_with != wanted:
+                self._client = self._access.client(tries=self._tries)
+                self._made_with = wanted
+            return self._client

@@ -1,4 +1,5 @@
-"""Which connection stands for which target: read once, every problem named."""
+"""Which connection stands for which target: read once, every problem named. Knows no protocol: the target's is only
+known with the credential (`rewriting/`)."""
 
 from __future__ import annotations
 
@@ -7,23 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-# PostgresHook hands every extra it does not know to libpq, and BaseSQLOperator hands all of them to the hook.
-_LIBPQ_EXTRAS = frozenset(
-    {
-        "application_name",
-        "channel_binding",
-        "client_encoding",
-        "connect_timeout",
-        "keepalives",
-        "keepalives_count",
-        "keepalives_idle",
-        "keepalives_interval",
-        "options",
-        "sslmode",
-        "sslrootcert",
-        "tcp_user_timeout",
-    }
-)
+_OWN = frozenset({"target", "host", "port", "sslmode", "sslrootcert"})
 
 
 class MappingError(ValueError):
@@ -32,12 +17,17 @@ class MappingError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class MappedConnection:
-    """A connection that goes through the gateway. `host` and `port` None: where the gateway says."""
+    """A connection that goes through the gateway. `host` and `port` None: where the gateway says. `sslmode`: how its
+    certificate is checked, in libpq's words; `sslrootcert`: the certificates to trust. `protocol`: where something
+    said which it must be."""
 
     target: str
     host: str | None = None
     port: int | None = None
+    sslmode: str | None = None
+    sslrootcert: str | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
+    protocol: str | None = None
 
 
 def read_mapping(
@@ -57,42 +47,44 @@ def read_mapping(
             raise MappingError(f"connections is no JSON: {error}") from None
     if not isinstance(connections, Mapping) or not connections:
         raise MappingError("connections missing: a mapping of connection id to target")
-    shared = {"sslmode": sslmode, "sslrootcert": sslrootcert}
-    defaults = {
-        "host": host,
-        "port": port,
-        "extra": {name: value for name, value in shared.items() if value},
+    defaults = {"host": host, "port": port, "sslmode": sslmode, "sslrootcert": sslrootcert}
+    return {
+        str(conn_id): read_connection(
+            str(conn_id), {"target": value} if isinstance(value, str) else value, defaults, allowed=_OWN | {"extra"}
+        )
+        for conn_id, value in connections.items()
     }
-    return {str(conn_id): _mapped(str(conn_id), value, defaults) for conn_id, value in connections.items()}
 
 
-def _mapped(conn_id: str, value: Any, defaults: Mapping[str, Any]) -> MappedConnection:
-    options = {"target": value} if isinstance(value, str) else value
+def read_connection(
+    conn_id: str,
+    options: Any,
+    defaults: Mapping[str, Any],
+    *,
+    allowed: frozenset[str] = _OWN,
+    protocol: str | None = None,
+) -> MappedConnection:
+    """One connection's options; what they leave out or leave empty is as `defaults`. Raises MappingError."""
     if not isinstance(options, Mapping) or not isinstance(options.get("target"), str) or not options["target"]:
         raise MappingError(f"connection {conn_id}: give a target's name, or a mapping with `target`")
-    if unknown := set(options) - {"target", "host", "port", "extra"}:
+    if unknown := set(options) - allowed:
         raise MappingError(f"connection {conn_id}: unknown {', '.join(sorted(map(str, unknown)))}")
-    extra = {**defaults["extra"], **_extras(conn_id, options.get("extra") or {})}
-    if "sslmode" not in extra and "sslrootcert" in extra:
-        extra["sslmode"] = "verify-full"
-    port = options.get("port") or defaults["port"]
+    port = options.get("port") or defaults.get("port")
     try:
-        return MappedConnection(
-            options["target"],
-            options.get("host") or defaults["host"],
-            int(port) if port is not None else None,
-            extra,
-        )
+        number = int(port) if port is not None else None
     except (TypeError, ValueError):
         raise MappingError(f"connection {conn_id}: port is no number") from None
-
-
-def _extras(conn_id: str, extra: Any) -> dict[str, str]:
+    texts = {name: options.get(name) or defaults.get(name) for name in ("host", "sslmode", "sslrootcert")}
+    for name, value in texts.items():
+        if value is not None and not isinstance(value, str):
+            raise MappingError(f"connection {conn_id}: {name} is no text")
+    extra = options.get("extra") or {}
     if not isinstance(extra, Mapping):
         raise MappingError(f"connection {conn_id}: extra is no mapping")
-    if unknown := {str(name) for name in extra} - _LIBPQ_EXTRAS:
-        raise MappingError(
-            f"connection {conn_id}: extra {', '.join(sorted(unknown))} would break the driver; "
-            f"known: {', '.join(sorted(_LIBPQ_EXTRAS))}"
-        )
-    return {str(name): str(value) for name, value in extra.items()}
+    return MappedConnection(
+        options["target"],
+        port=number,
+        extra={str(name): str(value) for name, value in extra.items()},
+        protocol=protocol,
+        **texts,
+    )

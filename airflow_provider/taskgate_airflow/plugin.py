@@ -1,6 +1,8 @@
-"""Ends an attempt's credentials with the attempt: Airflow's plugin (entry point group `airflow.plugins`).
+"""Airflow's plugin (entry point group `airflow.plugins`): ends an attempt's credentials with the attempt, and on an API
+server whose secrets backend is ours, registers the middleware by which that backend knows which task asks.
 
-Without it they end when they expire. It does nothing where the secrets backend is not ours, or has issued nothing.
+It does nothing where no secrets backend of ours is configured. Without it, credentials of the worker form end when they
+expire, and an API server denies every mapped connection.
 """
 
 from __future__ import annotations
@@ -11,16 +13,24 @@ from airflow.plugins_manager import AirflowPlugin
 
 from taskgate_airflow import attempt_end, task_report
 
+SERVER_BACKEND = "taskgate_airflow.server_secrets.TaskgateServerSecretsBackend"
+
 
 class TaskgatePlugin(AirflowPlugin):
-    """Registers the listener."""
+    """Registers the listener, and the middleware where it is needed."""
 
     name = "taskgate"
     listeners = [attempt_end, task_report]  # noqa: RUF012  Airflow's own declaration
 
     @classmethod
     def on_load(cls, *args: Any, **kwargs: Any) -> None:
-        """Links, the nav entry and the reader of lineage, where they are configured."""
+        """Called by Airflow once. Where we are not configured it reads some options and imports nothing more."""
+        from airflow.configuration import conf
+
         from taskgate_airflow.surface import extend
 
+        if conf.get("secrets", "backend", fallback=None) == SERVER_BACKEND:
+            from taskgate_airflow.api_server_middleware import ApiServerMiddleware
+
+            cls.fastapi_root_middlewares = [{"name": "Taskgate", "middleware": ApiServerMiddleware}]
         extend(cls)

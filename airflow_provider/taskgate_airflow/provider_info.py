@@ -36,15 +36,19 @@ def get_provider_info() -> dict[str, Any]:
         "task-decorators": [
             {"name": "governed_sql", "class-name": "taskgate_airflow.decorators.governed_sql_task"},
         ],
-        "secrets-backends": ["taskgate_airflow.secrets.TaskgateSecretsBackend"],
+        "secrets-backends": [
+            "taskgate_airflow.server_secrets.TaskgateServerSecretsBackend",
+            "taskgate_airflow.secrets.TaskgateSecretsBackend",
+        ],
         "config": {
             "taskgate": {
-                "description": "How triggers and sensors reach Taskgate's control API where it is not the way the "
-                "secrets backend does (`[workers] secrets_backend_kwargs`).",
+                "description": "How this component reaches Taskgate's control API where it is not the way the secrets "
+                "backend does (`[secrets] backend_kwargs`, `[workers] secrets_backend_kwargs`).",
                 "options": {
                     "url": _option("Address of the control API.", example="https://taskgate.example:8400"),
                     "api_key_file": _option(
-                        "File with the service key of this Airflow. A triggerer's needs the scope approvals:watch.",
+                        "File with this component's service key. A triggerer's needs the scope approvals:watch and, in "
+                        "the server form, credentials:delegate.",
                         example="/run/secrets/taskgate",
                     ),
                     "dashboard_url": _option(

@@ -11,35 +11,22 @@ ordinary exception. So nothing here does: a mapped connection is answered or den
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
-from taskgate.client import ConnectionSettingsError, IssuedCredential, TaskClaim
+from taskgate.client import ConnectionSettingsError, TaskClaim
 from taskgate.errors import TaskgateError
 from taskgate_airflow.compat import (
     AirflowSecretsBackendAccessDenied,
     BaseSecretsBackend,
     CurrentTask,
+    as_connection,
     current_task,
-    mask_secret,
 )
 from taskgate_airflow.configuration import GatewayAccess, NotConfigured
+from taskgate_airflow.handed_out import HandedOut, HandedOutConnections
 from taskgate_airflow.mapping import MappedConnection, MappingError, read_mapping
-
-_RENEW_BEFORE = timedelta(seconds=60)
-
-
-@dataclass(frozen=True, slots=True)
-class _Issued:
-    """A connection handed out. `renew_at`: from then on ask for a new one."""
-
-    connection: Any = field(repr=False)  # its repr holds the password
-    credential_id: str
-    renew_at: datetime
+from taskgate_airflow.rewriting import check_extras
 
 
 class TaskgateSecretsBackend(BaseSecretsBackend):
@@ -75,13 +62,13 @@ class TaskgateSecretsBackend(BaseSecretsBackend):
         self._problem: str | None = None
         self._connections: Mapping[str, MappedConnection] = {}
         self._source = source or ""
-        self._issued: dict[tuple[str, str], _Issued] = {}
-        self._lock = threading.Lock()
+        self._issued = HandedOutConnections()
         try:
             self._ttl = float(ttl)
             self._connections = read_mapping(
                 connections, host=host, port=port, sslmode=sslmode, sslrootcert=sslrootcert
             )
+            check_extras(self._connections)
             self.access = _access(access)
             if not self._source:
                 raise MappingError("source missing: the name policy knows this Airflow by")
@@ -114,8 +101,7 @@ class TaskgateSecretsBackend(BaseSecretsBackend):
 
     def revoke_issued(self, reason: str) -> None:
         """Revoke what this process was given: the attempt is over. Never raises: expiry ends what this cannot."""
-        with self._lock:
-            issued, self._issued = list(self._issued.values()), {}
+        issued = self._issued.take_all()
         if not issued or self.access is None:
             return
         try:
@@ -134,13 +120,11 @@ class TaskgateSecretsBackend(BaseSecretsBackend):
         task = current_task()
         if task is None:
             _deny(conn_id, "it is governed by Taskgate and only handed to a running task")
-        with self._lock:
-            found = self._issued.get((task.id, conn_id))
-            if found is None or datetime.now(UTC) >= found.renew_at:
-                found = self._issued[task.id, conn_id] = self._issue(conn_id, mapped, task, self.access)
-        return found.connection
+        access = self.access
+        issued = self._issued.get(task.id, conn_id, lambda: self._issue(conn_id, mapped, task, access))
+        return as_connection(self, conn_id, issued.fields)
 
-    def _issue(self, conn_id: str, mapped: MappedConnection, task: CurrentTask, access: GatewayAccess) -> _Issued:
+    def _issue(self, conn_id: str, mapped: MappedConnection, task: CurrentTask, access: GatewayAccess) -> HandedOut:
         claim = TaskClaim(
             source=self._source,
             dag_id=task.dag_id,
@@ -158,25 +142,10 @@ class TaskgateSecretsBackend(BaseSecretsBackend):
             _deny(conn_id, f"Taskgate did not issue a credential for target {mapped.target}: {error}")
         except (NotConfigured, ConnectionSettingsError) as error:
             _deny(conn_id, str(error))
-        if credential.protocol != "postgres":
-            _deny(conn_id, f"target {mapped.target} speaks {credential.protocol}, which has no connection type here")
-        lifetime = credential.expires_at - credential.issued_at
-        renew_at = credential.expires_at - min(_RENEW_BEFORE, lifetime / 10)
-        return _Issued(self._as_connection(conn_id, mapped, credential), credential.id, renew_at)
-
-    def _as_connection(self, conn_id: str, mapped: MappedConnection, credential: IssuedCredential) -> Any:
-        password = credential.password.get_secret_value()
-        mask_secret(password)
-        return self._get_connection_class()(
-            conn_id=conn_id,
-            conn_type="postgres",
-            host=mapped.host or credential.host,
-            port=mapped.port or credential.port,
-            login=credential.user,
-            password=password,
-            schema=credential.database,
-            extra=json.dumps(dict(mapped.extra)) if mapped.extra else None,
-        )
+        try:
+            return HandedOut.of(mapped, credential)
+        except MappingError as error:
+            _deny(conn_id, str(error))
 
 
 def _access(options: dict[str, Any]) -> GatewayAccess:

@@ -83,6 +83,11 @@ class ControlApi:
     streams: int = 0  # open now
     buffered: bool = False  # streams begin, and nothing of them arrives
     era: int = 0  # streams of an earlier one end: see `cut`
+    posted: list[str] = field(default_factory=list)  # attempts that were told to have ended
+    refuses: str | None = None  # credentials are refused with these words
+    hold: threading.Event | None = None  # credentials are issued once it is set
+    at_once: int = 0
+    most_at_once: int = 0  # requests for credentials that were open at the same time
     changed: threading.Condition = field(default_factory=threading.Condition)
 
     # --- what tests put in ---------------------------------------------------------------------------------------
@@ -177,12 +182,28 @@ class ControlApi:
         return who
 
     def _issue(self, who: Json, query: Json, body: Json) -> Json:
+        with self.changed:
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            if self.hold is not None:
+                self.hold.wait(30)
+            if self.refuses is not None:
+                raise _Refused(403, "Forbidden", self.refuses, "policy_refused")
+            return self._issued(body)
+        finally:
+            with self.changed:
+                self.at_once -= 1
+
+    def _issued(self, body: Json) -> Json:
         claim = body["principal"]
         principal = task_principal(claim["task_id"])
-        principal["source"], principal["attributes"] = claim["source"], claim["attributes"]
+        principal["source"], principal["attributes"] = claim["source"], claim.get("attributes", {})
+        principal["assurance"] = _ASSURANCE[claim["kind"]]
         principal["attempt"] = {
-            "id": claim["attempt_id"],
-            "try_number": claim["try_number"],
+            # A real gateway verifies the token; here its subject is as good as unknown.
+            "id": claim.get("attempt_id", "0197c0de-0000-7000-8000-000000000001"),
+            "try_number": claim.get("try_number", 1),
             "task": {name: claim[name] for name in ("source", "dag_id", "run_id", "task_id", "map_index")},
         }
         user, password = f"tg_{uuid4().hex}", f"secret-{uuid4().hex}{uuid4().hex}"
@@ -203,6 +224,10 @@ class ControlApi:
         }
         self.issued.append(credential)
         return credential
+
+    def _posted(self, who: Json, query: Json, body: Json) -> Json:
+        self.posted.extend(body["attempts"])
+        return {"known": len(body["attempts"])}
 
     def _revoke(self, who: Json, query: Json, body: Json, credential_id: str) -> Json:
         self.revoked.append(credential_id)
@@ -316,10 +341,13 @@ class ControlApi:
         return self.verifications[session_id]
 
 
+_ASSURANCE = {"task": "asserted", "airflow_task": "verified", "airflow_deferred_task": "delegated"}
+
 _ROUTES = [
     (r"GET /v1/whoami", "whoami"),
     (r"POST /v1/credentials", "issue"),
     (r"POST /v1/credentials/([^/]+)/revoke", "revoke"),
+    (r"POST /v1/attempts/posted", "posted"),
     (r"GET /v1/approvals", "approvals"),
     (r"GET /v1/approvals/watch", "watch"),
     (r"POST /v1/approvals/states", "states"),

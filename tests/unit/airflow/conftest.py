@@ -23,6 +23,23 @@ os.environ.setdefault("AIRFLOW__CORE__UNIT_TEST_MODE", "False")
 os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "INFO")
 
 
+def airflow_exception(name: str) -> Any:
+    """An exception of Airflow's, wherever this version keeps it."""
+    import airflow.exceptions
+    import airflow.sdk.exceptions
+
+    return getattr(airflow.sdk.exceptions, name, None) or getattr(airflow.exceptions, name)
+
+
+def forget_secrets_backends() -> None:
+    """Airflow keeps what it has made of its configuration, from 3.3 on."""
+    try:
+        from airflow.sdk.configuration import clear_secrets_backends_cache
+    except ImportError:
+        return
+    clear_secrets_backends_cache()
+
+
 @pytest.fixture
 def control_api() -> Iterator[ControlApiServer]:
     with ControlApiServer(ControlApi()) as server:

@@ -45,7 +45,10 @@ def test_a_bug_of_ours_fails_no_task(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_airflow_accepts_the_listener() -> None:
-    from airflow.sdk.listener import get_listener_manager
+    try:
+        from airflow.sdk.listener import get_listener_manager
+    except ImportError:  # 3.1
+        from airflow.listeners.listener import get_listener_manager
 
     manager = get_listener_manager()
     manager.add_listener(TaskgatePlugin.listeners[0])

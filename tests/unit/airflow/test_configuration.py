@@ -9,15 +9,14 @@ import pytest
 
 from taskgate_airflow.configuration import GatewayAccess, NotConfigured, task_client
 from tests.e2e.control_api_stand_in import ControlApiServer
+from tests.unit.airflow.conftest import forget_secrets_backends
 
 
 @pytest.fixture(autouse=True)
 def fresh_backends() -> Iterator[None]:
-    from airflow.sdk.configuration import clear_secrets_backends_cache
-
-    clear_secrets_backends_cache()
+    forget_secrets_backends()
     yield
-    clear_secrets_backends_cache()
+    forget_secrets_backends()
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from taskgate_airflow.mapping import MappedConnection, MappingError, read_mapping
+from taskgate_airflow.mapping import MappedConnection, MappingError, read_connection, read_mapping
 
 
 def test_a_name_maps_to_a_target() -> None:
@@ -21,17 +21,20 @@ def test_each_connection_may_say_more_than_the_defaults() -> None:
         sslmode="verify-full",
         sslrootcert="/etc/ca.pem",
     )
-    assert mapping["a"] == MappedConnection(
-        "x", "gw.internal", 6432, {"sslmode": "verify-full", "sslrootcert": "/etc/ca.pem"}
+    assert mapping["a"] == MappedConnection("x", "gw.internal", 6432, "verify-full", "/etc/ca.pem")
+    assert mapping["b"] == MappedConnection(
+        "y", "b.internal", 7000, "verify-full", "/etc/ca.pem", {"application_name": "etl"}
     )
-    assert mapping["b"].host == "b.internal"
-    assert mapping["b"].port == 7000
-    assert mapping["b"].extra["application_name"] == "etl"
-    assert mapping["b"].extra["sslmode"] == "verify-full"
 
 
-def test_a_root_certificate_alone_means_verify_full() -> None:
-    assert read_mapping({"a": "x"}, sslrootcert="/etc/ca.pem")["a"].extra["sslmode"] == "verify-full"
+def test_a_connection_may_check_certificates_its_own_way() -> None:
+    mapping = read_mapping({"a": {"target": "x", "sslmode": "verify-ca"}}, sslmode="verify-full")
+    assert mapping["a"].sslmode == "verify-ca"
+
+
+def test_what_is_left_empty_is_as_the_defaults() -> None:
+    """Airflow's form stores an empty text for what was not filled in."""
+    assert read_connection("a", {"target": "x", "host": "", "port": "", "sslmode": ""}, {}) == MappedConnection("x")
 
 
 @pytest.mark.parametrize(
@@ -46,7 +49,8 @@ def test_a_root_certificate_alone_means_verify_full() -> None:
         ({"a": {"host": "h"}}, "connection a"),
         ({"a": {"target": "x", "password": "p"}}, "unknown password"),
         ({"a": {"target": "x", "port": "many"}}, "port is no number"),
-        ({"a": {"target": "x", "extra": {"resource": "r"}}}, "would break the driver"),
+        ({"a": {"target": "x", "host": ["h"]}}, "host is no text"),
+        ({"a": {"target": "x", "sslmode": 1}}, "sslmode is no text"),
         ({"a": {"target": "x", "extra": ["sslmode"]}}, "extra is no mapping"),
     ],
 )

@@ -11,6 +11,7 @@ from taskgate_airflow.hooks import GovernedPostgresHook
 from taskgate_airflow.operators import GovernedSQLExecuteQueryOperator
 from taskgate_airflow.refusals import ApprovalPending
 from tests.e2e.control_api_stand_in import ControlApiServer
+from tests.unit.airflow.conftest import airflow_exception
 
 
 class _Hook:
@@ -39,9 +40,7 @@ def _operator(hook: _Hook, monkeypatch: pytest.MonkeyPatch, **more: Any) -> Gove
 
 
 def _deferral(operator: GovernedSQLExecuteQueryOperator, call: Any) -> Any:
-    from airflow.sdk.exceptions import TaskDeferred
-
-    with pytest.raises(TaskDeferred) as deferred:
+    with pytest.raises(airflow_exception("TaskDeferred")) as deferred:
         call()
     return deferred.value
 
@@ -135,9 +134,7 @@ def test_nobody_in_time_fails_without_retries(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_other_deferral_failures_stay_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow.sdk.exceptions import TaskDeferralError
-
-    with pytest.raises(TaskDeferralError):
+    with pytest.raises(airflow_exception("TaskDeferralError")):
         _operator(_Hook(), monkeypatch).resume_execution("__fail__", {"error": "Trigger failure"}, {})
 
 

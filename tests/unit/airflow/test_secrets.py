@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ from taskgate_airflow import secrets
 from taskgate_airflow.compat import AirflowSecretsBackendAccessDenied
 from taskgate_airflow.secrets import TaskgateSecretsBackend
 from tests.e2e.control_api_stand_in import ControlApiServer
+from tests.unit.airflow.conftest import forget_secrets_backends
 
 
 def test_a_mapped_connection_becomes_an_endpoint_of_the_gateway(
@@ -80,7 +82,7 @@ def test_one_credential_an_attempt_and_connection(
     backend_kwargs["connections"] = {"orders_db": "orders-db", "reports_db": "reports-db"}
     backend = TaskgateSecretsBackend(**backend_kwargs)
     first = backend.get_connection("orders_db")
-    assert backend.get_connection("orders_db") is first
+    assert backend.get_connection("orders_db").login == first.login
     assert backend.get_connection("reports_db").login != first.login
     running_task.id = "0197c0de-0000-7000-8000-000000000002"
     assert backend.get_connection("orders_db").login != first.login
@@ -113,9 +115,11 @@ def test_a_credential_near_its_end_is_renewed(
     backend = TaskgateSecretsBackend(**backend_kwargs)
     control_api.api.ttl = 600
     backend.get_connection("orders_db")
-    issued = backend._issued[running_task.id, "orders_db"]
-    late = SimpleNamespace(now=lambda _: issued.renew_at)
-    monkeypatch.setattr(secrets, "datetime", late)
+    started = time.monotonic()
+    monkeypatch.setattr("taskgate_airflow.handed_out.time.monotonic", lambda: started + 530)
+    backend.get_connection("orders_db")
+    assert len(control_api.api.issued) == 1
+    monkeypatch.setattr("taskgate_airflow.handed_out.time.monotonic", lambda: started + 541)
     backend.get_connection("orders_db")
     assert len(control_api.api.issued) == 2
 
@@ -177,6 +181,7 @@ def test_a_bug_of_ours_denies_too(
         ({"source": None}, "source missing"),
         ({"ttl": "soon"}, "soon"),
         ({"conections": {"orders_db": "orders-db"}}, "unknown arguments: conections"),
+        ({"connections": {"orders_db": {"target": "x", "extra": {"resource": "r"}}}}, "would break the driver"),
     ],
 )
 def test_wrong_arguments_deny_every_connection(
@@ -211,7 +216,7 @@ def test_the_secret_is_masked_and_in_no_repr(
     assert secret not in str(redact(f"password is {secret}"))
     assert secret not in caplog.text
     assert secret not in repr(backend)
-    assert secret not in repr(backend._issued)
+    assert secret not in repr(backend._issued.find(running_task.id, "orders_db"))
     assert Path(backend_kwargs["api_key_file"]).read_text().strip() not in repr(vars(backend))
 
 
@@ -232,16 +237,15 @@ def test_airflow_itself_fails_closed_with_it(
     import json
 
     from airflow.sdk import Connection
-    from airflow.sdk.configuration import clear_secrets_backends_cache
 
     monkeypatch.setenv("AIRFLOW__WORKERS__SECRETS_BACKEND", "taskgate_airflow.secrets.TaskgateSecretsBackend")
     monkeypatch.setenv("AIRFLOW__WORKERS__SECRETS_BACKEND_KWARGS", json.dumps(backend_kwargs))
     monkeypatch.setenv("AIRFLOW_CONN_ORDERS_DB", "postgresql://app:stored-password@db.internal/shop")
     monkeypatch.setenv("AIRFLOW_CONN_OTHER_DB", "postgresql://app:stored-password@db.internal/shop")
-    clear_secrets_backends_cache()
+    forget_secrets_backends()
     try:
         with pytest.raises(AirflowSecretsBackendAccessDenied):
             Connection.get("orders_db")
         assert Connection.get("other_db").host == "db.internal"
     finally:
-        clear_secrets_backends_cache()
+        forget_secrets_backends()

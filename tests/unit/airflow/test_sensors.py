@@ -10,6 +10,7 @@ from taskgate_airflow.compat import AirflowFailException
 from taskgate_airflow.configuration import GatewayAccess, NotConfigured
 from taskgate_airflow.sensors import ApprovalSensor
 from tests.e2e.control_api_stand_in import ControlApiServer
+from tests.unit.airflow.conftest import airflow_exception
 
 
 @pytest.fixture(autouse=True)
@@ -27,10 +28,8 @@ def test_an_approval_already_given_needs_no_deferral(control_api: ControlApiServ
 
 
 def test_a_pending_one_defers_with_nothing_but_the_id(control_api: ControlApiServer) -> None:
-    from airflow.sdk.exceptions import TaskDeferred
-
     approval = control_api.api.approval()
-    with pytest.raises(TaskDeferred) as deferred:
+    with pytest.raises(airflow_exception("TaskDeferred")) as deferred:
         _sensor(approval["id"], timeout=90).execute({})
     assert deferred.value.trigger.serialize()[1] == {"approval_ids": [approval["id"]]}
     assert deferred.value.timeout == timedelta(seconds=90)
@@ -114,7 +113,5 @@ def test_a_gateway_that_is_away_is_not_decided_yet(
 
 
 def test_nobody_in_time_fails_without_retries(control_api: ControlApiServer) -> None:
-    from airflow.sdk.exceptions import AirflowSensorTimeout
-
-    with pytest.raises(AirflowSensorTimeout):
+    with pytest.raises(airflow_exception("AirflowSensorTimeout")):
         _sensor("apr_1").resume_execution("__fail__", {"error": "Trigger timeout"}, {})
