@@ -63,6 +63,7 @@ __all__ = [
     "can_park",
     "configured",
     "connection_of_the_api_server",
+    "connection_under_test",
     "current_task",
     "deferred_task",
     "denied_on_the_api_server",
@@ -352,6 +353,9 @@ def awaited_from_sync(work: Coroutine[Any, Any, Result]) -> Result:
     return result
 
 
+# --- hooks and operators ----------------------------------------------------------------------------------------------
+
+
 def hook_lineage_collector() -> Any:
     """Where this process's hooks report what they touched. Collects nothing unless some plugin reads it."""
     from airflow.sdk.lineage import get_hook_lineage_collector
@@ -389,3 +393,14 @@ def park(
     # Without `params` the row is refused (422), although the function says that they may be left out.
     upsert_hitl_detail(ti_id=instance_id, options=list(options), subject=subject, body=body, params={})
     raise TaskAwaitingInput(method_name=method_name, kwargs=kwargs, timeout=timeout)
+
+
+def connection_under_test(conn_id: str) -> Any:
+    """The connection that Airflow's test button is about, as typed into the form: from the place where a worker's test
+    puts it, else from the environment, where an API server's does. Asks no other secrets backend: one of ours would
+    refuse it, since no task asks."""
+    from airflow.sdk.execution_time.context import _preset_connections
+    from airflow.secrets.environment_variables import EnvironmentVariablesBackend
+
+    preset = (_preset_connections.get() or {}).get(conn_id)
+    return preset if preset is not None else EnvironmentVariablesBackend().get_connection(conn_id)

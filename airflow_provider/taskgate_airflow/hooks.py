@@ -117,6 +117,12 @@ class GovernedPostgresHook(PostgresHook):
         if opened := session_id(connection):
             self.sessions.append(opened)
 
+    def test_connection(self) -> Any:
+        """Airflow's connection test, with the operator's probe key (see `probe.py`)."""
+        from taskgate_airflow.probe import run_connection_test
+
+        return run_connection_test(self.get_conn_id())
+
     # --- statements ---
 
     def run(

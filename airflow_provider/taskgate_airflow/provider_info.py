@@ -47,7 +47,7 @@ def get_provider_info() -> dict[str, Any]:
                 "options": {
                     "url": _option("Address of the control API.", example="https://taskgate.example:8400"),
                     "api_key_file": _option(
-                        "File with this component's service key. A triggerer's needs the scopes approvals:watch and, in "
+                        "File with this component's service key. A triggerer's needs the scope approvals:watch and, in "
                         "the server form, credentials:delegate; an API server's needs credentials:exchange.",
                         example="/run/secrets/taskgate",
                     ),
@@ -68,6 +68,11 @@ def get_provider_info() -> dict[str, Any]:
                         "Ids of governed connections, or patterns, separated by commas: beside those in the secrets "
                         "backend's `connections`.",
                         example="orders_db, finance_*",
+                    ),
+                    "probe_key_file": _option(
+                        "File with a service key that connection tests use, on the API server (or the workers, for "
+                        "tests that Airflow enqueues there). It needs the scope credentials:issue, nothing else.",
+                        example="/run/secrets/taskgate-probe",
                     ),
                     "ca_file": _option(
                         "Certificates to trust instead of the system's.", example="/etc/ssl/certs/internal.pem"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import typer
@@ -9,7 +12,7 @@ import typer
 from taskgate.cli import checkup
 from taskgate.cli.exit_codes import ExitCode
 from taskgate.cli.local import DEFAULT_CONFIG, Config, load_settings, run
-from taskgate.cli.output import AsJson, print_json
+from taskgate.cli.output import AsJson, print_json, remark
 from taskgate.cli.visible import escaped
 from taskgate.errors import SettingsError
 
@@ -21,12 +24,14 @@ app = typer.Typer()
 _COLOURS = {checkup.Level.OK: "green", checkup.Level.WARN: "yellow", checkup.Level.FAIL: "red"}
 
 
-@app.command()
-def doctor(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+@app.callback(invoke_without_command=True)
+def doctor(context: typer.Context, config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """Check everything the gateway needs: settings, store, policy, targets, certificates, file modes, disk, journal.
 
     Changes nothing but a small file it writes and removes to see how fast the disk is. Ends with code 1 where something
     would keep the gateway from its work."""
+    if context.invoked_subcommand is not None:
+        return
     try:
         settings = load_settings(config)
     except SettingsError as error:
@@ -42,6 +47,20 @@ def doctor(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
         _print(found)
     if any(item.level is checkup.Level.FAIL for item in found):
         raise typer.Exit(ExitCode.FAILED)
+
+
+@app.command()
+def airflow(as_json: AsJson = False) -> None:
+    """Check whether this machine's Airflow sends its tasks through a gateway, and through nothing else.
+
+    Where only the light client is installed: `python -m taskgate_airflow.doctor`."""
+    # The provider uses the light client only, so it cannot be asked to know this command: it runs as a program.
+    if importlib.util.find_spec("airflow") is None or importlib.util.find_spec("taskgate_airflow") is None:
+        remark("error: there is no Airflow here\nhint: run it where Airflow is: python -m taskgate_airflow.doctor")
+        raise typer.Exit(ExitCode.USAGE)
+    command = [sys.executable, "-m", "taskgate_airflow.doctor", *(["--json"] if as_json else [])]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, check=False)  # noqa: S603
+    raise typer.Exit(ExitCode.FAILED if done.returncode else ExitCode.DONE)
 
 
 def _all(settings: Settings) -> list[checkup.Finding]:

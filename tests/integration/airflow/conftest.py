@@ -54,7 +54,7 @@ def refusing(postgres18: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 @pytest.fixture(scope="session")
 def running_shop(tmp_path_factory: pytest.TempPathFactory, postgres18: PostgresServer) -> Iterator[Shop]:
-    with shop(tmp_path_factory.mktemp("shop"), postgres18, POLICY) as running:
+    with shop(tmp_path_factory.mktemp("shop"), postgres18, policy=POLICY) as running:
         yield running
 
 

@@ -20,7 +20,7 @@ def commands() -> set[str]:
         command = get_command(_app(entry))
         if isinstance(command, TyperGroup):
             found |= {f"{name} {inner}" for inner in command.commands}
-        else:
+        if not isinstance(command, TyperGroup) or command.invoke_without_command:
             found.add(name)
     return found
 
