@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import platform
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
-from bench import bulk, connect, decision, parked, pgbench
+from bench import airflow, bulk, connect, decision, imports, parked, pgbench
 from bench.stand import Stand
 
-PARTS = ("pgbench", "bulk", "leaks", "connect", "parked", "decision")
+PARTS = ("pgbench", "bulk", "leaks", "connect", "parked", "decision", "imports", "airflow")
+_WITHOUT_STAND = {"imports", "airflow"}
 
 
 def main() -> None:
@@ -23,6 +25,17 @@ def main() -> None:
     rounds, seconds = (1, 2) if chosen.quick else (chosen.rounds, chosen.seconds)
     parts = chosen.only or PARTS
     print(f"Python {platform.python_version()}, {platform.machine()}, PostgreSQL 15, all on loopback")
+    if set(parts) - _WITHOUT_STAND:
+        _gateway_alone(parts, rounds, seconds)
+    with tempfile.TemporaryDirectory(prefix="taskgate-bench-") as folder:
+        Path(folder).chmod(0o711)  # the database server runs as somebody else
+        if "imports" in parts:
+            imports.report(Path(folder), rounds)
+        if "airflow" in parts:
+            airflow.report(Path(folder), rounds)
+
+
+def _gateway_alone(parts: Collection[str], rounds: int, seconds: int) -> None:
     with tempfile.TemporaryDirectory(prefix="taskgate-bench-") as folder, Stand(Path(folder)) as stand:
         if "pgbench" in parts:
             pgbench.report(stand, rounds, seconds)

@@ -6,6 +6,7 @@ Registered by the plugin only where `[secrets] backend` is ours. Reads paths and
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -65,17 +66,17 @@ class ApiServerMiddleware:
 
     def _telling(self, attempt_id: str, send: Send) -> Send:
         async def tell(message: Message) -> None:
-            await send(message)
             if message["type"] == "http.response.start" and 200 <= message["status"] < 300:
-                self._posted(attempt_id)
+                await self._posted(attempt_id)
+            await send(message)
 
         return tell
 
-    def _posted(self, attempt_id: str) -> None:
+    async def _posted(self, attempt_id: str) -> None:
         backend = _backend()
         if backend is not None:
             self._reporter = self._reporter or AttemptsPostedReporter(backend.tell_posted)
-            self._reporter.posted(attempt_id)
+            await self._reporter.posted(attempt_id)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Where Airflow's own dispatcher would swallow a denial that is an Exception, it is none: made 403 here."""
@@ -92,9 +93,10 @@ class ApiServerMiddleware:
         try:
             await self._app(scope, receive, noting)
         except BaseException as error:
-            if started or not _is_denial(error):
+            denial = _denial_in(error)
+            if started or denial is None:
                 raise
-            body = b'{"detail": {"reason": "denied_by_taskgate"}}'
+            body = json.dumps({"detail": {"reason": "denied_by_taskgate", "message": str(denial)}}).encode()
             headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
             await send({"type": "http.response.start", "status": 403, "headers": headers})
             await send({"type": "http.response.body", "body": body})
@@ -113,7 +115,8 @@ def _backend() -> TaskgateServerSecretsBackend | None:
     return next(found, None)
 
 
-def _is_denial(error: BaseException) -> bool:
+def _denial_in(error: BaseException) -> BaseException | None:
+    """The denial in what came up through Airflow's own middlewares, each of which adds that it got no answer."""
     if isinstance(error, BaseExceptionGroup):
-        return all(_is_denial(one) for one in error.exceptions)
-    return isinstance(error, compat.AirflowSecretsBackendAccessDenied)
+        return next((found for one in error.exceptions if (found := _denial_in(one)) is not None), None)
+    return error if isinstance(error, compat.AirflowSecretsBackendAccessDenied) else None

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import Enum
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 from uuid import UUID
 
 try:
@@ -59,6 +60,7 @@ __all__ = [
     "as_connection",
     "avariable_of_the_api_server",
     "awaited_from_sync",
+    "can_park",
     "configured",
     "connection_of_the_api_server",
     "connection_under_test",
@@ -69,6 +71,7 @@ __all__ = [
     "in_event_loop",
     "mask_secret",
     "next_connection",
+    "park",
     "process",
     "secrets_backends",
     "server_secrets_backends",
@@ -366,6 +369,30 @@ def sql_decorated_operator() -> type:
 
     found: type = _SQLDecoratedOperator
     return found
+
+
+# --- waiting for humans -----------------------------------------------------------------------------------------------
+
+
+def can_park() -> bool:
+    """Whether a task can wait on Airflow's own page without a trigger: since 3.3."""
+    from airflow.sdk import exceptions
+
+    return hasattr(exceptions, "TaskAwaitingInput")
+
+
+def park(
+    instance_id: Any, subject: str, body: str, options: Sequence[str], *, method_name: str, kwargs: dict[str, Any],
+    timeout: timedelta | None,
+) -> NoReturn:  # fmt: skip
+    """Ask on Airflow's own page and wait there, in the state awaiting_input: no trigger, no worker, no pool slot.
+    Raises what makes the task wait."""
+    from airflow.sdk.exceptions import TaskAwaitingInput
+    from airflow.sdk.execution_time.hitl import upsert_hitl_detail
+
+    # Without `params` the row is refused (422), although the function says that they may be left out.
+    upsert_hitl_detail(ti_id=instance_id, options=list(options), subject=subject, body=body, params={})
+    raise TaskAwaitingInput(method_name=method_name, kwargs=kwargs, timeout=timeout)
 
 
 def connection_under_test(conn_id: str) -> Any:

@@ -62,6 +62,28 @@ class GatewayAccess:
         return key
 
 
+class KeptClient:
+    """One client for many calls of a server, made anew when the key's file holds another key, or in a forked process.
+
+    Thread-safe. A client that was replaced closes with its last reference: calls may still be using it."""
+
+    def __init__(self, access: GatewayAccess, *, tries: int) -> None:
+        self._access = access
+        self._tries = tries
+        self._lock = threading.Lock()
+        self._made_with: tuple[int, str] | None = None
+        self._client: Client | None = None
+
+    def get(self) -> Client:
+        """Raises NotConfigured, ConnectionSettingsError."""
+        wanted = (os.getpid(), self._access.key())
+        with self._lock:
+            if self._client is None or self._made_with != wanted:
+                self._client = self._access.client(tries=self._tries)
+                self._made_with = wanted
+            return self._client
+
+
 def task_client(token: str, *, timeout: float = 5.0, tries: int = 2) -> Client:
     """A client of the task that this process runs, which proves itself by its own credential (`<user>.<password>`): no
     service key is needed. Raises NotConfigured where nothing says where the control API is."""
@@ -86,25 +108,3 @@ def _configured() -> dict[str, Any]:
         if value := configured("taskgate", name):
             options[name] = value
     return options
-
-
-class KeptClient:
-    """One client for many calls of a server, made anew when the key's file holds another key, or in a forked process.
-
-    Thread-safe. A client that was replaced closes with its last reference: calls may still be using it."""
-
-    def __init__(self, access: GatewayAccess, *, tries: int) -> None:
-        self._access = access
-        self._tries = tries
-        self._lock = threading.Lock()
-        self._made_with: tuple[int, str] | None = None
-        self._client: Client | None = None
-
-    def get(self) -> Client:
-        """Raises NotConfigured, ConnectionSettingsError."""
-        wanted = (os.getpid(), self._access.key())
-        with self._lock:
-            if self._client is None or self._made_with != wanted:
-                self._client = self._access.client(tries=self._tries)
-                self._made_with = wanted
-            return self._client

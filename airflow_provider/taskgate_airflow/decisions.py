@@ -7,8 +7,10 @@ from typing import Any
 
 import structlog
 
-from taskgate.client import Approval, ConnectionSettingsError
+from taskgate.client import Approval, ConnectionSettingsError, NotFound
+from taskgate.client.models import AirflowPage
 from taskgate.errors import TaskgateError
+from taskgate_airflow import compat
 from taskgate_airflow.compat import AirflowFailException
 from taskgate_airflow.configuration import GatewayAccess, NotConfigured, task_client
 
@@ -66,6 +68,25 @@ def as_task(token: Callable[[], str]) -> LookUp:
             return None
 
     return look_up
+
+
+def page_in_airflow(approval_id: str, token: Callable[[], str]) -> AirflowPage | None:
+    """What the task's row on Airflow's own page has to hold for an answer there to count; None where the rule does not
+    let that page decide, where this Airflow has none, or where the gateway cannot be asked: then it is waited for
+    elsewhere. Never raises."""
+    if not compat.can_park():
+        log.warning("taskgate: this Airflow cannot wait on its own page for a human; waiting in the triggerer")
+        return None
+    try:
+        with task_client(token()) as client:
+            return client.attempt_airflow_page(approval_id)
+    except NotFound:
+        log.info(
+            "taskgate: the rule does not let Airflow's page decide; waiting in the triggerer", approval=approval_id
+        )
+    except Exception as error:  # noqa: BLE001  it can be decided in one place less
+        log.warning("taskgate: Airflow's page cannot be used", approval=approval_id, reason=type(error).__name__)
+    return None
 
 
 def by_key(approval_id: str) -> Approval | None:

@@ -62,6 +62,12 @@ class GovernedPostgresHook(PostgresHook):
     def schema(self, database: str | None) -> None:
         self.database = database
 
+    def task_token(self) -> str:
+        """What proves this task to the gateway's control API: its own credential as a bearer token. Raises
+        AirflowFailException where the connection is not the gateway's."""
+        connection = self.connection
+        return f"{connection.login}.{connection.password}"
+
     @property  # type: ignore[misc]  # read-only here: nothing of Airflow sets it
     def connection(self) -> Any:
         """The connection with the gateway's startup option. Raises AirflowFailException where it is not the gateway's:
@@ -116,12 +122,6 @@ class GovernedPostgresHook(PostgresHook):
         from taskgate_airflow.probe import run_connection_test
 
         return run_connection_test(self.get_conn_id())
-
-    def task_token(self) -> str:
-        """What proves this task to the gateway's control API: its own credential as a bearer token. Raises
-        AirflowFailException where the connection is not the gateway's."""
-        connection = self.connection
-        return f"{connection.login}.{connection.password}"
 
     # --- statements ---
 

@@ -8,8 +8,11 @@ from typing import Any
 
 from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
 
+from taskgate.client import Approval
+from taskgate.domain import ApprovalState
+from taskgate_airflow import compat
 from taskgate_airflow.compat import AirflowFailException, TaskDeferralTimeout
-from taskgate_airflow.decisions import as_task, require_approved
+from taskgate_airflow.decisions import LookUp, as_task, page_in_airflow, require_approved
 from taskgate_airflow.hooks import GovernedPostgresHook
 from taskgate_airflow.refusals import ApprovalPending
 from taskgate_airflow.triggers import ApprovalTrigger
@@ -24,34 +27,60 @@ class GovernedSQLExecuteQueryOperator(SQLExecuteQueryOperator):
 
     :param approval_timeout: fail the task (without retries) when nobody has decided after this long. Without it, when
         the request expires as the rule says.
+    :param ask_in_airflow: ask on Airflow's own page as well (Required Actions), where the rule lets that decide
+        (`channels: [airflow]`). The task then waits there, without a trigger. Airflow 3.3; not under `dag.test()`,
+        where such a wait has no end.
 
     What is executed again must be what was approved, to the byte: a template that renders differently each time
     (`datetime.now()`) asks again each time and fails after five rounds. What makes the difference is the gateway's
     judgement at execution, never the event that resumed the task.
     """
 
-    def __init__(self, *, approval_timeout: timedelta | float | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *, approval_timeout: timedelta | float | None = None, ask_in_airflow: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.approval_timeout = approval_timeout
+        self.ask_in_airflow = ask_in_airflow
         self._asked: tuple[str, ...] = ()
         self._round = 1
+        self._may_park = ask_in_airflow
 
     @classmethod
     def get_hook(cls, conn_id: str, hook_params: dict[str, Any] | None = None) -> GovernedPostgresHook:
         return GovernedPostgresHook(postgres_conn_id=conn_id, **(hook_params or {}))
 
     def execute(self, context: Any) -> Any:
-        return self._execute(context, asked=self._asked, rounds=self._round)
+        self.get_db_hook().asked = self._asked
+        try:
+            return super().execute(context)  # type: ignore[no-untyped-call]
+        except ApprovalPending as pending:
+            self._wait(context, pending)
 
     def execute_approved(
         self, context: Any, event: Mapping[str, Any] | None = None, asked: list[str] | None = None, rounds: int = 1
     ) -> Any:
         """Resumed by the trigger. `asked`: every approval so far; `rounds`: how often it was executed."""
         event = event or {}
-        approver = require_approved(event, as_task(lambda: self.get_db_hook().task_token()))
+        approver = require_approved(event, self._look_up)
         self.log.info("Approved%s; executing again", f" by {approver}" if approver else "")
-        self._asked, self._round = (*(asked or ()), *event.get("approvals", ())), rounds + 1
+        # An instance has one row on Airflow's page, and it may have been answered: from here on triggers wait.
+        self._asked, self._round, self._may_park = (*(asked or ()), *event.get("approvals", ())), rounds + 1, False
         return self.execute(context)  # all of it: what a subclass makes of the SQL before is made again
+
+    def execute_answered(
+        self, context: Any, event: Mapping[str, Any] | None = None, approval: str = "", asked: list[str] | None = None,
+        rounds: int = 1,
+    ) -> Any:  # fmt: skip
+        """Resumed by an answer on Airflow's page, whoever gave it: what counts is what the gateway made of it."""
+        if (event or {}).get("error_type") == "timeout":
+            raise AirflowFailException(f"Nobody decided within {self.approval_timeout}")
+        found = self._look_up(approval)
+        if found is not None and found.state is not ApprovalState.PENDING:
+            return self.execute_approved(context, _as_event(found), asked, rounds)
+        self.log.info("The answer on Airflow's page has not decided %s; executing again, or waiting on", approval)
+        self._asked, self._round, self._may_park = tuple(asked or ()), rounds + 1, False
+        return self.execute(context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
         try:
@@ -59,28 +88,49 @@ class GovernedSQLExecuteQueryOperator(SQLExecuteQueryOperator):
         except TaskDeferralTimeout as error:
             raise AirflowFailException(f"Nobody decided within {self.approval_timeout}") from error
 
-    def _execute(self, context: Any, *, asked: tuple[str, ...], rounds: int) -> Any:
-        self.get_db_hook().asked = asked
-        try:
-            return super().execute(context)  # type: ignore[no-untyped-call]
-        except ApprovalPending as pending:
-            again = sorted(set(pending.approvals) & set(asked))
-            if again:
-                raise AirflowFailException(f"Approved, and still refused ({', '.join(again)}):\n{pending}") from None
-            if rounds >= _MOST_ROUNDS:
-                raise AirflowFailException(
-                    f"Asked for approval {rounds} times, and what runs differs from what was approved each time. "
-                    "Do the SQL or its parameters change with every rendering?"
-                ) from None
-            self.log.info("Waiting for approval of %s\n%s", ", ".join(pending.approvals), pending)
-            self.defer(
-                trigger=ApprovalTrigger(pending.approvals),
-                method_name="execute_approved",
-                kwargs={"asked": list(asked), "rounds": rounds},
-                timeout=self._timeout(),
-            )
+    def _wait(self, context: Any, pending: ApprovalPending) -> None:
+        """Raises what makes the task wait, or fail."""
+        again = sorted(set(pending.approvals) & set(self._asked))
+        if again:
+            raise AirflowFailException(f"Approved, and still refused ({', '.join(again)}):\n{pending}") from None
+        if self._round >= _MOST_ROUNDS:
+            raise AirflowFailException(
+                f"Asked for approval {self._round} times, and what runs differs from what was approved each time. "
+                "Do the SQL or its parameters change with every rendering?"
+            ) from None
+        self.log.info("Waiting for approval of %s\n%s", ", ".join(pending.approvals), pending)
+        carried = {"asked": list(self._asked), "rounds": self._round}
+        if self._may_park and len(pending.approvals) == 1:
+            approval = pending.approvals[0]
+            page = page_in_airflow(approval, lambda: self.get_db_hook().task_token())
+            if page is not None:
+                compat.park(
+                    context["ti"].id, page.subject, page.body, page.options,
+                    method_name="execute_answered", kwargs={"approval": approval, **carried}, timeout=self._timeout(),
+                )  # fmt: skip
+        self.defer(
+            trigger=ApprovalTrigger(pending.approvals),
+            method_name="execute_approved",
+            kwargs=carried,
+            timeout=self._timeout(),
+        )
+
+    @property
+    def _look_up(self) -> LookUp:
+        return as_task(lambda: self.get_db_hook().task_token())
 
     def _timeout(self) -> timedelta | None:
         if self.approval_timeout is None or isinstance(self.approval_timeout, timedelta):
             return self.approval_timeout
         return timedelta(seconds=self.approval_timeout)
+
+
+def _as_event(found: Approval) -> dict[str, Any]:
+    """As a trigger would say it, with who decided and why."""
+    return {
+        "state": found.state.value,
+        "approval": found.id,
+        "approvals": [found.id],
+        "decided_by": found.decided_by,
+        "comment": found.comment,
+    }

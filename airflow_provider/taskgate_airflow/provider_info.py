@@ -48,7 +48,7 @@ def get_provider_info() -> dict[str, Any]:
                     "url": _option("Address of the control API.", example="https://taskgate.example:8400"),
                     "api_key_file": _option(
                         "File with this component's service key. A triggerer's needs the scope approvals:watch and, in "
-                        "the server form, credentials:delegate.",
+                        "the server form, credentials:delegate; an API server's needs credentials:exchange.",
                         example="/run/secrets/taskgate",
                     ),
                     "dashboard_url": _option(

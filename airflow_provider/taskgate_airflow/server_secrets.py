@@ -146,9 +146,8 @@ class TaskgateServerSecretsBackend(BaseSecretsBackend):
         if (conn_id := mapping_asked_for(key)) is not None:
             mapped = self._mapped(conn_id, team_name)
             return None if mapped is None else as_text(mapped)
-        token = current_token()
-        if token is not None and (conn_id := asked_for(key)) is not None:
-            return self._reasons.find(token.attempt_id, conn_id)
+        if (conn_id := asked_for(key)) is not None:
+            return self._reasons.find(_attempt(current_token()), conn_id)
         return None
 
     def get_config(self, key: str) -> str | None:
@@ -294,13 +293,15 @@ class TaskgateServerSecretsBackend(BaseSecretsBackend):
         message = f"Connection {conn_id!r} refused: {reason}"
         if compat.process() is not Process.SERVER:
             raise AirflowSecretsBackendAccessDenied(message) from None
-        token = current_token()
-        if token is not None:
-            self._reasons.keep(token.attempt_id, conn_id, reason)
-        log.warning(
-            "taskgate: connection refused", conn_id=conn_id, reason=reason, attempt=token.attempt_id if token else None
-        )
+        attempt = _attempt(current_token())
+        self._reasons.keep(attempt, conn_id, reason)
+        log.warning("taskgate: connection refused", conn_id=conn_id, reason=reason, attempt=attempt or None)
         raise compat.denied_on_the_api_server(message) from None
+
+
+def _attempt(token: TaskToken | None) -> str:
+    """Empty where nobody proved to be a task, as in `dag.test()`: what is said then is of no task in particular."""
+    return token.attempt_id if token is not None else ""
 
 
 def _handed_to_client(found: Any, reason: str | None) -> Any:

@@ -3,7 +3,8 @@
     python run_dag.py orders_cleanup --result result.json
 
 The environment configures Airflow (airflow.env, AIRFLOW_HOME, AIRFLOW__CORE__DAGS_FOLDER); the metadata database must
-exist (`airflow db migrate`). The result holds the run's state, each task's state, tries and XCom value. Exits 0 when
+exist (`airflow db migrate`). The result holds the run's state, each task's state, tries and XCom value
+(a mapped task's as `task[0]`, `task[1]`, …). Exits 0 when
 the run succeeded, 1 when it failed.
 """
 
@@ -29,13 +30,17 @@ def run(dag_id: str) -> dict[str, Any]:
     dag_run = bag.dags[dag_id].test()
     with create_session() as session:
         found = session.scalars(XComModel.get_many(run_id=dag_run.run_id, dag_ids=dag_id, key="return_value"))
-        values = {one.task_id: XComModel.deserialize_value(one) for one in found}
+        values = {_name(one): XComModel.deserialize_value(one) for one in found}
         instances = dag_run.get_task_instances(session=session)
     tasks = {
-        one.task_id: {"state": str(one.state), "tries": one.try_number, "value": values.get(one.task_id)}
+        _name(one): {"state": str(one.state), "tries": one.try_number, "value": values.get(_name(one))}
         for one in instances
     }
     return {"run_id": dag_run.run_id, "state": str(dag_run.state), "tasks": tasks}
+
+
+def _name(one: Any) -> str:
+    return one.task_id if one.map_index < 0 else f"{one.task_id}[{one.map_index}]"
 
 
 def main() -> int:

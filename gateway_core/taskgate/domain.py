@@ -53,11 +53,13 @@ class TaskKey:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try of one task. `id` is the orchestrator's own (Airflow: the task instance's uuid, new for every try)."""
+    """One try of one task. `id` is the orchestrator's own (Airflow: the task instance's uuid, new for every try).
+    `logical_date` (ISO 8601) stands for the data that the run is about; a run by hand may have none."""
 
     id: str
     task: TaskKey
     try_number: int = 1
+    logical_date: str = ""
 
 
 @dataclass(frozen=True)
@@ -377,7 +379,8 @@ class Approval:
 @dataclass(frozen=True, slots=True)
 class Credential:
     """A short-lived secret issued for (principal, target). Only verifiers are stored; `id` starts with `tg_` and is the
-    user name a client presents. `scram` is a PostgreSQL-style SCRAM-SHA-256 verifier string."""
+    user name a client presents. `scram` is a PostgreSQL-style SCRAM-SHA-256 verifier string. `confined_until`: the
+    attempt it was issued to is over; its callbacks may read until then, and nothing else."""
 
     id: str
     principal: Principal
@@ -387,3 +390,8 @@ class Credential:
     issued_by: str
     scram: str
     revoked_at: datetime | None = None
+    confined_until: datetime | None = None
+
+    @property
+    def ends_at(self) -> datetime:
+        return min(self.expires_at, self.confined_until or self.expires_at)

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from taskgate import core_dumps
 from taskgate.api.app import create_app
 from taskgate.api.control_plane import Check
 from taskgate.api.server import ApiServer
+from taskgate.approvals.airflow_answers import AirflowAnswers
 from taskgate.approvals.requests import Approvals
 from taskgate.domain import Target
 from taskgate.enforcement.cancel_routing import CancelRouting
@@ -29,7 +31,8 @@ from taskgate.enforcement.gate import TaskgateGate
 from taskgate.enforcement.live import LiveSessions
 from taskgate.enforcement.services import Services
 from taskgate.enforcement.targets import GovernedTarget
-from taskgate.errors import SettingsError, TargetFault
+from taskgate.errors import GatewayFault, SettingsError, TargetFault
+from taskgate.identity.orchestrators.orchestrators import Orchestrators
 from taskgate.logs import configure_logging
 from taskgate.metrics import Metrics
 from taskgate.policy.holder import PolicyHolder
@@ -44,12 +47,14 @@ from taskgate.recording.recorder import BUFFER_BYTES, Recorder
 from taskgate.recording.recordings import Recordings
 from taskgate.recording.retention import RecordingRetention
 from taskgate.secrets import SecretSources
-from taskgate.settings import PostgresSettings, Settings, is_loopback
+from taskgate.settings import PostgresSettings, Settings
+from taskgate.settings_values import is_loopback
 from taskgate.sql.catalog import Catalog
 from taskgate.store.signals import Signal, SignalKind
 from taskgate.wiring.approvals import ApprovalSide, approval_side
 from taskgate.wiring.background import Background
 from taskgate.wiring.live import KillableSessions
+from taskgate.wiring.orchestrators import OrchestratorSide
 from taskgate.wiring.store import StoreSide
 
 log = structlog.get_logger(__name__)
@@ -88,6 +93,7 @@ class Gateway:
         self._live = LiveSessions()
         self.live = KillableSessions(self._live, self.store.signals)
         self._governed = {target.name: GovernedTarget(target.target(), self.secrets) for target in settings.targets}
+        self._orchestrators: OrchestratorSide | None = None
         self._gate: TaskgateGate | None = None
         self._listener: Listener | None = None
         self._api: ApiServer | None = None
@@ -108,6 +114,12 @@ class Gateway:
             return {}
         postgres = self.settings.postgres
         return {"postgres": (postgres.advertised_host or postgres.host, self._listener.port)}
+
+    @property
+    def orchestrators(self) -> Orchestrators:
+        if self._orchestrators is None:
+            raise GatewayFault("taskgate: the gateway has not started")
+        return self._orchestrators.orchestrators
 
     @property
     def public_url(self) -> str:
@@ -137,6 +149,9 @@ class Gateway:
             "targets": _check(fresh > 0, f"the catalogue of {len(self._governed) - fresh} targets cannot be read"),
         }
 
+    def airflow_answers(self, source: str) -> AirflowAnswers | None:
+        return self._orchestrators.answers.get(source) if self._orchestrators else None
+
     def approval_url(self, approval_id: str) -> str | None:
         return self.settings.approval_url(approval_id)
 
@@ -146,6 +161,7 @@ class Gateway:
         """Raises what keeps the gateway from running; everything that has begun is then stopped by `stop`."""
         store, background = self.store, self.background
         store.signals.subscribe(SignalKind.CREDENTIAL_REVOKED, self._credential_revoked)
+        store.signals.subscribe(SignalKind.CREDENTIAL_CONFINED, self._credential_confined)
         store.signals.subscribe(SignalKind.SESSION_KILL, self._session_killed)
         await store.start(background, self._live)
         await self.recorder.start()
@@ -153,6 +169,8 @@ class Gateway:
         asking = await approval_side(self.settings, store, self.secrets, self.approval_url)
         asking.start(background)
         self.approvals = asking.approvals
+        self._orchestrators = await OrchestratorSide.open(self.settings, store, self.secrets, asking.approvals)
+        self._orchestrators.start(background, store.signals)
         self._gate = gate = TaskgateGate(self._services(asking), self._governed, self._live)
         background.spawn("policy", self.policy.run())
         for name, governed in self._governed.items():
@@ -177,6 +195,8 @@ class Gateway:
             self.approvals.feed.stop()
             await self._api.stop()
         await self.background.stop()
+        if self._orchestrators:
+            await self._orchestrators.close()
         for governed in self._governed.values():
             await governed.close()
         await self.recorder.stop(reason)
@@ -211,6 +231,12 @@ class Gateway:
 
     def _credential_revoked(self, heard: Signal) -> None:
         self._live.end("the credential was revoked", lambda session: session.credential.id == heard.subject)
+
+    def _credential_confined(self, heard: Signal) -> None:
+        until = datetime.fromisoformat(heard.payload["until"])
+        for session in self._live:
+            if session.credential.id == heard.subject:
+                session.confine(until)
 
     def _session_killed(self, heard: Signal) -> None:
         by = heard.payload.get("by", "an operator")

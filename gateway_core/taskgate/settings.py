@@ -9,54 +9,29 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from taskgate.domain import Target, TlsMode
 from taskgate.errors import SettingsError
+from taskgate.settings_airflow import AirflowSettings
 from taskgate.settings_origin import BELOW, PREFIX, Origins, Variables, unknown_variables
+from taskgate.settings_values import (
+    Duration,
+    Port,
+    SecretReference,
+    Section,
+    Size,
+    anchored_reference,
+    is_loopback,
+    seconds,
+)
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_SIZE = re.compile(r"(\d+)\s*(KiB|MiB|GiB)?")
-_BYTES = {None: 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _TARGET_NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
-
-
-def _seconds(value: object) -> object:
-    if isinstance(value, str):
-        if not (match := _DURATION.fullmatch(value.strip())):
-            raise ValueError("a duration looks like 250ms, 30s, 10m, 4h or 1d")
-        return float(match[1]) * _SECONDS[match[2]]
-    return value
-
-
-def _bytes(value: object) -> object:
-    if isinstance(value, str):
-        if not (match := _SIZE.fullmatch(value.strip())):
-            raise ValueError("a size looks like 65536, 64 KiB or 64 MiB")
-        return int(match[1]) * _BYTES[match[2]]
-    return value
-
-
-Duration = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
-Size = Annotated[int, BeforeValidator(_bytes), Field(gt=0)]
-Port = Annotated[int, Field(ge=0, le=65535)]
-
-
-def is_loopback(host: str) -> bool:
-    """True for `localhost` and loopback addresses; a name that would have to be looked up is not."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _from_here(host: str) -> str:
@@ -70,17 +45,13 @@ def _from_here(host: str) -> str:
     return "[::1]" if address.is_unspecified else f"[{host}]"
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
-
-
-class StoreSettings(_Section):
+class StoreSettings(Section):
     """`url` is SQLAlchemy's; unset: SQLite in the data directory. `postgresql+asyncpg://…` for many replicas."""
 
     url: str | None = None
 
 
-class ApiSettings(_Section):
+class ApiSettings(Section):
     """The control API. Off loopback it needs a certificate."""
 
     host: str = "127.0.0.1"
@@ -94,7 +65,7 @@ class ApiSettings(_Section):
         return self
 
 
-class PostgresSettings(_Section):
+class PostgresSettings(Section):
     """The PostgreSQL listener. With a certificate TLS is offered; off loopback it is required."""
 
     host: str = "127.0.0.1"
@@ -122,7 +93,7 @@ def _check_tls(host: str, cert: Path | None, key: Path | None) -> None:
         raise ValueError(f"listening on {host}, off loopback, needs tls_cert and tls_key")
 
 
-class TargetSettings(_Section):
+class TargetSettings(Section):
     """A target. `secret` and `catalog_secret` name where a password comes from: `env:NAME` or `file:/path`."""
 
     name: str = Field(pattern=_TARGET_NAME)
@@ -131,20 +102,13 @@ class TargetSettings(_Section):
     port: int = Field(default=5432, ge=1, le=65535)
     database: str
     user: str
-    secret: str
+    secret: SecretReference
     tls: TlsMode = TlsMode.VERIFY_FULL
     ca_file: Path | None = None
     catalog_user: str | None = None
-    catalog_secret: str | None = None
+    catalog_secret: SecretReference | None = None
     max_sessions: int = Field(default=100, gt=0)
     labels: dict[str, str] = Field(default_factory=dict)
-
-    @field_validator("secret", "catalog_secret")
-    @classmethod
-    def _reference(cls, value: str | None) -> str | None:
-        if value is not None and not re.match(r"^[a-z][a-z0-9_]*:.", value):
-            raise ValueError("is a reference such as env:NAME or file:/path, never the secret itself")
-        return value
 
     @model_validator(mode="after")
     def _safe(self) -> TargetSettings:
@@ -160,12 +124,12 @@ class TargetSettings(_Section):
         return Target(**fields)
 
 
-class CredentialSettings(_Section):
+class CredentialSettings(Section):
     default_ttl: Duration = 3600.0
     max_ttl: Duration = 86400.0
 
 
-class WebhookSettings(_Section):
+class WebhookSettings(Section):
     """Where approval requests are announced. `secret` is a reference to the key that signs each delivery."""
 
     name: str
@@ -173,7 +137,7 @@ class WebhookSettings(_Section):
     secret: str
 
 
-class NotifierSettings(_Section):
+class NotifierSettings(Section):
     """Another way to announce them: `kind` is an entry point in the group `taskgate.notifiers`, made with `name` and
     `options`."""
 
@@ -182,23 +146,23 @@ class NotifierSettings(_Section):
     options: dict[str, str] = Field(default_factory=dict)
 
 
-class ApprovalSettings(_Section):
+class ApprovalSettings(Section):
     notifiers: list[NotifierSettings] = Field(default_factory=list)
     webhooks: list[WebhookSettings] = Field(default_factory=list)
     max_parked_per_target: int = Field(default=200, gt=0)
 
 
-class RecordingSettings(_Section):
+class RecordingSettings(Section):
     checkpoint_interval: Duration = 5.0
     sync_interval: Duration = 0.1
     segment_size: Size = 64 * 1024**2
 
 
 _DAY = 86400.0
-Age = Annotated[float, BeforeValidator(_seconds), Field(ge=_DAY)]  # not less than a day: `30m` is thirty minutes
+Age = Annotated[float, BeforeValidator(seconds), Field(ge=_DAY)]  # not less than a day: `30m` is thirty minutes
 
 
-class RetentionSettings(_Section):
+class RetentionSettings(Section):
     """How long what is over stays in the store, and the content of recordings. Unset: for ever."""
 
     sessions: Age | None = None
@@ -229,6 +193,7 @@ class Settings(BaseSettings):
     approvals: ApprovalSettings = ApprovalSettings()
     recording: RecordingSettings = RecordingSettings()
     retention: RetentionSettings = RetentionSettings()
+    airflow: list[AirflowSettings] = Field(default_factory=list)
 
     @field_validator("targets")
     @classmethod
@@ -239,6 +204,14 @@ class Settings(BaseSettings):
                 raise ValueError(f"target {target.name} stands twice")
             seen.add(target.name)
         return targets
+
+    @field_validator("airflow")
+    @classmethod
+    def _unique_sources(cls, sources: list[AirflowSettings]) -> list[AirflowSettings]:
+        names = [one.source for one in sources]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"source {twice} stands twice")
+        return sources
 
     @property
     def store_url(self) -> str:
@@ -339,15 +312,12 @@ def _anchored(settings: Settings, folder: Path) -> Settings:
                 target.model_copy(
                     update={
                         "ca_file": anchor(target.ca_file),
-                        "secret": _anchor_secret(target.secret, folder),
-                        "catalog_secret": target.catalog_secret and _anchor_secret(target.catalog_secret, folder),
+                        "secret": anchored_reference(target.secret, folder),
+                        "catalog_secret": target.catalog_secret and anchored_reference(target.catalog_secret, folder),
                     }
                 )
                 for target in settings.targets
             ],
+            "airflow": [one.anchored(folder) for one in settings.airflow],
         }
     )
-
-
-def _anchor_secret(reference: str, folder: Path) -> str:
-    return f"file:{folder / reference[5:]}" if reference.startswith("file:") else reference

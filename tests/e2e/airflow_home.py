@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from cryptography.fernet import Fernet
+
+from tests.e2e.airflow_forms import Form, own_environment
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "airflow"
 
@@ -18,66 +22,60 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "airflow"
 class DagResult:
     """How a run went. `log` is everything the process wrote, every task's log included."""
 
+    run_id: str
     state: str
     tasks: dict[str, dict[str, Any]]
     log: str
 
 
 class AirflowHome:
-    """`connections`: connection id → target. Creating it migrates the metadata database (8 s)."""
+    """`form` says how it knows of a gateway; without one it has never heard of any. Creating it migrates the metadata
+    database (8 s), or copies that of `like`."""
 
     def __init__(
         self,
         directory: Path,
         *,
-        url: str,
-        service_key: str,
-        connections: Mapping[str, str],
-        dags: Path = EXAMPLE / "dags",
+        dags: Path,
+        form: Form | None = None,
         environment: Mapping[str, str] | None = None,
+        like: AirflowHome | None = None,
     ) -> None:
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
-        # The plugin from the plugins folder, so that it does not hang on how this source tree was installed.
-        plugins = directory / "plugins"
-        plugins.mkdir(exist_ok=True)
-        (plugins / "attempt_ends.py").write_text("from taskgate_airflow.plugin import TaskgatePlugin\n")
-        key_file = directory / "service-key"
-        key_file.touch(mode=0o600)
-        key_file.write_text(service_key)
-        backend = {
-            "url": url,
-            "api_key_file": str(key_file),
-            "source": "demo-airflow",
-            "connections": dict(connections),
-        }
-        own = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "TASKGATE"))}
-        self.environment = {
-            **own,
+        self.environment: dict[str, str] = {
+            **own_environment(),
             "AIRFLOW_HOME": str(directory),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
-            "AIRFLOW__CORE__PLUGINS_FOLDER": str(plugins),
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(directory / "no-plugins"),
+            "AIRFLOW__CORE__FERNET_KEY": like.environment["AIRFLOW__CORE__FERNET_KEY"] if like else _fernet_key(),
             "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
-            "AIRFLOW__WORKERS__SECRETS_BACKEND": "taskgate_airflow.secrets.TaskgateSecretsBackend",
-            "AIRFLOW__WORKERS__SECRETS_BACKEND_KWARGS": json.dumps(backend),
+            **(form.environment if form else {}),
             **(environment or {}),
         }
-        self._run([sys.executable, "-m", "airflow", "db", "migrate"], timeout=120)
+        if like:
+            shutil.copy(like.directory / "airflow.db", directory)
+        else:
+            self._run([sys.executable, "-m", "airflow", "db", "migrate"], timeout=120)
 
-    def start(self, dag_id: str) -> RunningDag:
-        result = self.directory / f"{dag_id}.json"
-        result.unlink(missing_ok=True)
-        log = self.directory / f"{dag_id}.log"
+    def start(self, *dag_ids: str) -> RunningDags:
+        """Run them one after the other, in one process."""
+        for dag_id in dag_ids:
+            (self.directory / f"{dag_id}.json").unlink(missing_ok=True)
+        log = self.directory / f"{dag_ids[0]}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, str(EXAMPLE / "run_dag.py"), dag_id, "--result", str(result)],
+                [sys.executable, str(Path(__file__).with_name("run_dags.py")), str(self.directory), *dag_ids],
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
             )
-        return RunningDag(process, result, log)
+        return RunningDags(process, self.directory, dag_ids, log)
+
+    def run(self, dag_id: str) -> DagResult:
+        return self.start(dag_id).wait()[dag_id]
 
     def _run(self, command: list[str], timeout: float) -> str:
         done = subprocess.run(
@@ -87,13 +85,18 @@ class AirflowHome:
         return done.stdout
 
 
+def _fernet_key() -> str:
+    return Fernet.generate_key().decode()
+
+
 @dataclass(slots=True)
-class RunningDag:
+class RunningDags:
     process: subprocess.Popen[bytes]
-    result: Path
+    directory: Path
+    dag_ids: tuple[str, ...]
     log: Path
 
-    def wait(self, timeout: float = 110) -> DagResult:
+    def wait(self, timeout: float = 110) -> dict[str, DagResult]:
         try:
             self.process.wait(timeout)
         finally:
@@ -101,6 +104,10 @@ class RunningDag:
                 self.process.kill()
                 self.process.wait()
         log = self.log.read_text(errors="replace")
-        assert self.result.exists(), log[-5000:]
-        found = json.loads(self.result.read_text())
-        return DagResult(found["state"], found["tasks"], log)
+        results = {}
+        for dag_id in self.dag_ids:
+            result = self.directory / f"{dag_id}.json"
+            assert result.exists(), log[-5000:]
+            found = json.loads(result.read_text())
+            results[dag_id] = DagResult(found["run_id"], found["state"], found["tasks"], log)
+        return results

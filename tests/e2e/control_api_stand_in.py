@@ -79,15 +79,15 @@ class ControlApi:
     issued: list[Json] = field(default_factory=list)
     revoked: list[str] = field(default_factory=list)
     killed: list[tuple[str, str]] = field(default_factory=list)  # session, reason
-    ended: list[tuple[str, str]] = field(default_factory=list)  # approval, state: what watchers are told, in order
-    streams: int = 0  # open now
-    buffered: bool = False  # streams begin, and nothing of them arrives
-    era: int = 0  # streams of an earlier one end: see `cut`
     posted: list[str] = field(default_factory=list)  # attempts that were told to have ended
     refuses: str | None = None  # credentials are refused with these words
     hold: threading.Event | None = None  # credentials are issued once it is set
     at_once: int = 0
     most_at_once: int = 0  # requests for credentials that were open at the same time
+    ended: list[tuple[str, str]] = field(default_factory=list)  # approval, state: what watchers are told, in order
+    streams: int = 0  # open now
+    buffered: bool = False  # streams begin, and nothing of them arrives
+    era: int = 0  # streams of an earlier one end: see `cut`
     changed: threading.Condition = field(default_factory=threading.Condition)
 
     # --- what tests put in ---------------------------------------------------------------------------------------
@@ -346,6 +346,8 @@ _ASSURANCE = {"task": "asserted", "airflow_task": "verified", "airflow_deferred_
 _ROUTES = [
     (r"GET /v1/whoami", "whoami"),
     (r"POST /v1/credentials", "issue"),
+    (r"POST /v1/credentials/exchange", "issue"),
+    (r"POST /v1/credentials/delegate", "issue"),
     (r"POST /v1/credentials/([^/]+)/revoke", "revoke"),
     (r"POST /v1/attempts/posted", "posted"),
     (r"GET /v1/approvals", "approvals"),

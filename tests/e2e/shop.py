@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,14 +38,17 @@ class Shop:
     @property
     def direct_uri(self) -> str:
         """Past the gateway, with the stored password."""
-        return f"postgres://{APP_ROLE}:{APP_PASSWORD}@127.0.0.1:{urlsplit(self.server.dsn()).port}/{DATABASE}"
+        return self.uri(DATABASE)
+
+    def uri(self, database: str) -> str:
+        return f"postgres://{APP_ROLE}:{APP_PASSWORD}@127.0.0.1:{urlsplit(self.server.dsn()).port}/{database}"
 
     def client(self) -> Client:
         return Client(self.gateway.url, self.dana)
 
-    def query(self, sql: str) -> list[Any]:
+    def query(self, sql: str, database: str = DATABASE) -> list[Any]:
         """Straight from the database, as its administrator."""
-        with psycopg.connect(self.server.dsn(DATABASE), autocommit=True) as connection:
+        with psycopg.connect(self.server.dsn(database), autocommit=True) as connection:
             return connection.execute(sql).fetchall()  # type: ignore[arg-type]
 
     @contextmanager
@@ -74,31 +77,45 @@ class Shop:
 
 
 @contextmanager
-def shop(directory: Path, server: PostgresServer, more_rules: str = "", *, policy: str | None = None) -> Iterator[Shop]:
-    """The database is dropped afterwards: the server is the session's. `more_rules`: entries beside the example's;
-    `policy` in place of the example's."""
+def shop(
+    directory: Path,
+    server: PostgresServer,
+    *,
+    policy: str | None = None,
+    more_databases: Mapping[str, str] | None = None,
+    beside: AbstractContextManager[None] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Iterator[Shop]:
+    """The database is dropped afterwards: the server is the session's. `policy` in place of the example's;
+    `more_databases`: target → a database of the same server and roles, made by `beside` once the shop's is filled;
+    `settings` are more of the gateway's."""
     asyncio.run(fill(server, APP_PASSWORD, _CATALOG_PASSWORD))
     catalog_secret = directory / "catalog.secret"
     catalog_secret.touch(mode=0o600)
     catalog_secret.write_text(_CATALOG_PASSWORD)
-    target = {
-        "name": "orders-db",
-        "host": "127.0.0.1",
-        "port": urlsplit(server.dsn()).port,
-        "database": DATABASE,
-        "user": APP_ROLE,
-        "catalog_user": CATALOG_ROLE,
-        "catalog_secret": f"file:{catalog_secret}",
-        "tls": "disable",
-    }
+    databases = {"orders-db": DATABASE, **(more_databases or {})}
+    targets = [
+        {
+            "name": name,
+            "host": "127.0.0.1",
+            "port": urlsplit(server.dsn()).port,
+            "database": database,
+            "user": APP_ROLE,
+            "catalog_user": CATALOG_ROLE,
+            "catalog_secret": f"file:{catalog_secret}",
+            "tls": "disable",
+        }
+        for name, database in databases.items()
+    ]
     gateway = LocalGateway(
         directory / "gateway",
-        targets=[target],
-        secrets={"orders-db": APP_PASSWORD},
-        policy=(policy or (EXAMPLE / "policy.yaml").read_text()).replace("\nrules:\n", f"\nrules:\n{more_rules}", 1),
+        targets=targets,
+        secrets=dict.fromkeys(databases, APP_PASSWORD),
+        policy=policy or (EXAMPLE / "policy.yaml").read_text(),
+        settings=settings,
     )
     try:
-        with gateway:
+        with beside or nullcontext(), gateway:
             service = gateway.api_key(
                 PrincipalKind.SERVICE,
                 "demo-airflow",

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from taskgate.demo.postgres_server import PostgresServer
+from tests.e2e.airflow_forms import worker_form
 from tests.e2e.airflow_home import AirflowHome, DagResult
 from tests.e2e.shop import EXAMPLE, Shop, shop
 
@@ -33,11 +34,15 @@ def airflow(running_shop: Shop, out: Path, tmp_path_factory: pytest.TempPathFact
     dags = directory / "dags"
     shutil.copytree(Path(__file__).with_name("dags"), dags)
     shutil.copy(EXAMPLE / "dags" / "orders_cleanup.py", dags)
+    home = directory / "home"
     return AirflowHome(
-        directory / "home",
-        url=running_shop.gateway.url,
-        service_key=running_shop.service_key,
-        connections={"orders_db": "orders-db"},
+        home,
+        form=worker_form(
+            home,
+            url=running_shop.gateway.url,
+            service_key=running_shop.service_key,
+            connections={"orders_db": "orders-db"},
+        ),
         dags=dags,
         environment={
             "AIRFLOW_CONN_DIRECT_DB": running_shop.direct_uri,
@@ -56,7 +61,7 @@ def before(running_shop: Shop) -> dict[str, int]:
 def example(airflow: AirflowHome, running_shop: Shop, before: dict[str, int]) -> DagResult:
     """The example's DAG, with an approver who says yes to everything."""
     with running_shop.approver(lambda approval: True):
-        return airflow.start("orders_cleanup").wait()
+        return airflow.run("orders_cleanup")
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +70,7 @@ def behaviours(airflow: AirflowHome, running_shop: Shop, example: DagResult) -> 
     airflow.environment["TASKGATE_TEST_APPROVAL"] = running_shop.decided[0].id
     running_shop.decided.clear()
     with running_shop.approver(lambda approval: "denied" not in approval.principal.name):
-        return airflow.start("behaviours").wait()
+        return airflow.run("behaviours")
 
 
 def test_the_example_runs_as_its_comments_say(example: DagResult) -> None:
@@ -183,7 +188,7 @@ def test_al_05_no_secret_reaches_logs_xcom_or_the_metadata_database(
 def test_a_gateway_that_is_away_fails_closed(behaviours: DagResult, airflow: AirflowHome, running_shop: Shop) -> None:
     """A stored connection with the real password stands right behind ours; last, since it stops the gateway."""
     running_shop.gateway.stop()
-    result = airflow.start("reads").wait()
+    result = airflow.run("reads")
     assert result.tasks["read"]["state"] == "failed"
     assert result.tasks["read"]["value"] is None
     assert "Connection 'orders_db' refused" in result.log

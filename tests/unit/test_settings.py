@@ -8,7 +8,8 @@ import pytest
 
 from taskgate.domain import TlsMode
 from taskgate.errors import SettingsError
-from taskgate.settings import Settings, is_loopback
+from taskgate.settings import Settings
+from taskgate.settings_values import is_loopback
 
 GOOD = """\
 policy: [policy.yaml]

@@ -17,6 +17,7 @@ from taskgate.domain import Assurance, Attempt, Principal, PrincipalKind, TaskKe
 ASSERTABLE: Mapping[str, type[str] | type[tuple[str, ...]]] = {
     "bundle": str,
     "bundle_version": str,
+    "queue": str,
     "run_type": str,
     "triggering_user": str,
     "deployment": str,
@@ -33,11 +34,7 @@ SOURCE_PREFIX = "source:"
 
 def task_principal(claim: TaskClaim, caller: Caller) -> Principal:
     """The asserted principal. Raises ApiProblem where this key may not say this."""
-    sources = {
-        group.removeprefix(SOURCE_PREFIX) for group in caller.principal.groups if group.startswith(SOURCE_PREFIX)
-    }
-    if sources and claim.source not in sources:
-        raise not_permitted(f"this key speaks for {', '.join(sorted(sources))} only", code="source_not_permitted")
+    may_speak_for(claim.source, caller)
     task = TaskKey(claim.source, claim.dag_id, claim.run_id, claim.task_id, claim.map_index)
     return Principal(
         kind=PrincipalKind.TASK,
@@ -48,6 +45,15 @@ def task_principal(claim: TaskClaim, caller: Caller) -> Principal:
         attributes=_attributes(claim.attributes),
         attempt=Attempt(claim.attempt_id, task, claim.try_number),
     )
+
+
+def may_speak_for(source: str, caller: Caller) -> None:
+    """Raises ApiProblem where the key is bound to other sources."""
+    sources = {
+        group.removeprefix(SOURCE_PREFIX) for group in caller.principal.groups if group.startswith(SOURCE_PREFIX)
+    }
+    if sources and source not in sources:
+        raise not_permitted(f"this key speaks for {', '.join(sorted(sources))} only", code="source_not_permitted")
 
 
 def _attributes(stated: Mapping[str, AttributeValue]) -> dict[str, AttributeValue]:

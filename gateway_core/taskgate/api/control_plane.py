@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Protocol
 from taskgate.domain import Principal, Target
 
 if TYPE_CHECKING:
+    from taskgate.approvals.airflow_answers import AirflowAnswers
     from taskgate.approvals.requests import Approvals
     from taskgate.identity.api_keys import ApiKeys
     from taskgate.identity.credentials import Credentials
+    from taskgate.identity.orchestrators.orchestrators import Orchestrators
     from taskgate.metrics import Metrics
     from taskgate.policy.holder import PolicyHolder
     from taskgate.recording.recordings import Recordings
@@ -79,6 +81,8 @@ class ControlPlane(Protocol):
     @property
     def credentials(self) -> Credentials: ...
     @property
+    def orchestrators(self) -> Orchestrators: ...
+    @property
     def api_keys(self) -> ApiKeys: ...
     @property
     def approvals(self) -> Approvals: ...
@@ -92,6 +96,9 @@ class ControlPlane(Protocol):
     def policy(self) -> PolicyHolder: ...
     @property
     def metrics(self) -> Metrics: ...
+    def airflow_answers(self, source: str) -> AirflowAnswers | None:
+        """Airflow's own page as a place to decide, of an Airflow that the gateway knows."""
+
     def catalog(self, target: str) -> Catalog:
         """The target's catalogue as last read. Raises TargetFault where it could not be read."""
 

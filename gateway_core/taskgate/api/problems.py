@@ -17,6 +17,7 @@ from starlette.responses import Response
 from taskgate.approvals.faults import ApprovalClosed, ApprovalUnknown
 from taskgate.client.models import FieldProblem, Problem
 from taskgate.errors import ClientFault, GatewayFault, PolicyRefusal, StoreFault, TargetFault, TaskgateError
+from taskgate.identity.orchestrators.faults import NotProven, OrchestratorAway
 
 MEDIA_TYPE = "application/problem+json"
 _TYPE_PREFIX = "urn:taskgate:problem:"
@@ -99,10 +100,14 @@ def from_fault(error: TaskgateError) -> ApiProblem:
             return ApiProblem(
                 503, error.message, code="store_unavailable", hint=error.hint, headers={"Retry-After": "1"}
             )
+        case NotProven():
+            return ApiProblem(403, error.message, code=error.code, hint=error.hint)
         case PolicyRefusal():
             return ApiProblem(403, error.message, code="policy_refused", hint=error.hint)
         case ClientFault():
             return ApiProblem(422, error.message, hint=error.hint)
+        case OrchestratorAway():
+            return ApiProblem(503, error.message, code="orchestrator_away", hint=error.hint)
         case TargetFault():
             return ApiProblem(503, error.message, code="target_unavailable", hint=error.hint)
         case GatewayFault():

@@ -22,7 +22,12 @@ def principal(value: domain.Principal) -> models.Principal:
             task_id=task.task_id,
             map_index=task.map_index,
         )
-        attempt = models.Attempt(id=value.attempt.id, task=key, try_number=value.attempt.try_number)
+        attempt = models.Attempt(
+            id=value.attempt.id,
+            task=key,
+            try_number=value.attempt.try_number,
+            logical_date=value.attempt.logical_date or None,
+        )
     return models.Principal(
         kind=value.kind,
         name=value.name,
@@ -57,6 +62,7 @@ def credential(value: domain.Credential) -> models.Credential:
         expires_at=value.expires_at,
         issued_by=value.issued_by,
         revoked_at=value.revoked_at,
+        confined_until=value.confined_until,
     )
 
 

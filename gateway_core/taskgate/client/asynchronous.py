@@ -136,9 +136,7 @@ class AsyncClient:
         self, target: str, *, ttl: float | None = None, principal: models.AskedFor | None = None
     ) -> models.IssuedCredential:
         """A credential for a task attempt, or without `principal` for the holder of the key. `ttl` in seconds."""
-        return await self._send(
-            calls.issue_credential(models.CredentialRequest(target=target, ttl=ttl, principal=principal))
-        )
+        return await self._send(calls.issue_credential(target, ttl, principal))
 
     def credentials(
         self, *, target: str | None = None, attempt: str | None = None, live: bool | None = None
@@ -268,6 +266,11 @@ class AsyncClient:
     async def attempt_approval(self, approval_id: str) -> models.Approval:
         """One of the approvals of the task whose credential is this client's key. Raises NotFound for any other."""
         return await self._send(calls.attempt_approval(approval_id))
+
+    async def attempt_airflow_page(self, approval_id: str) -> models.AirflowPage:
+        """What the task's row on Airflow's own page has to hold for an answer there to count. Raises NotFound where
+        that page does not decide this one."""
+        return await self._send(calls.attempt_airflow_page(approval_id))
 
     # --- sessions ------------------------------------------------------------------------------------------------
 

@@ -101,8 +101,18 @@ def target(name: str) -> Call[models.Target]:
     return _get(f"/v1/targets/{_part(name)}", models.Target)
 
 
-def issue_credential(request: models.CredentialRequest) -> Call[models.IssuedCredential]:
-    return _post("/v1/credentials", models.IssuedCredential, request, idempotent=False)
+def issue_credential(
+    target: str, ttl: float | None, principal: models.AskedFor | None
+) -> Call[models.IssuedCredential]:
+    request: BaseModel
+    match principal:
+        case models.AirflowTaskToken():
+            path, request = "/exchange", models.TokenExchange(target=target, ttl=ttl, principal=principal)
+        case models.AirflowDeferredTask():
+            path, request = "/delegate", models.Delegation(target=target, ttl=ttl, principal=principal)
+        case _:
+            path, request = "", models.CredentialRequest(target=target, ttl=ttl, principal=principal)
+    return _post(f"/v1/credentials{path}", models.IssuedCredential, request, idempotent=False)
 
 
 def credentials(
@@ -201,6 +211,10 @@ def attempt() -> Call[models.AttemptReport]:
 
 def attempt_approval(approval_id: str) -> Call[models.Approval]:
     return _get(f"/v1/attempt/approvals/{_part(approval_id)}", models.Approval)
+
+
+def attempt_airflow_page(approval_id: str) -> Call[models.AirflowPage]:
+    return _get(f"/v1/attempt/approvals/{_part(approval_id)}/airflow-page", models.AirflowPage)
 
 
 # --- sessions ----------------------------------------------------------------------------------------------------

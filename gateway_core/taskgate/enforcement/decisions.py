@@ -7,7 +7,6 @@ policy or the catalogue is replaced a new scope takes its place and the old perm
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from taskgate.domain import Action, Pair, Principal, Target, Verdict
@@ -16,12 +15,14 @@ from taskgate.enforcement.content import ActionContents
 from taskgate.enforcement.contracts import Permit
 from taskgate.masking.plan import MaskedColumns, MaskPlan, plan
 from taskgate.policy.decision import Context, Decision
+from taskgate.policy.effects import READS
 from taskgate.policy.policy_set import PolicySet
 from taskgate.sql.catalog import Catalog
 
 PermitKey = tuple[str, bool, tuple[int, ...], str, str]
 
 _MOST_PERMITS = 8192
+_MOST_SCOPES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +44,24 @@ class DecisionScope:
     """Immutable inputs, a bounded cache of permits."""
 
     def __init__(
-        self, principal: Principal, target: Target, policy: PolicySet, catalog: Catalog, hash_key: bytes
+        self,
+        principal: Principal,
+        target: Target,
+        policy: PolicySet,
+        catalog: Catalog,
+        hash_key: bytes,
+        *,
+        confined: bool = False,
     ) -> None:
+        """`confined`: the principal's attempt is over, and whatever rules say it may only read."""
+        self.confined = confined
         self.principal = principal
         self.target = target
         self.policy = policy
         self.catalog = catalog
         self.masks = MaskedColumns(policy.masks(principal, target), catalog, hash_key)
         self.baseline: MaskPlan = self.masks.baseline
-        self.read_only = policy.reads_only(principal, target)
+        self.read_only = confined or policy.reads_only(principal, target)
         self.contents = ActionContents()
         self._permits: dict[PermitKey, Permit] = {}
 
@@ -75,6 +85,8 @@ class DecisionScope:
         decision = self.policy.decide(self.principal, self.target, action, context)
         notes = tuple(note for facts in action.facts for note in facts.notes)
         open_question = decision.wants_impact or (decision.undecided and not action.executes)
+        if self.confined and not _only_reads(action, decision):
+            raise refusals.attempt_over(action.pairs, session_id)
         if decision.verdict is Verdict.DENY and not open_question:
             raise refusals.denied(decision, action.pairs, notes, session_id, missing=action.missing)
         if self.read_only and any(_opens_writing(pair) for pair in action.pairs):
@@ -106,6 +118,12 @@ def _means_its_own(action: Action) -> bool:
     return any(facts.session_objects for facts in action.facts)
 
 
+def _only_reads(action: Action, decision: Decision) -> bool:
+    """Nobody is asked about an attempt that is over, and a function that is not known may do anything."""
+    reads = not action.changes and all(pair.effect in READS for pair in action.pairs)
+    return reads and decision.verdict is not Verdict.APPROVE
+
+
 def _opens_writing(pair: Pair) -> bool:
     """BEGIN READ WRITE, SET TRANSACTION READ WRITE and their like, which would lift the session's read-only start."""
     return pair.effect == "sql.transaction" and "read write" in pair.object
@@ -116,17 +134,16 @@ class DecisionScopes:
 
     def __init__(self, hash_key: bytes) -> None:
         self._hash_key = hash_key
-        self._scopes: dict[tuple[str, str], DecisionScope] = {}
+        self._scopes: dict[tuple[str, str, bool], DecisionScope] = {}
 
-    def current(self, principal: Principal, target: Target, policy: PolicySet, catalog: Catalog) -> DecisionScope:
-        key = (principal.attribute_key, target.name)
+    def current(
+        self, principal: Principal, target: Target, policy: PolicySet, catalog: Catalog, *, confined: bool = False
+    ) -> DecisionScope:
+        key = (principal.attribute_key, target.name, confined)
         scope = self._scopes.get(key)
         if scope is None or not scope.is_current(policy, catalog):
-            scope = DecisionScope(principal, target, policy, catalog, self._hash_key)
+            scope = DecisionScope(principal, target, policy, catalog, self._hash_key, confined=confined)
+            while len(self._scopes) >= _MOST_SCOPES:  # sessions keep theirs; only sharing it ends
+                del self._scopes[next(iter(self._scopes))]
             self._scopes[key] = scope
         return scope
-
-    def forget(self, keep: Mapping[tuple[str, str], int]) -> None:
-        """Drop the scopes of principals without a session (`keep` counts sessions by key)."""
-        for key in [key for key in self._scopes if not keep.get(key)]:
-            del self._scopes[key]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 
 from taskgate.domain import Credential
 from taskgate.enforcement.contracts import GovernedSession
@@ -57,11 +56,14 @@ class TaskgateGate:
             )  # fmt: skip
             # Before the store is asked: a revocation from here on finds the session in the list.
             self._live.add(session)
-            session.end_after((credential.expires_at - datetime.now(UTC)).total_seconds(), "the credential expired")
+            session.end_at(credential.expires_at, "the credential expired")
+            if credential.confined_until is not None:
+                session.confine(credential.confined_until)
             begun(session)
             await services.index.opened(
                 session.id, credential.principal, target.target.name, protocol=protocol, client_address=client_address,
                 policy_version=services.policy.current.version, credential_id=credential.id,
+                confined=credential.confined_until is not None,
             )  # fmt: skip
             session.commit()
         except BaseException:

@@ -92,6 +92,15 @@ def read_only(pairs: tuple[Pair, ...], session_id: str) -> PolicyRefusal:
     )
 
 
+def attempt_over(pairs: tuple[Pair, ...], session_id: str) -> PolicyRefusal:
+    """The task has told its orchestrator how it ended; what its callbacks still do is reading."""
+    return PolicyRefusal(
+        "taskgate: refused: the task attempt is over, and its callbacks may only read",
+        detail=_detail(effect=[str(pair) for pair in pairs[:20]], session=session_id),
+        hint="Write in the task itself, or in a task that follows it.",
+    )
+
+
 def where(approval_id: str, url: str | None) -> str:
     """Where an approver decides, as the end of a sentence: on the dashboard's page, or without one in a terminal."""
     return f"at {url}" if url else f"with `taskgate approvals approve {approval_id}` (or `deny`)"

@@ -29,6 +29,7 @@ from taskgate.store.sessions import SessionCounts
 log = structlog.get_logger(__name__)
 
 _MOST_PAIRS = 256
+ATTEMPT_OVER = "the task attempt is over"
 
 
 @dataclass(slots=True)
@@ -80,13 +81,16 @@ class Session:
         self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._expiry: asyncio.TimerHandle | None = None
         self._closed = False
+        self._confined = credential.confined_until is not None
         self._started: dict[int, float] = {}
         self._run: set[Permit] = set()
         self._records_rows = False
         self._indexed = self.tally.counts, 0
         self._target_name = target.target.name
         services.keep_text(services.policy.current)
-        self._scope = services.scopes.current(self.principal, self.target, services.policy.current, target.catalog)
+        self._scope = services.scopes.current(
+            self.principal, self.target, services.policy.current, target.catalog, confined=self._confined
+        )
         self._contents = self._scope.contents
         self._recording = services.recorder.open(SessionHeader(session_id, self._scope.policy.version, target.digest))
         self._recording.append(RecordKind.SESSION_OPENED, self._opened(options))
@@ -137,8 +141,19 @@ class Session:
         if not self._ended.done():
             self._ended.set_result(reason)
 
-    def end_after(self, seconds: float, reason: str) -> None:
+    def end_at(self, when: datetime, reason: str) -> None:
+        """In place of any time set before."""
+        if self._expiry:
+            self._expiry.cancel()
+        seconds = (when - datetime.now(UTC)).total_seconds()
         self._expiry = asyncio.get_running_loop().call_later(max(0.0, seconds), self.end, reason)
+
+    def confine(self, until: datetime) -> None:
+        """The attempt is over: from now on the session may only read, and only until then."""
+        if not self._confined:
+            self._confined = True
+            self._record(RecordKind.EVENT, Event("attempt_over", {"reads_until": until.isoformat()}))
+        self.end_at(min(until, self.credential.expires_at), ATTEMPT_OVER)
 
     # --- judging -----------------------------------------------------------------------------------------------
 
@@ -152,9 +167,11 @@ class Session:
     def _current(self) -> DecisionScope:
         """The scope for the policy and the catalogue in force now."""
         scope, catalog, policy = self._scope, self._target.catalog, self._services.policy.current
-        if not scope.is_current(policy, catalog):
+        if not scope.is_current(policy, catalog) or scope.confined is not self._confined:
             self._services.keep_text(policy)
-            self._scope = scope = self._services.scopes.current(self.principal, self.target, policy, catalog)
+            self._scope = scope = self._services.scopes.current(
+                self.principal, self.target, policy, catalog, confined=self._confined
+            )
             self._contents = scope.contents
             self._recording.policy_version = policy.version
         return scope
@@ -191,7 +208,7 @@ class Session:
             raise StoreFault("taskgate: the store is out of reach, so no grant can be used and nobody can be asked")
         asking = Asking(
             self.id, self.principal, self.target, scope.policy.version, self._waits, self._record_now,
-            lambda: scope.is_current(self._services.policy.current, self._target.catalog),
+            lambda: self._current() is scope,
         )  # fmt: skip
         self.parked = True
         try:

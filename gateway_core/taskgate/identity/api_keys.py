@@ -137,6 +137,15 @@ class ApiKeys:
         query = select(api_keys).where(api_keys.c.kind == PrincipalKind.USER.value, api_key_is_live())
         return [_api_key(row) for row in await connection.execute(query)]
 
+    async def of_person(self, name: str) -> list[ApiKey]:
+        """The live keys of the person with exactly this name, newest first."""
+        query = select(api_keys).where(
+            api_keys.c.kind == PrincipalKind.USER.value, api_keys.c.name == name, api_key_is_live()
+        )
+        async with self._database.statement() as connection:
+            rows = await connection.execute(query.order_by(api_keys.c.id.desc()))
+            return [_api_key(row) for row in rows]
+
     async def get(self, key_id: str) -> ApiKey | None:
         """Whatever its state."""
         async with self._database.statement() as connection:

@@ -8,11 +8,12 @@ whichever comes first. Times are the database's clock.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, insert, select, update
 
-from taskgate.domain import Credential, Principal
+from taskgate.domain import Assurance, Credential, Principal
 from taskgate.errors import ClientFault
 from taskgate.identity.secret_tokens import matches, new_secret, scram_verifier, secret_hash, split_token
 from taskgate.store.clock import database_time
@@ -36,7 +37,12 @@ class CredentialFilter:
 
 
 def credential_is_live() -> ColumnElement[bool]:
-    return credentials.c.revoked_at.is_(None) & (credentials.c.expires_at > database_time())
+    confined = credentials.c.confined_until
+    return (
+        credentials.c.revoked_at.is_(None)
+        & (credentials.c.expires_at > database_time())
+        & (confined.is_(None) | (confined > database_time()))
+    )
 
 
 # Built once: a connection's set-up waits for it.
@@ -56,9 +62,11 @@ class Credentials:
         self._min_ttl = min_ttl
         self._max_ttl = max_ttl
 
-    async def issue(self, principal: Principal, target: str, ttl: float, issued_by: str) -> tuple[Credential, str]:
-        """The credential and its secret, which nobody can ask for again. Raises ClientFault where `ttl` is out of
-        bounds."""
+    async def issue(
+        self, principal: Principal, target: str, ttl: float, issued_by: str, *, confined_until: datetime | None = None
+    ) -> tuple[Credential, str]:
+        """The credential and its secret, which nobody can ask for again. `confined_until`: for the callbacks of an
+        attempt that is over. Raises ClientFault where `ttl` is out of bounds."""
         if not self._min_ttl <= ttl <= self._max_ttl:
             raise ClientFault(
                 f"A credential can live for {self._min_ttl:g} to {self._max_ttl:g} seconds, not {ttl:g}.",
@@ -77,6 +85,7 @@ class Credentials:
             issued_by=issued_by,
             scram=scram_verifier(secret),
             bearer_hash=secret_hash(secret),
+            confined_until=confined_until,
         )
         async with self._database.statement(writes=True) as connection:
             stored = (await connection.execute(row.returning(*credentials.c))).one()
@@ -110,6 +119,60 @@ class Credentials:
     async def revoke_attempt(self, attempt_id: str, by: str, reason: str) -> int:
         """Everything issued to an attempt: what its end calls for. Returns how many were live."""
         return await self._revoke(credentials.c.attempt_id == attempt_id, by, reason)
+
+    async def confine_attempt(self, attempt_id: str, seconds: float) -> int:
+        """The attempt is over: what it was issued may only read, and for no longer than `seconds` from now, in live
+        sessions too. Called again with more, it lasts longer; never beyond its expiry. Returns how many there were."""
+        until = database_time(seconds)
+        known = credentials.c.confined_until
+        change = (
+            update(credentials)
+            .where(
+                credentials.c.attempt_id == attempt_id,
+                credentials.c.revoked_at.is_(None),
+                credentials.c.expires_at > database_time(),
+                known.is_(None) | (known < until),
+            )
+            .values(confined_until=until)
+            .returning(credentials.c.id, credentials.c.confined_until)
+        )
+        async with self._database.transaction() as connection:
+            confined = (await connection.execute(change)).all()
+            for row in confined:
+                payload = {"until": row.confined_until.isoformat()}
+                await self._signals.append(connection, SignalKind.CREDENTIAL_CONFINED, row.id, payload)
+        if confined:
+            self._signals.wake()
+        return len(confined)
+
+    async def settled(self) -> None:
+        """Returns once sessions of this process have heard what was revoked or confined before the call (those of other
+        processes do within 250 ms)."""
+        await self._signals.caught_up()
+
+    async def held(self, attempt_id: str, target: str) -> Credential | None:
+        """What a verified attempt was issued for the target and nobody has revoked, expired or not: the newest."""
+        query = select(credentials).where(
+            credentials.c.attempt_id == attempt_id,
+            credentials.c.target == target,
+            credentials.c.revoked_at.is_(None),
+        )
+        async with self._database.statement() as connection:
+            rows = (await connection.execute(query.order_by(credentials.c.issued_at.desc()))).all()
+        found = (_credential(row) for row in rows)
+        return next((one for one in found if one.principal.assurance is Assurance.VERIFIED), None)
+
+    async def confined(self, attempt_id: str, target: str) -> Credential | None:
+        """What an attempt that is over may still read the target with."""
+        query = select(credentials).where(
+            credentials.c.attempt_id == attempt_id,
+            credentials.c.target == target,
+            credentials.c.confined_until.is_not(None),
+            credential_is_live(),
+        )
+        async with self._database.statement() as connection:
+            row = (await connection.execute(query.order_by(credentials.c.confined_until.desc()).limit(1))).one_or_none()
+        return _credential(row) if row else None
 
     async def search(
         self, filters: CredentialFilter = CredentialFilter(), cursor: str | None = None, limit: int = 50
@@ -162,4 +225,5 @@ def _credential(row: Any) -> Credential:
         issued_by=row.issued_by,
         scram=row.scram,
         revoked_at=row.revoked_at,
+        confined_until=row.confined_until,
     )

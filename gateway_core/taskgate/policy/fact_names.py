@@ -67,17 +67,22 @@ PRINCIPAL: Mapping[str, Fact] = {
     "groups": Fact(STRINGS, "the groups of a user or service; empty where there are none"),
     "bundle": Fact(STRING, "the DAG bundle the code came from"),
     "bundle_version": Fact(STRING, "the bundle's version (a commit)"),
+    "dag_version": Fact(INT, "the DAG's version, as Airflow counts them"),
     "run_type": Fact(STRING, "scheduled, manual, backfill, asset_triggered"),
     "triggering_user": Fact(STRING, "who triggered the run"),
     "deployment": Fact(STRING, "the Prefect deployment"),
     "work_pool": Fact(STRING, "the Prefect work pool"),
     "try_number": Fact(INT, "1 for the first try", volatile=True),
+    "logical_date": Fact(
+        STRING, "the run's logical date, as 2024-07-01T00:00:00+00:00; a run by hand may have none", volatile=True
+    ),
     "dag_id": Fact(STRING, "the DAG (of a Prefect flow run: the flow)", _AUTHOR),
     "task_id": Fact(STRING, "the task in it", _AUTHOR),
     "run_id": Fact(STRING, "the run", _AUTHOR, volatile=True),
     "map_index": Fact(
         INT, "which of a mapped task's instances; -1 for a task that is not mapped", _AUTHOR, volatile=True
     ),
+    "queue": Fact(STRING, "the queue that the task instance runs on", _AUTHOR),
     "owner": Fact(STRING, "the DAG's owner, as its author wrote it", _AUTHOR),
     "tags": Fact(STRINGS, "the DAG's tags", _AUTHOR),
     "flow": Fact(STRING, "the Prefect flow's name", _AUTHOR),
@@ -134,7 +139,7 @@ ROOTS: Mapping[str, Mapping[str, Fact]] = {
 
 #: What `match.principals` may name besides kind, source, name, groups and assurance.
 MATCHABLE: frozenset[str] = frozenset(
-    "verified_by bundle bundle_version run_type triggering_user deployment work_pool"
+    "verified_by bundle bundle_version queue run_type triggering_user deployment work_pool"
     " dag_id task_id owner tags flow".split()
 )
 #: Facts that only tasks have: of a user or a service they are not unknown, there are none.

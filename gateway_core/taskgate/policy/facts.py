@@ -39,6 +39,7 @@ def attribute(principal: Principal, name: str) -> Any:
             "run_id": task.run_id,
             "map_index": task.map_index,
             "try_number": principal.attempt.try_number,
+            "logical_date": principal.attempt.logical_date or None,
         }
         value = of_attempt.get(name)
     if value is None:
@@ -178,7 +179,13 @@ class FactRecord:
 
 
 # Every name has a value, every value a name: a gap would only show when a decision is taken.
-assert PRINCIPAL.keys() == _PRINCIPAL.keys() | MATCHABLE | {"try_number", "run_id", "map_index"}
+assert PRINCIPAL.keys() == _PRINCIPAL.keys() | MATCHABLE | {
+    "try_number",
+    "run_id",
+    "map_index",
+    "logical_date",
+    "dag_version",
+}
 assert ACTION.keys() == _ACTION.keys()
 assert CONTEXT.keys() == _CONTEXT.keys()
 assert TARGET.keys() <= {*Target.__slots__}

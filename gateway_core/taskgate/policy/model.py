@@ -111,6 +111,7 @@ class Principals(_Entry):
     verified_by: Globs | None = None
     bundle: Globs | None = None
     bundle_version: Globs | None = None
+    queue: Globs | None = None
     run_type: Globs | None = None
     triggering_user: Globs | None = None
     deployment: Globs | None = None

@@ -22,6 +22,7 @@ def principal_to_json(principal: Principal) -> dict[str, Any]:
         facts["attempt"] = {
             "id": principal.attempt.id,
             "try_number": principal.attempt.try_number,
+            "logical_date": principal.attempt.logical_date,
             "task": [task.source, task.dag_id, task.run_id, task.task_id, task.map_index],
         }
     return facts
@@ -31,7 +32,12 @@ def principal_from_json(facts: Mapping[str, Any]) -> Principal:
     attempt = None
     if "attempt" in facts:
         stored = facts["attempt"]
-        attempt = Attempt(id=stored["id"], task=TaskKey(*stored["task"]), try_number=stored["try_number"])
+        attempt = Attempt(
+            id=stored["id"],
+            task=TaskKey(*stored["task"]),
+            try_number=stored["try_number"],
+            logical_date=stored.get("logical_date", ""),
+        )
     return Principal(
         kind=PrincipalKind(facts["kind"]),
         name=facts["name"],

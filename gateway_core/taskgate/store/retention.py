@@ -19,7 +19,7 @@ from taskgate.domain import ApprovalState
 from taskgate.errors import StoreFault
 from taskgate.store.clock import database_time
 from taskgate.store.database import Database
-from taskgate.store.tables import approvals, credentials, processes, sessions
+from taskgate.store.tables import approvals, attempts, credentials, processes, sessions
 
 log = structlog.get_logger(__name__)
 
@@ -27,6 +27,7 @@ EVERY = 3600.0
 BATCH = 100  # a session has up to 256 pairs, which go with it
 PAUSE = 0.2
 _PROCESSES_KEPT = 30 * 86_400.0
+_ATTEMPTS_KEPT = 30 * 86_400.0
 _OVER = tuple(state.value for state in ApprovalState if state is not ApprovalState.PENDING)
 
 
@@ -78,6 +79,8 @@ class Retention:
             yield approvals, and_(approvals.c.state.in_(_OVER), approvals.c.expires_at < before, decided)
         if kept.credentials is not None:
             yield credentials, credentials.c.expires_at < database_time(-kept.credentials)
+        # What an attempt held has ended with it; a request that outlives it by so long has expired.
+        yield attempts, attempts.c.over_at < database_time(-_ATTEMPTS_KEPT)
         # Whoever has been silent for so long has no session left, and its sessions have been closed.
         yield processes, processes.c.heartbeat_at < database_time(-_PROCESSES_KEPT)
 

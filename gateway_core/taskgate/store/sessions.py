@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, bindparam, exists, insert, literal, not_, or_, select, update
+from sqlalchemy import Boolean, ColumnElement, Select, bindparam, exists, insert, literal, not_, or_, select, update
 from sqlalchemy.sql.dml import ReturningInsert
 
 from taskgate.domain import Pair, Principal, PrincipalKind
@@ -75,7 +75,13 @@ class SessionFilter:
 def _open_statement() -> ReturningInsert[datetime]:
     """INSERT … SELECT … WHERE the credential is live: built once, since building it costs more than running it."""
     opening = [column for column in sessions.c if column.name not in ("opened_at", "closed_at", "closed_reason")]
-    live = credentials.c.revoked_at.is_(None) & (credentials.c.expires_at > database_time())
+    confined = credentials.c.confined_until
+    known = bindparam("known_confined", type_=Boolean())
+    live = (
+        credentials.c.revoked_at.is_(None)
+        & (credentials.c.expires_at > database_time())
+        & (confined.is_(None) | (known & (confined > database_time())))
+    )
     credential_id = bindparam("credential_id", type_=sessions.c.credential_id.type)
     row = select(
         *(bindparam(column.name, type_=column.type).label(column.name) for column in opening),
@@ -107,9 +113,11 @@ class SessionIndex:
         client_address: str,
         policy_version: str,
         credential_id: str | None = None,
+        confined: bool = False,
     ) -> datetime:
         """Index a session, in one round trip; returns when it opened. Refused with AuthenticationFault where the
-        credential is no longer live: it may have been revoked since the client's proof began. For no gap between this
+        credential is no longer live, or confined without that being known (`confined`): it may have been revoked since
+        the client's proof began. For no gap between this
         check and the revocation's signal, the caller must already be listening for the session."""
         attempt = principal.attempt
         values = {
@@ -132,6 +140,7 @@ class SessionIndex:
             "refused": 0,
             "rows": 0,
             "masked": 0,
+            "known_confined": confined,
         }
         row = await self._open.one_or_none(**values)
         if row is None:

@@ -37,6 +37,7 @@ _PRUNE_EVERY = 600.0
 
 class SignalKind(StrEnum):
     CREDENTIAL_REVOKED = "credential.revoked"  # subject: the credential's id
+    CREDENTIAL_CONFINED = "credential.confined"  # subject: the credential's id; payload: until (ISO 8601)
     API_KEY_REVOKED = "api_key.revoked"  # subject: the key's id
     SESSION_KILL = "session.kill"  # subject: the session's id; payload: by, reason
     APPROVAL_REQUESTED = "approval.requested"  # subject: the approval's id
@@ -67,6 +68,7 @@ class Signals:
         self._callbacks: defaultdict[str, list[Callback]] = defaultdict(list)
         self._wake = asyncio.Event()
         self._started = asyncio.Event()
+        self._catching_up: list[asyncio.Future[None]] = []
         self._seen = 0
         self._pruned = 0.0
         self.last_contact = float("-inf")
@@ -117,14 +119,27 @@ class Signals:
         """Returns once `run` has its starting point: every signal sent from now on will be heard."""
         await self._started.wait()
 
+    async def caught_up(self, seconds: float = 1.0) -> bool:
+        """Returns once this process has heard everything sent before the call; False where that takes too long."""
+        heard = asyncio.get_running_loop().create_future()
+        self._catching_up.append(heard)
+        self.wake()
+        done, _ = await asyncio.wait({heard}, timeout=seconds)
+        return bool(done)
+
     async def run(self) -> None:
         """Poll until cancelled. The store's absence is borne (and shows in `last_contact`), never raised."""
         while True:
             self._wake.clear()
+            waiting, self._catching_up = self._catching_up, []
             try:
                 await self._poll()
             except StoreFault as fault:
                 log.warning("signals.store_unreachable", reason=fault.detail)
+                self._catching_up += waiting
+            else:
+                for heard in waiting:
+                    heard.set_result(None)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._interval):
                     await self._wake.wait()

@@ -59,6 +59,35 @@ credentials = Table(
     Column("revoked_at", UtcTime),
     Column("revoked_by", Text),
     Column("revoked_reason", Text),
+    Column("confined_until", UtcTime),  # its attempt is over; callbacks may read until then
+)
+
+# Task attempts that hold, or held, a credential, and whose orchestrator can be asked about them.
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", Text, primary_key=True),  # the orchestrator's own: Airflow's is a uuid
+    Column("source", Text, nullable=False),
+    Column("dag_id", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("task_id", Text, nullable=False),
+    Column("map_index", Integer, nullable=False),
+    Column("owner_key", Text, nullable=False, index=True),
+    Column("try_number", Integer, nullable=False),
+    Column("max_tries", Integer, nullable=False),  # another number later: the task was cleared, not retried
+    Column("began_at", UtcTime, nullable=False),
+    Column("seen_at", UtcTime, nullable=False),  # last found alive
+    Column("check_at", UtcTime, nullable=False),
+    Column("over_at", UtcTime),
+    Column("over_because", Text),
+    Index(
+        "ix_attempts_alive",
+        "source",
+        "check_at",
+        sqlite_where=text("over_at IS NULL"),
+        postgresql_where=text("over_at IS NULL"),
+    ),
+    Index("ix_attempts_over_at", "over_at"),
 )
 
 api_keys = Table(

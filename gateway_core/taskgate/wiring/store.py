@@ -15,6 +15,7 @@ from taskgate.errors import StoreFault
 from taskgate.identity.api_keys import ApiKeys
 from taskgate.identity.credentials import Credentials
 from taskgate.settings import Settings
+from taskgate.store.attempts import Attempts
 from taskgate.store.database import Database
 from taskgate.store.processes import GatewayProcess
 from taskgate.store.retention import KeptFor, Retention
@@ -37,6 +38,7 @@ class StoreSide:
         self.signals = Signals(self.database)
         self.api_keys = ApiKeys(self.database, self.signals)
         self.credentials = Credentials(self.database, self.signals, max_ttl=settings.credentials.max_ttl)
+        self.attempts = Attempts(self.database)
         self.sessions = SessionIndex(self.database, self.process.id)
         kept = settings.retention
         self.retention = Retention(self.database, KeptFor(kept.sessions, kept.approvals, kept.credentials))

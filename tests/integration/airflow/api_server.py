@@ -93,9 +93,15 @@ class ApiServer:
     """`airflow api-server` on a free port. A context manager; `log` is all it wrote."""
 
     def __init__(
-        self, database: AirflowDatabase, private_key: bytes, environment: Mapping[str, str], *, apps: str = "all"
+        self,
+        database: AirflowDatabase,
+        private_key: bytes,
+        environment: Mapping[str, str],
+        *,
+        algorithm: str,
+        apps: str = "all",
     ) -> None:
-        self.private_key = private_key
+        self.private_key, self.algorithm = private_key, algorithm
         home = Path(database.environment["AIRFLOW_HOME"])
         key_file = home / f"jwt-{apps}.pem"
         key_file.touch(mode=0o600)
@@ -109,6 +115,7 @@ class ApiServer:
             env={
                 **database.environment,
                 "AIRFLOW__API_AUTH__JWT_PRIVATE_KEY_PATH": str(key_file),
+                "AIRFLOW__API_AUTH__JWT_ALGORITHM": algorithm,
                 "AIRFLOW__API__BASE_URL": self.url,
                 **environment,
             },
@@ -145,7 +152,13 @@ class ApiServer:
         """As the scheduler makes them."""
         from airflow.api_fastapi.auth.tokens import JWTGenerator
 
-        generator = JWTGenerator(private_key=key or self.private_key, valid_for=600, audience=AUDIENCE, issuer=ISSUER)
+        generator = JWTGenerator(
+            private_key=key or self.private_key,
+            valid_for=600,
+            audience=AUDIENCE,
+            issuer=ISSUER,
+            algorithm=self.algorithm,
+        )
         return str(generator.generate({"sub": ti_id, **claims}))
 
     def get(self, path: str, token: str | None, timeout: float = 60) -> httpx.Response:

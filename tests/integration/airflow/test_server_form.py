@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from taskgate_airflow.compat import DENIAL_IS_AN_EXCEPTION
 from tests.e2e.control_api_stand_in import ControlApi, ControlApiServer
 from tests.integration.airflow.api_server import AirflowDatabase, ApiServer
 
@@ -88,14 +89,14 @@ def backend(gateway: ControlApiServer, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="module")
 def server(database: AirflowDatabase, backend: dict[str, str]) -> Iterator[ApiServer]:
-    with ApiServer(database, _private_key("Ed25519"), backend) as running:
+    with ApiServer(database, _private_key("Ed25519"), backend, algorithm="EdDSA") as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def without_plugins(database: AirflowDatabase, backend: dict[str, str]) -> Iterator[ApiServer]:
     """Airflow loads no plugin where it serves the execution API alone. RSA here, Ed25519 there."""
-    with ApiServer(database, _private_key("RSA"), backend, apps="execution") as running:
+    with ApiServer(database, _private_key("RSA"), backend, algorithm="RS256", apps="execution") as running:
         yield running
 
 
@@ -166,10 +167,17 @@ def test_a_stored_connection_that_cannot_be_used_is_denied(server: ApiServer, co
 
 def test_without_a_token_of_airflows_nobody_is_asked(server: ApiServer, gateway: ControlApiServer) -> None:
     forged = server.token(RUNNING, key=_private_key("Ed25519"))
-    workload = server.token(RUNNING, scope="workload")
     assert server.connection("orders_db", None).status_code == 401
     assert server.connection("orders_db", forged).status_code == 403
-    assert server.connection("orders_db", workload).status_code == 403
+    assert gateway.api.asked == []
+
+
+def test_a_token_for_the_queue_is_none_for_connections(server: ApiServer, gateway: ControlApiServer) -> None:
+    from airflow.api_fastapi.execution_api.datamodels import token
+
+    if not hasattr(token, "TokenScope"):
+        pytest.skip("this Airflow's tokens have no scope")
+    assert server.connection("orders_db", server.token(RUNNING, scope="workload")).status_code == 403
     assert gateway.api.asked == []
 
 
@@ -247,8 +255,12 @@ def test_without_plugins_every_mapped_connection_is_denied(
 ) -> None:
     for conn_id in ("orders_db", "stored_db"):
         answer = without_plugins.connection(conn_id, without_plugins.token(RUNNING))
-        assert answer.status_code == 403
-        assert "only handed to a running task" in answer.text
+        if DENIAL_IS_AN_EXCEPTION:
+            assert answer.status_code == 403
+            assert "only handed to a running task" in answer.text
+        else:  # Airflow 3.1: nobody is there to make 403 of it
+            assert answer.status_code == 500
+        assert STORED_PASSWORD not in answer.text
     assert without_plugins.connection("plain_db", without_plugins.token(RUNNING)).status_code == 200
     assert gateway.api.asked == []
 

@@ -160,3 +160,20 @@ async def test_old_signals_are_pruned_and_numbers_go_on(database: Database) -> N
         await signals.send("test", "after")
         await until(lambda: bool(heard))
     assert heard[0].sequence == 3
+
+
+async def test_whoever_waits_to_have_caught_up_has_heard_all_that_was_sent_before(database: Database) -> None:
+    signals = Signals(database, interval=30)
+    heard: list[str] = []
+    signals.subscribe(SignalKind.SESSION_KILL, lambda signal: heard.append(signal.subject))
+    assert await signals.caught_up(0.05) is False  # nobody polls yet
+    running = asyncio.create_task(signals.run())
+    try:
+        await signals.started()
+        for number in range(20):
+            await signals.send(SignalKind.SESSION_KILL, f"ses_{number}")
+            assert await signals.caught_up() is True
+            assert heard[-1] == f"ses_{number}"
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)

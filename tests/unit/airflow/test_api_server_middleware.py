@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -164,23 +165,36 @@ def airflow_31(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("airflow_31")
-@pytest.mark.parametrize("error", [_Denied("no"), BaseExceptionGroup("tasks", [_Denied("no")])])
+@pytest.mark.parametrize(
+    "error", [_Denied("no"), BaseExceptionGroup("tasks", [RuntimeError("No response returned."), _Denied("no")])]
+)
 async def test_a_denial_that_is_no_exception_is_403(error: BaseException) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         raise error
 
     sent = await _called(app, _scope("/execution/connections/orders_db", "GET", BEARER))
     assert sent[0]["status"] == 403
-    assert b"denied_by_taskgate" in sent[1]["body"]
+    assert json.loads(sent[1]["body"]) == {"detail": {"reason": "denied_by_taskgate", "message": "no"}}
 
 
 @pytest.mark.usefixtures("airflow_31")
 @pytest.mark.parametrize(
-    "error", [ValueError("x"), asyncio.CancelledError(), BaseExceptionGroup("both", [_Denied("no"), ValueError("x")])]
+    "error",
+    [ValueError("x"), asyncio.CancelledError(), ExceptionGroup("tasks", [RuntimeError("No response returned.")])],
 )
 async def test_any_other_error_stays_what_it_is(error: BaseException) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         raise error
 
     with pytest.raises(type(error)):
+        await _called(app, _scope("/execution/connections/orders_db", "GET", BEARER))
+
+
+@pytest.mark.usefixtures("airflow_31")
+async def test_a_denial_after_the_answer_has_begun_is_no_second_answer() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise _Denied("no")
+
+    with pytest.raises(_Denied):
         await _called(app, _scope("/execution/connections/orders_db", "GET", BEARER))

@@ -271,6 +271,8 @@ def test_a_task_may_ask_why_it_was_refused_and_no_other_task_may(
         assert "not at night" in str(backend.get_variable("taskgate:refusal:orders_db"))
         assert backend.get_variable("taskgate:refusal:other_db") is None
     assert backend.get_variable("taskgate:refusal:orders_db") is None
+    _denied(backend)
+    assert "only handed to a running task" in str(backend.get_variable("taskgate:refusal:orders_db"))
     other = "0197c0de-0000-7000-8000-000000000002"
     with presented(TaskToken(jwt({"sub": other}), other)):
         assert backend.get_variable("taskgate:refusal:orders_db") is None

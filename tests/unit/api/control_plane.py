@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from taskgate.api.control_plane import Check, LiveSession
+from taskgate.approvals.airflow_answers import AirflowAnswers
 from taskgate.approvals.draft import ApprovalDraft
 from taskgate.approvals.keys import ApprovalKeys
 from taskgate.approvals.requests import Approvals
@@ -30,6 +31,7 @@ from taskgate.domain import (
 from taskgate.errors import TargetFault
 from taskgate.identity.api_keys import ApiKeys
 from taskgate.identity.credentials import Credentials
+from taskgate.identity.orchestrators.orchestrators import Orchestrators
 from taskgate.identity.scopes import Scope
 from taskgate.metrics import Metrics
 from taskgate.policy.holder import PolicyHolder
@@ -38,6 +40,7 @@ from taskgate.recording.recorder import Recorder
 from taskgate.recording.recordings import Recordings
 from taskgate.recording.records import RecordedAction, RecordKind, Result, SessionOpened
 from taskgate.sql.catalog import Catalog, Column, Relation
+from taskgate.store.attempts import Attempts
 from taskgate.store.database import Database
 from taskgate.store.processes import GatewayProcess
 from taskgate.store.sessions import SessionCounts, SessionIndex
@@ -144,9 +147,11 @@ class Plane:
     sessions: SessionIndex
     process: GatewayProcess
     approvals: Approvals
+    orchestrators: Orchestrators
     policy: PolicyHolder
     data_dir: Path
     live: Live = field(default_factory=Live)
+    answers: dict[str, AirflowAnswers] = field(default_factory=dict)
     metrics: Metrics = field(default_factory=Metrics)
     targets: Mapping[str, Target] = field(default_factory=lambda: dict(TARGETS))
     endpoints: Mapping[str, tuple[str, int]] = field(default_factory=lambda: {"postgres": ("gateway.example", 6432)})
@@ -164,13 +169,16 @@ class Plane:
         api_keys = ApiKeys(database, signals)
         policy_file = directory / "policy.yaml"
         policy_file.write_text(POLICY)
+        approvals = Approvals(database, signals, api_keys, ParameterSeal(ApprovalKeys.derive(bytes(32)).sealing))
+        credentials = Credentials(database, signals, max_ttl=86400.0)
         return cls(
-            approvals=Approvals(database, signals, api_keys, ParameterSeal(ApprovalKeys.derive(bytes(32)).sealing)),
+            approvals=approvals,
+            orchestrators=Orchestrators([], Attempts(database), credentials, approvals),
             policy=PolicyHolder([policy_file]),
             data_dir=directory / "data",
             database=database,
             signals=signals,
-            credentials=Credentials(database, signals, max_ttl=86400.0),
+            credentials=credentials,
             api_keys=api_keys,
             sessions=SessionIndex(database, process.id),
             process=process,
@@ -180,6 +188,9 @@ class Plane:
         if target != "orders-db":
             raise TargetFault(f"the catalogue of target {target} cannot be read")
         return CATALOG
+
+    def airflow_answers(self, source: str) -> AirflowAnswers | None:
+        return self.answers.get(source)
 
     def approval_url(self, approval_id: str) -> str:
         return f"https://people.example/approvals?id={approval_id}"

@@ -10,6 +10,7 @@ from taskgate.domain import Action, Environment, OutputColumn, RecordingLevel, V
 from taskgate.enforcement import decisions
 from taskgate.enforcement.decisions import DecisionScope, DecisionScopes
 from taskgate.errors import PolicyRefusal
+from taskgate.policy.effects import EFFECTS, WRITTEN_OUT
 from taskgate.policy.policy_set import PolicySet
 from tests.unit.policy.builders import NOON, ORDERS, does, policy, rule, rules, task, user
 from tests.unit.sql.catalogs import CATALOG
@@ -177,13 +178,61 @@ def test_a_new_policy_or_catalogue_forgets_every_permit() -> None:
     assert current(scopes, same_text, replace(CATALOG, version=2)).cached(SELECT) is None
 
 
-def test_scopes_of_nobody_are_dropped() -> None:
+def test_only_so_many_scopes_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decisions, "_MOST_SCOPES", 2)
     scopes, rules_ = DecisionScopes(KEY), policy(READS)
     one = current(scopes, rules_)
-    scopes.forget({(task().attribute_key, ORDERS.name): 1})
-    assert current(scopes, rules_) is one
-    scopes.forget({(task().attribute_key, ORDERS.name): 0})
+    for owner in ("alice", "bob"):
+        scopes.current(task(owner=owner), ORDERS, rules_, CATALOG)
     assert current(scopes, rules_) is not one
+    assert len(scopes._scopes) <= 2
+
+
+EVERYTHING = rules(rule("allow", ", ".join(sorted(EFFECTS - WRITTEN_OUT)), objects='["*"]'))
+
+
+def confined(text: str = EVERYTHING) -> DecisionScope:
+    return DecisionScope(task(), ORDERS, policy(text), CATALOG, KEY, confined=True)
+
+
+def test_an_attempt_that_is_over_may_only_read_whatever_rules_say() -> None:
+    one = confined()
+    assert one.read_only
+    for _ in range(2):
+        one.judge(SELECT, NOON, "ses_1")
+        assert one.cached(SELECT) is not None
+    for pair in (
+        "sql.insert",
+        "sql.update",
+        "sql.delete",
+        "sql.call",
+        "sql.unknown",
+        "sql.copy_in",
+        "sql.ddl",
+        "sql.do",
+    ):
+        action = replace(does(f"{pair} public.users", "sql.select public.users"), text=pair)
+        with pytest.raises(PolicyRefusal, match="the task attempt is over, and its callbacks may only read"):
+            one.judge(action, NOON, "ses_1")
+        assert one.cached(action) is None
+    with pytest.raises(PolicyRefusal, match="may only read"):
+        one.judge(does("sql.select public.users", changes=True), NOON, "ses_1")
+
+
+def test_nobody_is_asked_for_an_attempt_that_is_over() -> None:
+    asking = rules(rule("approve", objects='["public.*"]'))
+    assert scope(asking).judge(SELECT, NOON, "ses_1").permit.needs_judgement
+    with pytest.raises(PolicyRefusal, match="may only read"):
+        confined(asking).judge(SELECT, NOON, "ses_1")
+
+
+def test_an_attempt_that_is_over_shares_no_scope_with_those_that_run() -> None:
+    scopes, rules_ = DecisionScopes(KEY), policy(READS)
+    one = current(scopes, rules_)
+    other = scopes.current(task(), ORDERS, rules_, CATALOG, confined=True)
+    assert other is not one
+    assert current(scopes, rules_) is one
+    assert scopes.current(task(), ORDERS, rules_, CATALOG, confined=True) is other
 
 
 def test_the_verdict_comes_with_the_permit() -> None:

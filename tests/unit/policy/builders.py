@@ -54,7 +54,13 @@ def task(
 ) -> Principal:
     key = TaskKey(source, dag_id, "run1", "load")
     return Principal(
-        PrincipalKind.TASK, f"{dag_id}.load", source, assurance, "test", attributes, Attempt("a1", key, try_number=2)
+        PrincipalKind.TASK,
+        f"{dag_id}.load",
+        source,
+        assurance,
+        "test",
+        attributes,
+        Attempt("a1", key, try_number=2, logical_date="2024-07-01T00:00:00+00:00"),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
@@ -13,7 +14,8 @@ from taskgate.api.dependencies import Plane
 from taskgate.api.problems import not_found
 from taskgate.approvals.requests import ApprovalFilter
 from taskgate.client import models
-from taskgate.domain import Approval, Principal
+from taskgate.domain import Approval, ApprovalState, Principal
+from taskgate.errors import TaskgateError
 from taskgate.store.ids import IdPrefix, is_id
 from taskgate.store.sessions import SessionFilter
 
@@ -54,11 +56,34 @@ async def show_attempt(plane: Plane, task: OwnTask) -> models.AttemptReport:
 
 @router.get("/attempt/approvals/{approval_id}")
 async def show_own_approval(approval_id: str, plane: Plane, task: OwnTask) -> models.Approval:
-    """One request made in this task's name, by whichever of its tries: how it stands, who decided it and why."""
+    """One request made in this task's name, by whichever of its tries: how it stands, who decided it and why. An answer
+    given on Airflow's own page is looked for at once."""
+    approval = await _own(plane, approval_id, task)
+    answers = plane.airflow_answers(task.source)
+    if answers is not None and approval.state is ApprovalState.PENDING:
+        with contextlib.suppress(TaskgateError):  # then it is looked at again soon anyway
+            if await answers.look(approval):
+                approval = await _own(plane, approval_id, task)
+    return _rendered(plane, approval)
+
+
+@router.get("/attempt/approvals/{approval_id}/airflow-page")
+async def show_airflow_page(approval_id: str, plane: Plane, task: OwnTask) -> models.AirflowPage:
+    """What the task's human-in-the-loop row has to hold for an answer on Airflow's own page to count. There is none
+    where the rule does not let that page decide."""
+    approval = await _own(plane, approval_id, task)
+    answers = plane.airflow_answers(task.source)
+    page = None if answers is None else answers.page(approval)
+    if page is None:
+        raise not_found("page")
+    return models.AirflowPage(subject=page.subject, body=page.body, options=list(page.options))
+
+
+async def _own(plane: ControlPlane, approval_id: str, task: Principal) -> Approval:
     approval = await plane.approvals.get(approval_id) if is_id(IdPrefix.APPROVAL, approval_id) else None
     if approval is None or not _is_own(approval, task):
         raise not_found("approval")
-    return _rendered(plane, approval)
+    return approval
 
 
 def _is_own(approval: Approval, task: Principal) -> bool:

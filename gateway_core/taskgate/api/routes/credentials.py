@@ -9,18 +9,21 @@ from fastapi import APIRouter, Depends, Query, status
 
 from taskgate.api import rendering
 from taskgate.api.authentication import Caller, Requires
-from taskgate.api.claims import task_principal
+from taskgate.api.claims import may_speak_for, task_principal
 from taskgate.api.control_plane import ControlPlane
 from taskgate.api.dependencies import AnyCaller, Cursor, Limit, Plane
 from taskgate.api.problems import ApiProblem, not_found, not_permitted
 from taskgate.client import models
 from taskgate.client.models import Name
-from taskgate.domain import Credential, Principal, Target
+from taskgate.domain import Credential, Target, TaskKey
 from taskgate.identity.credentials import CredentialFilter
+from taskgate.identity.orchestrators.orchestrators import ProvenTask
 from taskgate.identity.scopes import Scope
 
 router = APIRouter(tags=["credentials"])
 MayIssue = Annotated[Caller, Depends(Requires(Scope.CREDENTIALS_ISSUE))]
+MayExchange = Annotated[Caller, Depends(Requires(Scope.CREDENTIALS_EXCHANGE))]
+MayDelegate = Annotated[Caller, Depends(Requires(Scope.CREDENTIALS_DELEGATE))]
 
 _DSN_SCHEME = {"postgres": "postgresql"}
 
@@ -29,28 +32,70 @@ _DSN_SCHEME = {"postgres": "postgresql"}
 async def issue_credential(
     request: models.CredentialRequest, plane: Plane, caller: MayIssue
 ) -> models.IssuedCredential:
-    """Issue a credential. A service names the task attempt it is for, and that task is `asserted`. Without `principal`
-    it is for the key's holder: a person is `verified`, a service `asserted`. The secret is answered this once."""
-    target = plane.targets.get(request.target)
+    """Issue a credential. A service names the task attempt it is for, and that task is `asserted`; of an Airflow that
+    the gateway knows it has to be running. Without `principal` it is for the key's holder: a person is `verified`, a
+    service `asserted`. The secret is answered this once."""
+    claim = request.principal
+    if claim is None:
+        task = ProvenTask(caller.principal)
+    elif caller.is_person:
+        raise not_permitted("a person's key issues credentials for that person only", code="not_oneself")
+    else:
+        task = ProvenTask(task_principal(claim, caller))
+        if plane.orchestrators.knows(claim.source):
+            task = await plane.orchestrators.asserted(claim.attempt_id, _key(claim), f"api-key:{caller.principal.name}")
+    return await _issue(plane, caller, request.target, request.ttl, task)
+
+
+@router.post("/credentials/exchange", status_code=status.HTTP_201_CREATED)
+async def exchange_token(
+    request: models.TokenExchange,
+    plane: Plane,
+    caller: MayExchange,
+) -> models.IssuedCredential:
+    """Exchange a task instance's own token for a credential. The gateway verifies the token with its Airflow's keys and
+    looks the instance up there with its own account: it has to be where the request says, and to be running. Then it
+    is `verified`; where the token is signed with a key that others hold too, `asserted`. An attempt that has just
+    ended gets what its callbacks may still read with (`confined_until`)."""
+    asked = request.principal
+    may_speak_for(asked.source, caller)
+    token = asked.token.get_secret_value()
+    task = await plane.orchestrators.exchange(token, _key(asked), request.target)
+    return await _issue(plane, caller, request.target, request.ttl, task)
+
+
+@router.post("/credentials/delegate", status_code=status.HTTP_201_CREATED)
+async def delegate_credential(request: models.Delegation, plane: Plane, caller: MayDelegate) -> models.IssuedCredential:
+    """For a triggerer: issue again what the worker of a task instance that is deferred now has held, for the same
+    target. It is `delegated`."""
+    asked = request.principal
+    may_speak_for(asked.source, caller)
+    by = f"api-key:{caller.principal.name}"
+    task = await plane.orchestrators.delegate(asked.attempt_id, _key(asked), request.target, by)
+    return await _issue(plane, caller, request.target, request.ttl, task)
+
+
+def _key(asked: models.TaskClaim | models.AirflowTaskInstance) -> TaskKey:
+    return TaskKey(asked.source, asked.dag_id, asked.run_id, asked.task_id, asked.map_index)
+
+
+async def _issue(
+    plane: ControlPlane, caller: Caller, target_name: str, ttl: float | None, task: ProvenTask
+) -> models.IssuedCredential:
+    target = plane.targets.get(target_name)
     if target is None:
-        raise ApiProblem(422, f"there is no target {request.target}", code="unknown_target")
+        raise ApiProblem(422, f"there is no target {target_name}", code="unknown_target")
     endpoint = plane.endpoints.get(target.protocol)
     if endpoint is None:
         raise ApiProblem(503, f"nothing listens for {target.protocol} here", code="no_listener")
-    principal = _principal(request, caller)
-    ttl = plane.default_ttl if request.ttl is None else request.ttl
-    credential, secret = await plane.credentials.issue(principal, target.name, ttl, caller.label)
+    credential, secret = await plane.credentials.issue(
+        task.principal,
+        target.name,
+        plane.default_ttl if ttl is None else ttl,
+        caller.label,
+        confined_until=task.confined_until,
+    )
     return _issued(credential, secret, target, *endpoint)
-
-
-def _principal(request: models.CredentialRequest, caller: Caller) -> Principal:
-    if request.principal is None:
-        return caller.principal
-    if caller.is_person:
-        raise not_permitted("a person's key issues credentials for that person only", code="not_oneself")
-    if not isinstance(request.principal, models.TaskClaim):
-        raise ApiProblem(422, f"no Airflow named {request.principal.source} is configured", code="unknown_source")
-    return task_principal(request.principal, caller)
 
 
 def _issued(credential: Credential, secret: str, target: Target, host: str, port: int) -> models.IssuedCredential:
@@ -70,6 +115,7 @@ def _issued(credential: Credential, secret: str, target: Target, host: str, port
             "principal": rendering.principal(credential.principal),
             "issued_at": credential.issued_at,
             "expires_at": credential.expires_at,
+            "confined_until": credential.confined_until,
         }
     )
 
@@ -108,6 +154,18 @@ async def revoke_credential(
         raise not_found("credential")
     await plane.credentials.revoke(credential_id, caller.label, reason.reason or "revoked")
     return rendering.credential(await plane.credentials.get(credential_id) or credential)
+
+
+@router.post("/attempts/posted")
+async def attempts_posted(
+    posted: models.AttemptsPosted,
+    plane: Plane,
+    caller: MayExchange,
+) -> models.AttemptsChecked:
+    """Task instances have just told their Airflow how they ended. The gateway asks that Airflow: what those that are
+    over were issued may only read from now on, for a minute, and then ends."""
+    may_speak_for(posted.source, caller)
+    return models.AttemptsChecked(known=await plane.orchestrators.posted(posted.source, posted.attempts))
 
 
 @router.post("/attempts/{attempt_id}/revoke")

@@ -13,7 +13,7 @@ from taskgate.approvals.notifiers.notifier import DeliveryFault
 from taskgate.approvals.notifiers.signature import HEADER, sign
 from taskgate.errors import SettingsError
 from taskgate.secrets import Secret
-from taskgate.settings import is_loopback
+from taskgate.settings_values import is_loopback
 
 
 class WebhookNotifier:

@@ -16,7 +16,7 @@ from taskgate.client.models.approvals import (
     Environment,
     WatchStarted,
 )
-from taskgate.client.models.attempts import AttemptReport
+from taskgate.client.models.attempts import AirflowPage, AttemptReport
 from taskgate.client.models.base import (
     Answer,
     AttributeValue,
@@ -39,11 +39,13 @@ from taskgate.client.models.credentials import (
     AttemptsPosted,
     Credential,
     CredentialRequest,
+    Delegation,
     Endpoint,
     IssuedCredential,
     Revoked,
     Target,
     TaskClaim,
+    TokenExchange,
 )
 from taskgate.client.models.policy import (
     ExplainPrincipal,
@@ -76,6 +78,7 @@ from taskgate.client.models.sessions import (
 
 __all__ = [
     "AirflowDeferredTask",
+    "AirflowPage",
     "AirflowTaskInstance",
     "AirflowTaskToken",
     "Answer",
@@ -98,6 +101,7 @@ __all__ = [
     "Credential",
     "CredentialRequest",
     "Decision",
+    "Delegation",
     "Endpoint",
     "Environment",
     "ExplainPrincipal",
@@ -128,6 +132,7 @@ __all__ = [
     "Target",
     "TaskClaim",
     "TaskKey",
+    "TokenExchange",
     "Verification",
     "VerificationProblem",
     "WatchStarted",

@@ -10,6 +10,15 @@ from taskgate.client.models.principals import Principal
 from taskgate.client.models.sessions import Session
 
 
+class AirflowPage(Answer):
+    """What a human-in-the-loop row in Airflow has to hold, to the letter, for an answer there to count. `body` is
+    Markdown."""
+
+    subject: str
+    body: str
+    options: list[str]
+
+
 class AttemptReport(Answer):
     """The attempt that asks: its sessions, and the approvals asked for in its task's name by any of its tries."""
 

@@ -72,21 +72,37 @@ class AirflowDeferredTask(AirflowTaskInstance):
     attempt_id: Name
 
 
-AskedFor = Annotated[TaskClaim | AirflowTaskToken | AirflowDeferredTask, Field(discriminator="kind")]
+AskedFor = TaskClaim | AirflowTaskToken | AirflowDeferredTask
 """For whom a service asks: a task it vouches for, one that proves itself, or one that waits in a triggerer."""
 
 
-class CredentialRequest(Request):
+class _ForTarget(Request):
+    target: Name
+    ttl: float | None = Field(default=None, gt=0, le=30 * 86400, allow_inf_nan=False)
+
+
+class CredentialRequest(_ForTarget):
     """Ask for a credential. Without `principal` it is for the holder of the key itself. `ttl` in seconds; without it,
     and never beyond it, what the gateway's settings say."""
 
-    target: Name
-    ttl: float | None = Field(default=None, gt=0, le=30 * 86400, allow_inf_nan=False)
-    principal: AskedFor | None = None
+    principal: TaskClaim | None = None
+
+
+class TokenExchange(_ForTarget):
+    """Ask for a credential for the task that a token proves."""
+
+    principal: AirflowTaskToken
+
+
+class Delegation(_ForTarget):
+    """Ask for a credential for a task that waits in a triggerer."""
+
+    principal: AirflowDeferredTask
 
 
 class Credential(Answer):
-    """What is known of a credential; never its secret."""
+    """What is known of a credential; never its secret. `confined_until`: the attempt is over, and what it held may read
+    until then."""
 
     id: str
     principal: Principal
@@ -95,6 +111,7 @@ class Credential(Answer):
     expires_at: datetime
     issued_by: str
     revoked_at: datetime | None = None
+    confined_until: datetime | None = None
 
 
 class IssuedCredential(Answer):
@@ -113,6 +130,7 @@ class IssuedCredential(Answer):
     principal: Principal
     issued_at: datetime
     expires_at: datetime
+    confined_until: datetime | None = None
 
 
 class AttemptsPosted(Request):

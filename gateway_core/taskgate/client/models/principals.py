@@ -23,6 +23,7 @@ class Attempt(Answer):
     id: str
     task: TaskKey
     try_number: int = 1
+    logical_date: str | None = None
 
 
 class Principal(Answer):

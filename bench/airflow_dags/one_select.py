@@ -1,0 +1,23 @@
+"""What is measured: a task that connects and runs one statement, as stock code does; it knows of no gateway."""
+
+from __future__ import annotations
+
+import time
+
+from airflow.providers.postgres.hooks.postgres import PostgresHook
+from airflow.sdk import dag, task
+
+
+@dag(schedule=None, catchup=False)
+def one_select():
+    @task
+    def select():
+        """Seconds from making the hook to having the row: asking for the connection, connecting, one SELECT."""
+        started = time.perf_counter()
+        PostgresHook("shop_db").get_first("SELECT count(*) FROM public.orders")
+        return time.perf_counter() - started
+
+    select()
+
+
+one_select()

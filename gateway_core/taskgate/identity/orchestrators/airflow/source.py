@@ -1,0 +1,97 @@
+"""One Airflow as the gateway knows it: what its tasks can prove, and what stands where they were started."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import httpx
+
+from taskgate.domain import Assurance, Attempt, Principal, PrincipalKind, TaskKey
+from taskgate.identity.orchestrators.airflow.account import AirflowAccount, Fetch
+from taskgate.identity.orchestrators.airflow.instances import TaskInstance
+from taskgate.identity.orchestrators.airflow.rest import AirflowRest
+from taskgate.identity.orchestrators.airflow.signing_keys import (
+    KeySetFile,
+    PublicKeyFile,
+    RemoteKeySet,
+    SharedSecret,
+    SigningKeys,
+)
+from taskgate.identity.orchestrators.airflow.task_token import ProvenInstance, TaskTokens
+from taskgate.settings_airflow import AirflowSettings
+
+_AT_ONCE = 8
+_ONE_BY_ONE = 16  # more than so many are found in the list of all that live
+
+
+class AirflowSource:
+    """`settings.source` is the name that policy knows it by."""
+
+    def __init__(self, settings: AirflowSettings, tokens: TaskTokens, rest: AirflowRest, account: AirflowAccount):
+        self.settings = settings
+        self.account = account
+        self._tokens = tokens
+        self._rest = rest
+        self._free = asyncio.Semaphore(_AT_ONCE)
+
+    @classmethod
+    async def open(cls, settings: AirflowSettings, fetch: Fetch, stack: AsyncExitStack) -> AirflowSource:
+        """`stack` closes its connections. Raises GatewayFault where a secret cannot be fetched; an Airflow that is away
+        is no fault yet."""
+        verify: bool | str = str(settings.ca_file) if settings.ca_file else True
+        client = await stack.enter_async_context(
+            httpx.AsyncClient(timeout=settings.timeout, verify=verify, follow_redirects=False, trust_env=False)
+        )
+        keys: SigningKeys
+        if settings.symmetric_key is not None:
+            keys = SharedSecret(await fetch(settings.symmetric_key))
+        elif settings.public_key is not None:
+            keys = PublicKeyFile(settings.public_key)
+        elif settings.jwks is not None and settings.jwks_is_remote:
+            keys = RemoteKeySet(settings.jwks, client)
+        else:
+            keys = KeySetFile(Path(settings.jwks or ""))
+        tokens = TaskTokens(keys, audience=settings.audience, issuer=settings.issuer)
+        account = AirflowAccount(settings, fetch, client)
+        return cls(settings, tokens, AirflowRest(settings.source, account), account)
+
+    async def proven(self, token: str) -> ProvenInstance:
+        """Raises NotProven, OrchestratorAway."""
+        return await self._tokens.verify(token)
+
+    async def instance(self, task: TaskKey) -> TaskInstance | None:
+        """What stands there now. Raises OrchestratorAway."""
+        async with self._free:
+            return await self._rest.instance(task)
+
+    async def look(self, tasks: Iterable[TaskKey]) -> Mapping[TaskKey, TaskInstance]:
+        """What stands at each; what is missing in the answer is not there. Raises OrchestratorAway."""
+        wanted = set(tasks)
+        found: dict[TaskKey, TaskInstance] = {}
+        if len(wanted) > _ONE_BY_ONE:
+            async for instance in self._rest.alive():
+                if instance.task in wanted:
+                    found[instance.task] = instance
+        others = [task for task in wanted if task not in found]
+        for task, one in zip(others, await asyncio.gather(*map(self.instance, others)), strict=True):
+            if one is not None:
+                found[task] = one
+        return found
+
+    async def principal(self, instance: TaskInstance, assurance: Assurance, verified_by: str) -> Principal:
+        """The instance's attempt with everything that Airflow says of it. Raises OrchestratorAway."""
+        async with self._free:
+            facts, logical_date = await self._rest.run_facts(instance.task)
+        task = instance.task
+        return Principal(
+            kind=PrincipalKind.TASK,
+            name=f"{task.dag_id}.{task.task_id}",
+            source=self.settings.source,
+            assurance=assurance,
+            verified_by=verified_by,
+            attributes={**instance.attributes, **facts},
+            attempt=Attempt(instance.id, task, instance.try_number, logical_date),
+        )

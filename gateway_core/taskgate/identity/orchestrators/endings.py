@@ -1,0 +1,51 @@
+"""What the end of an attempt does: to what it was issued, and to what it has asked people for."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import structlog
+
+from taskgate.identity.credentials import Credentials
+from taskgate.identity.orchestrators.airflow.instances import Over
+from taskgate.store.attempts import Attempts, KnownAttempt
+
+log = structlog.get_logger(__name__)
+
+CALLBACKS = 60.0
+"""Seconds that the callbacks of an attempt may go on reading, where the task itself has told how it ended."""
+UNTOLD = 10.0
+"""Seconds where nobody has told: then it may have been cleared, marked or killed, and its process may still run."""
+
+
+class Requests(Protocol):
+    """Approvals, as far as an attempt's end concerns them."""
+
+    async def withdraw_all(self, owner_key: str, reason: str) -> int: ...
+
+
+class Endings:
+    """Ends attempts. Every call may be repeated."""
+
+    def __init__(self, attempts: Attempts, credentials: Credentials, requests: Requests) -> None:
+        self._attempts = attempts
+        self._credentials = credentials
+        self._requests = requests
+
+    async def end(self, attempt: KnownAttempt, over: Over, *, told: bool) -> None:
+        """`told`: by the task itself, through its orchestrator. Raises StoreFault."""
+        first = await self._attempts.over(attempt.id, over.because)
+        confined = await self._credentials.confine_attempt(attempt.id, CALLBACKS if told else UNTOLD)
+        if told and confined:
+            await self._credentials.settled()  # whoever tells goes on when this returns, and with it the callbacks
+        if not first:
+            return
+        withdrawn = 0
+        if over.withdraws:
+            latest = await self._attempts.latest(attempt.owner_key)
+            if latest is None or latest.id == attempt.id:  # a later try may have asked for the same, and waits
+                withdrawn = await self._requests.withdraw_all(attempt.owner_key, over.because)
+        log.info(
+            "attempt.over", attempt=attempt.id, task=str(attempt.task), because=over.because, credentials=confined,
+            withdrawn=withdrawn,
+        )  # fmt: skip

@@ -1,0 +1,17 @@
+"""What goes wrong between the gateway and an orchestrator."""
+
+from __future__ import annotations
+
+from taskgate.errors import PolicyRefusal, TargetFault
+
+
+class OrchestratorAway(TargetFault):
+    """It does not answer, or not as it should: nothing can be verified, so nothing is issued."""
+
+
+class NotProven(PolicyRefusal):
+    """The attempt has not proven what it has to. `code` is stable, for programs; the message never repeats a token."""
+
+    def __init__(self, code: str, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code

@@ -1,0 +1,121 @@
+"""Attempts that hold, or held, a credential: looked at again and again until their orchestrator says they are over.
+
+Every gateway process on a store looks; `due` gives each attempt to one of them at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from taskgate.domain import TaskKey
+from taskgate.store.clock import database_time
+from taskgate.store.database import Database
+from taskgate.store.tables import attempts
+
+
+@dataclass(frozen=True, slots=True)
+class KnownAttempt:
+    """An attempt as the gateway knows it. `max_tries` is what the orchestrator said when it was first seen."""
+
+    id: str
+    task: TaskKey
+    owner_key: str
+    try_number: int
+    max_tries: int
+    over_at: datetime | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self.over_at is None
+
+
+class Attempts:
+    """One a process."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def seen(self, attempt_id: str, task: TaskKey, *, try_number: int, max_tries: int, check_in: float) -> None:
+        """It lives, by its orchestrator's own word just now."""
+        now = database_time()
+        change = (
+            update(attempts)
+            .where(attempts.c.id == attempt_id, attempts.c.owner_key == f"task:{task}")
+            .values(seen_at=now, over_at=None, over_because=None)
+        )
+        first = insert(attempts).values(
+            id=attempt_id, source=task.source, dag_id=task.dag_id, run_id=task.run_id, task_id=task.task_id,
+            map_index=task.map_index, owner_key=f"task:{task}", try_number=try_number, max_tries=max_tries,
+            began_at=now, seen_at=now, check_at=database_time(check_in),
+        )  # fmt: skip
+        async with self._database.statement(writes=True) as connection:
+            if (await connection.execute(change)).rowcount:
+                return
+        with contextlib.suppress(IntegrityError):  # another process saw it at the same moment
+            async with self._database.statement(writes=True) as connection:
+                await connection.execute(first)
+
+    async def get(self, attempt_id: str) -> KnownAttempt | None:
+        async with self._database.statement() as connection:
+            row = (await connection.execute(select(attempts).where(attempts.c.id == attempt_id))).one_or_none()
+        return _known(row) if row else None
+
+    async def due(self, source: str, *, check_in: float, limit: int = 500) -> list[KnownAttempt]:
+        """Those to look at now; nobody else gets them for `check_in` seconds."""
+        alive = (attempts.c.source == source) & attempts.c.over_at.is_(None)
+        some = select(attempts.c.id).where(alive, attempts.c.check_at <= database_time()).limit(limit)
+        async with self._database.statement() as connection:  # mostly there are none, and then nobody has to write
+            if (await connection.execute(some.limit(1))).first() is None:
+                return []
+        batch = some.with_for_update(skip_locked=True).cte("batch")
+        taken = update(attempts).where(attempts.c.id.in_(select(batch.c.id)))
+        taken = taken.values(check_at=database_time(check_in)).returning(*attempts.c)
+        async with self._database.statement(writes=True) as connection:
+            rows = (await connection.execute(taken)).all()
+        return [_known(row) for row in rows]
+
+    async def alive(self, attempt_ids: Iterable[str]) -> None:
+        """They were found alive just now."""
+        change = update(attempts).where(attempts.c.id.in_(list(attempt_ids)), attempts.c.over_at.is_(None))
+        async with self._database.statement(writes=True) as connection:
+            await connection.execute(change.values(seen_at=database_time()))
+
+    async def over(self, attempt_id: str, because: str) -> bool:
+        """False where that was known already."""
+        change = update(attempts).where(attempts.c.id == attempt_id, attempts.c.over_at.is_(None))
+        change = change.values(over_at=database_time(), over_because=because)
+        async with self._database.statement(writes=True) as connection:
+            return (await connection.execute(change)).rowcount == 1
+
+    async def lost(self, source: str, seconds: float) -> list[KnownAttempt]:
+        """Those that nobody has been able to look at for so long."""
+        query = select(attempts).where(
+            attempts.c.source == source, attempts.c.over_at.is_(None), attempts.c.seen_at < database_time(-seconds)
+        )
+        async with self._database.statement() as connection:
+            rows = (await connection.execute(query.limit(500))).all()
+        return [_known(row) for row in rows]
+
+    async def latest(self, owner_key: str) -> KnownAttempt | None:
+        """The last attempt of a task that was seen."""
+        query = select(attempts).where(attempts.c.owner_key == owner_key).order_by(attempts.c.began_at.desc()).limit(1)
+        async with self._database.statement() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        return _known(row) if row else None
+
+    async def count_alive(self) -> int:
+        query = select(func.count()).select_from(attempts).where(attempts.c.over_at.is_(None))
+        async with self._database.statement() as connection:
+            return int((await connection.execute(query)).scalar_one())
+
+
+def _known(row: Any) -> KnownAttempt:
+    task = TaskKey(row.source, row.dag_id, row.run_id, row.task_id, row.map_index)
+    return KnownAttempt(row.id, task, row.owner_key, row.try_number, row.max_tries, row.over_at)

@@ -1,0 +1,87 @@
+"""The orchestrators that the gateway knows, and the tasks that look after their attempts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
+
+from taskgate.approvals.airflow_answers import AirflowAnswers
+from taskgate.approvals.requests import ApprovalFilter, Approvals
+from taskgate.domain import ApprovalState, TaskKey
+from taskgate.identity.orchestrators.airflow.human_input import HumanInputs
+from taskgate.identity.orchestrators.orchestrators import Orchestrators
+from taskgate.identity.orchestrators.reconciling import Reconciling
+from taskgate.secrets import SecretSources
+from taskgate.settings import Settings
+from taskgate.store.signals import Signals
+from taskgate.wiring.background import Background
+from taskgate.wiring.store import StoreSide
+
+
+class TaskRequests:
+    """Approvals as `identity.orchestrators` sees them."""
+
+    def __init__(self, approvals: Approvals) -> None:
+        self._approvals = approvals
+
+    async def pending_tasks(self, source: str) -> AsyncIterator[TaskKey]:
+        """Every task of this source that waits for an answer."""
+        filters, cursor = ApprovalFilter(state=ApprovalState.PENDING, source=source), None
+        while True:
+            page = await self._approvals.search(filters, cursor, 100)
+            for approval in page.items:
+                if approval.principal.task is not None:
+                    yield approval.principal.task
+            if (cursor := page.next_cursor) is None:
+                return
+
+    async def withdraw_all(self, owner_key: str, reason: str) -> int:
+        return await self._approvals.withdraw_all(owner_key, reason)
+
+
+class OrchestratorSide:
+    """`open` once, then `start`, in the end `close`. `answers`: by source, of Airflows."""
+
+    def __init__(
+        self,
+        orchestrators: Orchestrators,
+        answers: Mapping[str, AirflowAnswers],
+        requests: TaskRequests,
+        stack: AsyncExitStack,
+    ) -> None:
+        self.orchestrators = orchestrators
+        self.answers = answers
+        self._requests = requests
+        self._stack = stack
+
+    @classmethod
+    async def open(
+        cls, settings: Settings, store: StoreSide, secrets: SecretSources, approvals: Approvals
+    ) -> OrchestratorSide:
+        """Raises GatewayFault where a secret that is needed at once cannot be fetched."""
+        stack = AsyncExitStack()
+        requests = TaskRequests(approvals)
+        try:
+            orchestrators = await Orchestrators.open(
+                settings.airflow, secrets.fetch, stack,
+                attempts=store.attempts, credentials=store.credentials, requests=requests,
+            )  # fmt: skip
+        except BaseException:
+            await stack.aclose()
+            raise
+        answers = {
+            name: AirflowAnswers(
+                name, HumanInputs(source.account), source.settings.people,
+                approvals=approvals, api_keys=store.api_keys, url=settings.approval_url,
+            )
+            for name, source in orchestrators.sources.items()
+        }  # fmt: skip
+        return cls(orchestrators, answers, requests, stack)
+
+    def start(self, background: Background, signals: Signals) -> None:
+        for name, source in self.orchestrators.sources.items():
+            background.spawn(f"attempts of {name}", Reconciling(self.orchestrators, source, self._requests).run())
+            background.spawn(f"answers of {name}", self.answers[name].run(signals))
+
+    async def close(self) -> None:
+        await self._stack.aclose()

@@ -1,0 +1,131 @@
+"""The session's Airflow: a whole one, started for the first test that asks, with a gateway and a database of its own.
+
+Tests that use it name their runs' tasks and DAGs, and leave the processes running."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from taskgate.demo.postgres_server import PostgresServer, embedded_bin
+from taskgate.domain import PrincipalKind
+from taskgate.identity.scopes import Scope
+from tests.e2e.airflow_forms import SOURCE, Form, server_form
+from tests.e2e.airflow_place import AirflowPlace
+from tests.e2e.attack_out import AttackOut
+from tests.e2e.real_airflow import RealAirflow
+from tests.e2e.shop import EXAMPLE, Shop, shop
+from tests.e2e.twin_database import GOVERNED, TARGET, TWINS, policy_of, twin_databases
+from tests.servers.folders import server_folder
+
+HERE = Path(__file__).parent
+DAGS = (EXAMPLE / "dags", TWINS, HERE / "attack_dags", HERE / "harness_dags")
+
+
+@pytest.fixture(scope="session")
+def airflow_server() -> Iterator[PostgresServer]:
+    """The session Airflow's metadata and its shop: other tests fill and empty theirs on another server."""
+    with server_folder("airflow") as folder, PostgresServer(embedded_bin(), folder) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def airflow_place(tmp_path_factory: pytest.TempPathFactory) -> AirflowPlace:
+    return AirflowPlace.at(tmp_path_factory.mktemp("airflow-place"))
+
+
+@pytest.fixture(scope="session")
+def airflow_shop(
+    tmp_path_factory: pytest.TempPathFactory, airflow_server: PostgresServer, airflow_place: AirflowPlace
+) -> Iterator[Shop]:
+    """Its gateway knows the session's Airflow, and its rules want every task proven."""
+    directory = tmp_path_factory.mktemp("airflow-shop")
+    password = directory / "airflow-password"
+    password.touch(mode=0o600)
+    password.write_text(airflow_place.passwords["taskgate"])
+    known = {
+        "source": SOURCE,
+        "url": airflow_place.url,
+        "username": "taskgate",
+        "password": f"file:{password}",
+        "jwks": str(airflow_place.keys.jwks),
+        "audience": airflow_place.keys.task_audience,
+        "issuer": airflow_place.keys.issuer,
+        "check_interval": "2s",
+        "people": {"alice": "dana"},
+    }
+    with shop(
+        directory,
+        airflow_server,
+        policy=proven(policy_of(EXAMPLE / "policy.yaml", TWINS / "policy.yaml", HERE / "attack_policy.yaml")),
+        more_databases={TARGET: GOVERNED},
+        beside=twin_databases(airflow_server),
+        settings={"airflow": [known], "dashboard_url": "http://dashboard.test"},
+    ) as running:
+        yield running
+
+
+def proven(policy: str) -> str:
+    """The policy with every rule that an asserted task would do for asking for one that is proven."""
+    read = yaml.safe_load(policy)
+    for rule in read["rules"]:
+        principals = rule["match"].get("principals", {})
+        if principals.get("assurance") in ("asserted", "any"):
+            principals["assurance"] = ["verified", "delegated"]
+    return yaml.safe_dump(read, sort_keys=False)
+
+
+@pytest.fixture(scope="session")
+def attack_out(tmp_path_factory: pytest.TempPathFactory) -> AttackOut:
+    return AttackOut(tmp_path_factory.mktemp("attacks"))
+
+
+@pytest.fixture(scope="session")
+def airflow_form(airflow_shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Form:
+    """The server form; the worker form is what `dag.test()` runs in (test_airflow.py)."""
+    gateway, groups = airflow_shop.gateway, [f"source:{SOURCE}"]
+    exchange, triggerer = [Scope.CREDENTIALS_EXCHANGE], [Scope.CREDENTIALS_DELEGATE, Scope.APPROVALS_WATCH]
+    return server_form(
+        tmp_path_factory.mktemp("form"),
+        url=gateway.url,
+        api_server_key=gateway.api_key(PrincipalKind.SERVICE, "airflow-api-server", exchange, groups),
+        triggerer_key=gateway.api_key(PrincipalKind.SERVICE, "airflow-triggerer", triggerer, groups),
+        connections={"orders_db": "orders-db", "shop_db": TARGET},
+        taskgate={"dashboard_url": "http://dashboard.test"},
+    )
+
+
+@pytest.fixture(scope="session")
+def real_airflow(
+    airflow_form: Form,
+    airflow_shop: Shop,
+    airflow_server: PostgresServer,
+    airflow_place: AirflowPlace,
+    attack_out: AttackOut,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[RealAirflow]:
+    """`orders_db` and `shop_db` are mapped, `direct_db` is the shop with its password, past the gateway."""
+    directory = tmp_path_factory.mktemp("airflow")
+    dags = directory / "dags"
+    for folder in DAGS:
+        shutil.copytree(folder, dags, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.yaml", "__pycache__"))
+    running = RealAirflow(
+        directory / "home",
+        airflow_server,
+        dags=dags,
+        environment={
+            **airflow_form.environment,
+            "AIRFLOW_CONN_DIRECT_DB": airflow_shop.direct_uri,
+            "AIRFLOW_CONN_ORDERS_DB": airflow_shop.direct_uri,  # what must never be fallen back to
+            "ATTACK_OUT": str(attack_out.directory),
+            "PYTHONPATH": str(dags),  # triggers are imported by name, in the triggerer
+        },
+        components=airflow_form.components,
+        place=airflow_place,
+    )
+    with running:
+        yield running
