@@ -55,8 +55,8 @@ def _airflows(directory: Path, form: str) -> Iterator[dict[str, RealAirflow]]:
 
 
 def _task(airflow: RealAirflow) -> tuple[float, float, float]:
-    """(the task's duration as Airflow reports it, connection and SELECT within it, CPU of the task's process for these),
-    in seconds."""
+    """In seconds: the task's duration as Airflow reports it, connection and SELECT within it, CPU of the task's process
+    for these two."""
     run = airflow.admin.trigger("one_select")
     if run.end() != "success":
         raise RuntimeError(run.log("select"))
