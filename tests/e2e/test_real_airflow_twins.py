@@ -49,7 +49,7 @@ def sides(real_airflow: RealAirflow, airflow_shop: Shop, tmp_path_factory: pytes
     real_airflow.wait_for_dags(*DAG_IDS)
     runs = {dag_id: real_airflow.admin.trigger(dag_id, logical_date=datetime.now(UTC)) for dag_id in DAG_IDS}
     for run in runs.values():
-        run.end(600)  # fifty tasks, of which each loads Airflow's providers; a minute where nothing else runs
+        run.end(600)  # fifty tasks, each of which parses the file anew
     results = ungoverned_home(directory, airflow_shop).start(*DAG_IDS).wait(200)
     governed = Side(
         {dag_id: _ran(run) for dag_id, run in runs.items()},
