@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import platform
+import signal
+import sys
 import tempfile
 from collections.abc import Collection
 from pathlib import Path
@@ -22,6 +24,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one short round of everything")
     parser.add_argument("--only", action="append", choices=PARTS, help="only these parts")
     chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and so stop what was started
     rounds, seconds = (1, 2) if chosen.quick else (chosen.rounds, chosen.seconds)
     parts = chosen.only or PARTS
     print(f"Python {platform.python_version()}, {platform.machine()}, PostgreSQL 15, all on loopback")
