@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
+import taskgate.client  # noqa: F401  so that the first task that asks does not wait for it
 from taskgate_airflow import compat
 from taskgate_airflow.attempts_posted import AttemptsPostedReporter
 from taskgate_airflow.server_secrets import TaskgateServerSecretsBackend

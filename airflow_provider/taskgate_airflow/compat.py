@@ -43,7 +43,7 @@ except ImportError:  # before task SDK 1.2.2
 from airflow.sdk.log import mask_secret
 from airflow.version import version as airflow_version
 
-from taskgate.client.models import AttributeValue
+from taskgate.domain import AttributeValue
 from taskgate_airflow.rewriting import ConnectionFields
 
 __all__ = [

@@ -7,10 +7,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from taskgate.client import IssuedCredential
 from taskgate_airflow.mapping import MappedConnection, MappingError
 from taskgate_airflow.rewriting import ConnectionFields, rewritten
+
+if TYPE_CHECKING:
+    from taskgate.client import IssuedCredential
 
 _RENEW_BEFORE = 60.0
 _KEPT = 300.0  # seconds: whoever revokes one in the middle of an attempt does not stop the attempt for good

@@ -1,5 +1,8 @@
 """The API server's secrets backend: what a task asks for becomes a credential that its own token has proven.
 
+if TYPE_CHECKING:
+    from taskgate.client import AirflowDeferredTask, AirflowTaskToken
+
     [secrets]
     backend = taskgate_airflow.server_secrets.TaskgateServerSecretsBackend
     backend_kwargs = {"url": "https://taskgate.example:8400", "source": "prod-airflow",
@@ -23,12 +26,10 @@ import asyncio
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import structlog
-from pydantic import SecretStr
 
-from taskgate.client import AirflowDeferredTask, AirflowTaskToken, ConnectionSettingsError
 from taskgate.errors import TaskgateError
 from taskgate_airflow import compat
 from taskgate_airflow.compat import AirflowSecretsBackendAccessDenied, BaseSecretsBackend, Process
@@ -39,6 +40,9 @@ from taskgate_airflow.refusal_reasons import RefusalReasons, asked_for, reason_k
 from taskgate_airflow.rewriting import check_extras, through_the_gateway
 from taskgate_airflow.stored_connections import as_text, from_text, mapped_by, mapping_asked_for, mapping_key
 from taskgate_airflow.task_token import TaskToken, current_token
+
+if TYPE_CHECKING:  # a task's process, where this is loaded too, never needs it: it costs a fifth of a second
+    from taskgate.client import AirflowDeferredTask, AirflowTaskToken
 
 _TIMEOUT = 4.0  # a worker waits five seconds for the API server, then asks again
 _TRIES = 2
@@ -240,6 +244,10 @@ class TaskgateServerSecretsBackend(BaseSecretsBackend):
         instance = compat.task_instance_key(token.attempt_id)
         if instance is None:
             raise Refused("Airflow does not know the task instance that asks, or no longer")
+        from pydantic import SecretStr
+
+        from taskgate.client import AirflowTaskToken
+
         principal = AirflowTaskToken(
             source=self._source,
             dag_id=instance.dag_id,
@@ -254,6 +262,8 @@ class TaskgateServerSecretsBackend(BaseSecretsBackend):
         key_file = compat.configured("taskgate", "api_key_file")
         if key_file is None:
             raise Refused("the triggerer has no key of its own: [taskgate] api_key_file")
+        from taskgate.client import AirflowDeferredTask
+
         principal = AirflowDeferredTask(
             source=self._source,
             dag_id=waiting.dag_id,
@@ -267,6 +277,8 @@ class TaskgateServerSecretsBackend(BaseSecretsBackend):
     def _issued(
         self, mapped: MappedConnection, principal: AirflowTaskToken | AirflowDeferredTask, key_file: str
     ) -> HandedOut:
+        from taskgate.client import ConnectionSettingsError
+
         try:
             credential = self._client(key_file).issue_credential(mapped.target, ttl=self._ttl, principal=principal)
             return HandedOut.of(mapped, credential)
