@@ -69,6 +69,7 @@ def demo(
             stage = running.enter_context(Stage(folder))
             airflow = AirflowRun(stage)
         running.callback(airflow.stop)
+        running.callback(_undisturbed)
         introduce(console, stage)
         if env is not None:
             stage.write_environment(env)
@@ -100,6 +101,12 @@ def _folder(chosen: Path | None) -> Iterator[Path]:
 def _end(*_: object) -> None:
     """As Ctrl-C would: everything that was started is stopped on the way out."""
     raise KeyboardInterrupt
+
+
+def _undisturbed() -> None:
+    """A second Ctrl-C must not leave half of it running."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _until_told() -> None:

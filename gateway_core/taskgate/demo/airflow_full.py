@@ -111,8 +111,8 @@ class WholeAirflow:
         return self._signed_in.run_state(DAG_ID, self._run_id) not in ("success", "failed")
 
     def waiting_state(self, task_id: str) -> str | None:
-        """Once it waits: a governed task asks before it defers. Returns then only when its worker is through, too: the
-        scheduler fails a task that goes on before it has heard of that, and nobody decides so soon but a demo."""
+        """Once it waits: a governed task asks before it defers. And once the scheduler has heard that its worker is
+        through: it fails a task that goes on earlier (apache/airflow#72716), and nobody decides so soon but a demo."""
         deadline = time.monotonic() + _SETTLES
         while time.monotonic() < deadline:
             state = self._state(task_id)

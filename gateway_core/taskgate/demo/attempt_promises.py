@@ -65,7 +65,7 @@ def credentials_die(stage: Stage, tasks: Mapping[str, Any]) -> Promise:
         after = [one for attempt in attempts for one in rae.credentials(attempt=attempt)]
     early = all(one.expires_at > datetime.now(UTC) for one in after)  # dead, and not for their age
     return Promise(
-        "what an attempt was given dies with it: it writes nothing more, and reads nothing after a minute for callbacks",
+        "what an attempt was given dies with it: it writes no more, and reads for no more than its callbacks' minute",
         len(held) >= len(tasks) and writing == 0 and not live and early,
         f"{len(held)} credentials of {len(attempts)} attempts: {writing} could write once the DAG had ended, "
         f"{len(live)} alive {time.monotonic() - began:.0f} s later",
