@@ -16,7 +16,7 @@ import taskgate.client  # noqa: F401  so that the first task that asks does not 
 from taskgate_airflow import compat
 from taskgate_airflow.attempts_posted import AttemptsPostedReporter
 from taskgate_airflow.server_secrets import TaskgateServerSecretsBackend
-from taskgate_airflow.task_token import TaskToken, presented
+from taskgate_airflow.task_token import TaskToken, describing, presented
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -28,6 +28,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _CONNECTION = re.compile(r"/execution/connections/(?P<conn_id>[^/]+)$")
 _VARIABLE = re.compile(r"/execution/variables/taskgate:")
 _STATE = re.compile(r"/execution/task-instances/(?P<attempt_id>[0-9a-fA-F-]{36})/state$")
+_TEST = "/api/v2/connections/test"
 
 AT_ONCE = 8
 """Of the 40 threads in which this process answers. The gateway asks this very API server back while they wait: were
@@ -54,6 +55,9 @@ class ApiServerMiddleware:
                     await self._answer(scope, receive, send)
         elif method == "GET" and _VARIABLE.search(path):
             with presented(_token(scope)):
+                await self._app(scope, receive, send)
+        elif method == "POST" and path.endswith(_TEST):
+            with describing():
                 await self._app(scope, receive, send)
         elif method == "PATCH" and (posted := _STATE.search(path)):
             await self._app(scope, receive, self._telling(posted["attempt_id"].lower(), send))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -67,6 +67,7 @@ __all__ = [
     "current_task",
     "deferred_task",
     "denied_on_the_api_server",
+    "description",
     "hook_lineage_collector",
     "in_event_loop",
     "mask_secret",
@@ -242,12 +243,7 @@ def as_connection(backend: Any, conn_id: str, fields: ConnectionFields) -> Any:
     """One of Airflow's connections, of the class that this process wants of `backend`: a server's or the task SDK's.
     Its password is masked in logs from here on."""
     mask_secret(fields.password)
-    if hasattr(backend, "_get_connection_class"):
-        wanted = backend._get_connection_class()
-    else:  # 3.1
-        from airflow.models.connection import Connection
-
-        wanted = Connection
+    wanted = getattr(backend, "_get_connection_class", _server_connection)()  # 3.1 has none
     return wanted(
         conn_id=conn_id,
         conn_type=fields.conn_type,
@@ -258,6 +254,18 @@ def as_connection(backend: Any, conn_id: str, fields: ConnectionFields) -> Any:
         schema=fields.schema,
         extra=json.dumps(dict(fields.extra)) if fields.extra else None,
     )
+
+
+def description(backend: Any, conn_id: str, conn_type: str, extra: Mapping[str, Any]) -> Any:
+    """One of Airflow's connections that says what it stands for and holds nothing to connect with."""
+    wanted = getattr(backend, "_get_connection_class", _server_connection)()
+    return wanted(conn_id=conn_id, conn_type=conn_type, extra=json.dumps(dict(extra)))
+
+
+def _server_connection() -> Any:
+    from airflow.models.connection import Connection
+
+    return Connection
 
 
 def next_connection(after: Any, conn_id: str, team_name: str | None) -> Any:

@@ -38,8 +38,16 @@ from taskgate_airflow.handed_out import HandedOut, HandedOutConnections
 from taskgate_airflow.mapping import MappedConnection, MappingError, read_mapping
 from taskgate_airflow.refusal_reasons import RefusalReasons, asked_for, reason_key
 from taskgate_airflow.rewriting import check_extras, through_the_gateway
-from taskgate_airflow.stored_connections import as_text, from_text, mapped_by, mapping_asked_for, mapping_key
-from taskgate_airflow.task_token import TaskToken, current_token
+from taskgate_airflow.stored_connections import (
+    GOVERNED,
+    as_text,
+    described,
+    from_text,
+    mapped_by,
+    mapping_asked_for,
+    mapping_key,
+)
+from taskgate_airflow.task_token import TaskToken, current_token, only_describes
 
 if TYPE_CHECKING:  # a task's process, where this is loaded too, never needs it: it costs a fifth of a second
     from taskgate.client import AirflowDeferredTask, AirflowTaskToken
@@ -197,6 +205,8 @@ class TaskgateServerSecretsBackend(BaseSecretsBackend):
         if mapped is None:
             return None
         token = current_token()
+        if token is None and only_describes():
+            return compat.description(self, conn_id, GOVERNED + (mapped.protocol or "postgres"), described(mapped))
         if token is None:
             raise Refused(_NO_TASK)
         handed = self._handed_out.get(token.attempt_id, conn_id, lambda: self._exchanged(mapped, token))
