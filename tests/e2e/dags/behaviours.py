@@ -10,8 +10,9 @@ from typing import Any
 from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
 from airflow.sdk import Connection, dag, task
 
+from taskgate_airflow import secrets
 from taskgate_airflow.operators import GovernedSQLExecuteQueryOperator
-from taskgate_airflow.secrets import TaskgateSecretsBackend
+from taskgate_airflow.rewriting import ConnectionFields
 from taskgate_airflow.sensors import ApprovalSensor
 
 OUT = Path(os.environ["TASKGATE_TEST_OUT"])
@@ -20,15 +21,14 @@ DELETE = "DELETE FROM public.orders WHERE id = %(id)s"
 
 def _note_secrets() -> None:
     """The test greps for what only this process ever knows: every password that was issued to it."""
-    original = TaskgateSecretsBackend._as_connection
+    original = secrets.as_connection
 
-    def noting(self: TaskgateSecretsBackend, *arguments: Any) -> Any:
-        connection = original(self, *arguments)
+    def noting(backend: Any, conn_id: str, fields: ConnectionFields) -> Any:
         with (OUT / "secrets").open("a") as file:
-            file.write(f"{connection.password}\n")
-        return connection
+            file.write(f"{fields.password}\n")
+        return original(backend, conn_id, fields)
 
-    TaskgateSecretsBackend._as_connection = noting  # type: ignore[method-assign]
+    secrets.as_connection = noting
 
 
 _note_secrets()
