@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.e2e.airflow_forms import Form, worker_form
 from tests.e2e.real_airflow import RealAirflow
@@ -53,17 +54,25 @@ def _airflows(directory: Path, form: str) -> Iterator[dict[str, RealAirflow]]:
         yield airflows
 
 
-def _task(airflow: RealAirflow) -> tuple[float, float]:
-    """(the task's duration as Airflow reports it, connection and SELECT within it), in seconds."""
+def _task(airflow: RealAirflow) -> tuple[float, float, float]:
+    """In seconds: the task's duration as Airflow reports it, connection and SELECT within it, CPU of the task's process
+    for these two."""
     run = airflow.admin.trigger("one_select")
     if run.end() != "success":
         raise RuntimeError(run.log("select"))
-    return run.task("select").duration or 0.0, float(run.xcom("select"))
+    took, worked = _numbers(run.xcom("select"))
+    return run.task("select").duration or 0.0, took, worked
+
+
+def _numbers(value: Any) -> tuple[float, float]:
+    """A pair as XCom has it."""
+    took, worked = value["__data__"] if isinstance(value, dict) else value
+    return float(took), float(worked)
 
 
 def report(directory: Path, rounds: int, form: str = "worker") -> None:
     rounds = max(rounds, _LEAST_ROUNDS)
-    found: dict[str, list[tuple[float, float]]] = {"ungoverned": [], "governed": []}
+    found: dict[str, list[tuple[float, float, float]]] = {"ungoverned": [], "governed": []}
     with _airflows(directory, form) as airflows:
         for number in range(rounds + 2):
             # Turn about, so that neither always runs in the wake of the other.
@@ -72,7 +81,7 @@ def report(directory: Path, rounds: int, form: str = "worker") -> None:
                 if number > 1:
                     found[name].append(measured)
     print(f"\nan Airflow task that connects and selects, {form} form, {rounds} interleaved each; median (outer tenths)")
-    for column, what in enumerate(("task, start to end", "connection and SELECT")):
+    for column, what in enumerate(("task, start to end", "connection and SELECT", "CPU for that")):
         values = {name: [one[column] * 1000 for one in pairs] for name, pairs in found.items()}
         added = statistics.median(
             here - there for here, there in zip(values["governed"], values["ungoverned"], strict=True)

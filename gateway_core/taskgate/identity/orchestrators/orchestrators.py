@@ -25,10 +25,11 @@ log = structlog.get_logger(__name__)
 @dataclass(frozen=True, slots=True)
 class ProvenTask:
     """A task attempt, as well known as `principal.assurance` says. `confined_until`: it is over, and its callbacks may
-    read until then."""
+    read until then. `looked_after`: its end is noticed, whoever ends it."""
 
     principal: Principal
     confined_until: datetime | None = None
+    looked_after: bool = True
 
 
 class Orchestrators:
