@@ -10,9 +10,8 @@ from typing import Any
 from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
 from airflow.sdk import Connection, dag, task
 
-from taskgate_airflow import secrets
 from taskgate_airflow.operators import GovernedSQLExecuteQueryOperator
-from taskgate_airflow.rewriting import ConnectionFields
+from taskgate_airflow.secrets import TaskgateSecretsBackend
 from taskgate_airflow.sensors import ApprovalSensor
 
 OUT = Path(os.environ["TASKGATE_TEST_OUT"])
@@ -20,15 +19,17 @@ DELETE = "DELETE FROM public.orders WHERE id = %(id)s"
 
 
 def _note_secrets() -> None:
-    """The test greps for what only this process ever knows: every password that was issued to it."""
-    original = secrets.as_connection
+    """The test greps for what only this process ever knows: every password that was handed to it."""
+    original = TaskgateSecretsBackend.get_connection
 
-    def noting(backend: Any, conn_id: str, fields: ConnectionFields) -> Any:
-        with (OUT / "secrets").open("a") as file:
-            file.write(f"{fields.password}\n")
-        return original(backend, conn_id, fields)
+    def noting(self: TaskgateSecretsBackend, *arguments: Any, **named: Any) -> Any:
+        connection = original(self, *arguments, **named)
+        if connection is not None:
+            with (OUT / "secrets").open("a") as file:
+                file.write(f"{connection.password}\n")
+        return connection
 
-    secrets.as_connection = noting
+    TaskgateSecretsBackend.get_connection = noting  # type: ignore[method-assign]
 
 
 _note_secrets()
