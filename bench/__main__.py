@@ -13,8 +13,8 @@ from pathlib import Path
 from bench import airflow, bulk, connect, decision, imports, parked, pgbench
 from bench.stand import Stand
 
-PARTS = ("pgbench", "bulk", "leaks", "connect", "parked", "decision", "imports", "airflow")
-_WITHOUT_STAND = {"imports", "airflow"}
+PARTS = ("pgbench", "bulk", "leaks", "connect", "parked", "decision", "imports", "airflow", "airflow-worker")
+_WITHOUT_STAND = {"imports", "airflow", "airflow-worker"}
 
 
 def main() -> None:
@@ -35,7 +35,9 @@ def main() -> None:
         if "imports" in parts:
             imports.report(Path(folder), rounds)
         if "airflow" in parts:
-            airflow.report(Path(folder), rounds)
+            airflow.report(Path(folder) / "server", rounds)
+        if "airflow-worker" in parts:
+            airflow.report(Path(folder) / "worker", rounds, "worker")
 
 
 def _gateway_alone(parts: Collection[str], rounds: int, seconds: int) -> None:
