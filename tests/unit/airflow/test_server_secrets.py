@@ -59,7 +59,7 @@ class _ApiServer:
 def client(monkeypatch: pytest.MonkeyPatch) -> _ApiServer:
     api_server = _ApiServer()
     monkeypatch.setattr(compat, "process", lambda: Process.CLIENT)
-    monkeypatch.setattr(compat, "_execution_api", lambda: api_server)
+    monkeypatch.setattr("taskgate_airflow.compat.connections._execution_api", lambda: api_server)
     return api_server
 
 
