@@ -78,12 +78,13 @@ def demo(
         if airflow_full or not serve:
             story.prepare()
         if serve:
-            console.print(f"Everything is up.{airflow.look_around} Ctrl-C ends it.", highlight=False)
+            console.print("Everything is up. Ctrl-C ends it.", airflow.look_around, sep="\n", highlight=False)
             _until_told()
             return
         kept = story.tell()
         if not unattended:
-            console.print(f"Everything is still up; look around.{airflow.look_around} Ctrl-C ends it.", highlight=False)
+            said = "Everything is still up; look around. Ctrl-C ends it."
+            console.print(said, airflow.look_around, sep="\n", highlight=False)
             _until_told()
     raise typer.Exit(0 if kept else 1)
 

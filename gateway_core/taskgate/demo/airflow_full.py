@@ -148,8 +148,8 @@ class WholeAirflow:
     def look_around(self) -> str:
         people = " or ".join(f"{user} with {self.place.passwords[user]}" for user in ("admin", STARTED_BY))
         return (
-            f"\nAirflow is at {self.place.url} (sign in as {people}); its task instances link to their gateway session "
-            f"and approval.\n"
+            f"Airflow is at {self.place.url} (sign in as {people}); its task instances link to their gateway session "
+            f"and approval."
         )
 
     def stop(self) -> None:

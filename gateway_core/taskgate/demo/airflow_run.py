@@ -18,7 +18,7 @@ from taskgate.demo.stage import CONNECTION_ID, DAG_ID, SOURCE, TARGET, Stage
 
 
 class AirflowRun:
-    """The quick one: it takes seconds, and its tasks are `asserted`."""
+    """The quick one: half a minute, and its tasks are `asserted`."""
 
     def __init__(self, stage: Stage) -> None:
         self.form: Form = stage.form
