@@ -34,6 +34,7 @@ from taskgate.errors import TaskgateError
 from taskgate_airflow import compat
 from taskgate_airflow.compat import AirflowSecretsBackendAccessDenied, BaseSecretsBackend, Process
 from taskgate_airflow.configuration import GatewayAccess, KeptClient, NotConfigured
+from taskgate_airflow.gateway_silence import GatewaySilence
 from taskgate_airflow.handed_out import HandedOut, HandedOutConnections
 from taskgate_airflow.mapping import MappedConnection, MappingError, read_mapping
 from taskgate_airflow.refusal_reasons import RefusalReasons, asked_for, reason_key
@@ -110,7 +111,9 @@ class TaskgateServerSecretsBackend(BaseSecretsBackend):
         self._clients: dict[str, KeptClient] = {}
         self._handed_out = HandedOutConnections()
         self._reasons = RefusalReasons()
+        self._silence = GatewaySilence()
         self._left_alone: dict[str, float] = {}
+        self._found_mapped: set[str] = set()
         try:
             if connections:
                 self._connections = read_mapping(connections, **self._defaults)
@@ -185,7 +188,11 @@ class TaskgateServerSecretsBackend(BaseSecretsBackend):
         if self._problem is not None:
             return False
         seen = self._left_alone.get(conn_id)
-        return conn_id in self._connections or seen is None or time.monotonic() - seen > _LEFT_ALONE_FOR
+        return self.knows_mapped(conn_id) or seen is None or time.monotonic() - seen > _LEFT_ALONE_FOR
+
+    def knows_mapped(self, conn_id: str) -> bool:
+        """Whether it is mapped, without looking it up: configured so, or found stored so before."""
+        return conn_id in self._connections or conn_id in self._found_mapped
 
     def tell_posted(self, attempts: list[str]) -> None:
         """Tell the gateway that these attempts have just said how they ended. Raises TaskgateError, NotConfigured."""
@@ -239,10 +246,13 @@ class TaskgateServerSecretsBackend(BaseSecretsBackend):
         return compat.as_connection(self, conn_id, handed.fields)
 
     def _mapped(self, conn_id: str, team_name: str | None) -> MappedConnection | None:
-        mapped = self._connections.get(conn_id)
-        if mapped is None:
-            mapped = mapped_by(conn_id, compat.next_connection(self, conn_id, team_name), self._defaults)
-        if mapped is None:
+        if (mapped := self._connections.get(conn_id)) is not None:
+            return mapped
+        mapped = mapped_by(conn_id, compat.next_connection(self, conn_id, team_name), self._defaults)
+        if mapped is not None:
+            self._found_mapped.add(conn_id)  # as many as Airflow has connections of our types
+        else:
+            self._found_mapped.discard(conn_id)
             if len(self._left_alone) >= _MOST_LEFT_ALONE:
                 self._left_alone.clear()
             self._left_alone[conn_id] = time.monotonic()
@@ -289,8 +299,11 @@ class TaskgateServerSecretsBackend(BaseSecretsBackend):
     ) -> HandedOut:
         from taskgate.client import ConnectionSettingsError
 
+        if self._silence:
+            raise Refused("Taskgate has not answered a moment ago, and is asked again in a few seconds")
         try:
-            credential = self._client(key_file).issue_credential(mapped.target, ttl=self._ttl, principal=principal)
+            with self._silence.noticed():
+                credential = self._client(key_file).issue_credential(mapped.target, ttl=self._ttl, principal=principal)
             return HandedOut.of(mapped, credential)
         except TaskgateError as error:
             reason = f"Taskgate did not issue a credential for target {mapped.target}: {error}"

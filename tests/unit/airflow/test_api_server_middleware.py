@@ -25,6 +25,9 @@ class _Backend:
     def may_wait(self, conn_id: str) -> bool:
         return conn_id != "plain_db"
 
+    def knows_mapped(self, conn_id: str) -> bool:
+        return conn_id == "orders_db"
+
     def tell_posted(self, attempts: list[str]) -> None:
         self.posted.extend(attempts)
 
@@ -144,6 +147,28 @@ async def test_only_so_many_wait_for_the_gateway_and_others_pass_them() -> None:
     assert most == 3  # one that went away made room; its count stays in `inside`
     go.set()
     await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 1)
+
+
+async def test_what_is_not_known_to_be_mapped_does_not_queue_behind_what_is() -> None:
+    go = asyncio.Event()
+    inside: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        inside.append(scope["path"].rpartition("/")[2])
+        await go.wait()
+
+    async def send(message: Any) -> None: ...
+
+    middleware = ApiServerMiddleware(app, at_once=1)
+    asking = [
+        asyncio.create_task(middleware(_scope(f"/execution/connections/{name}", "GET", BEARER), _nothing, send))
+        for name in ("orders_db", "orders_db", "other_db", "other_db")
+    ]
+    await asyncio.sleep(0.05)
+    assert inside == ["orders_db", "other_db"]
+    go.set()
+    await asyncio.wait_for(asyncio.gather(*asking), 1)
+    assert len(inside) == 4
 
 
 @pytest.mark.parametrize(("status", "told"), [(204, [ATTEMPT]), (200, [ATTEMPT]), (409, []), (500, [])])

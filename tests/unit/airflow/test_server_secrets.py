@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from taskgate_airflow import compat, server_secrets
+from taskgate_airflow import compat, gateway_silence, server_secrets
 from taskgate_airflow.compat import AirflowSecretsBackendAccessDenied, Process, TaskInstanceKey
 from taskgate_airflow.server_secrets import TaskgateServerSecretsBackend
 from taskgate_airflow.task_token import TaskToken, describing, presented
@@ -290,6 +291,43 @@ def test_what_was_none_of_ours_a_moment_ago_waits_for_nobody(
     monkeypatch.setattr(server_secrets, "time", SimpleNamespace(monotonic=lambda: later))
     assert backend.may_wait("plain_db") is True
     assert TaskgateServerSecretsBackend().may_wait("orders_db") is False
+
+
+def test_a_stored_connection_is_known_to_be_mapped_once_it_was_looked_up(
+    backend_kwargs: dict[str, Any], server: dict[str, Any]
+) -> None:
+    backend = TaskgateServerSecretsBackend(**backend_kwargs)
+    assert backend.knows_mapped("orders_db")
+    assert not backend.knows_mapped("stored_db")
+    server["stored_db"] = _stored()
+    with presented(TOKEN):
+        backend.get_connection("stored_db")
+    assert backend.knows_mapped("stored_db")
+    server["stored_db"] = _stored("postgres")
+    backend.get_connection("stored_db")
+    assert not backend.knows_mapped("stored_db")
+
+
+def test_a_gateway_that_hangs_is_given_up_once_for_all_who_ask(
+    control_api: ControlApiServer,
+    backend_kwargs: dict[str, Any],
+    server: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hold = control_api.api.hold = threading.Event()
+    backend = TaskgateServerSecretsBackend(**{**backend_kwargs, "timeout": 1.2})
+    try:
+        with presented(TOKEN):
+            _denied(backend)
+            started = time.monotonic()
+            assert "has not answered a moment ago" in _denied(backend)
+            assert time.monotonic() - started < 0.5
+            later = time.monotonic() + 4
+            monkeypatch.setattr(gateway_silence, "time", SimpleNamespace(monotonic=lambda: later))
+            hold.set()
+            assert backend.get_connection("orders_db") is not None
+    finally:
+        hold.set()
 
 
 # --- a task's process, and those that parse ---------------------------------------------------------------------------
