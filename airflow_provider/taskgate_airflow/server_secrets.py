@@ -175,6 +175,10 @@ class TaskgateServerSecretsBackend(BaseSecretsBackend):
         seen = self._left_alone.get(conn_id)
         return conn_id in self._connections or seen is None or time.monotonic() - seen > _LEFT_ALONE_FOR
 
+    def forget(self, attempt_id: str) -> None:
+        """The attempt is given new credentials from now on."""
+        self._handed_out.forget(attempt_id)
+
     def tell_posted(self, attempts: list[str]) -> None:
         """Tell the gateway that these attempts have just said how they ended. Raises TaskgateError, NotConfigured."""
         self._client(self._servers_key_file()).attempts_posted(self._source, attempts)
