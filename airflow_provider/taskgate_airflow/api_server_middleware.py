@@ -1,5 +1,6 @@
 """What the API server does around its own answers to tasks: keep the task's token at hand while a connection is looked
-up, bound how many of those wait for the gateway, and tell the gateway which attempts have ended.
+up, bound how many of those wait for the gateway, forget what an attempt was given when it begins or goes on, and tell
+the gateway which attempts have ended.
 
 Registered by the plugin only where `[secrets] backend` is ours. Reads paths and one header, changes no request."""
 
@@ -27,6 +28,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 # Airflow's private execution API, the same in 3.1, 3.2 and 3.3. A path that one day differs means no token: denied.
 _CONNECTION = re.compile(r"/execution/connections/(?P<conn_id>[^/]+)$")
 _VARIABLE = re.compile(r"/execution/variables/taskgate:")
+_RUN = re.compile(r"/execution/task-instances/(?P<attempt_id>[0-9a-fA-F-]{36})/run$")
 _STATE = re.compile(r"/execution/task-instances/(?P<attempt_id>[0-9a-fA-F-]{36})/state$")
 _TEST = "/api/v2/connections/test"
 
@@ -61,7 +63,9 @@ class ApiServerMiddleware:
             with describing():
                 await self._app(scope, receive, send)
         elif method == "PATCH" and (posted := _STATE.search(path)):
-            await self._app(scope, receive, self._telling(posted["attempt_id"].lower(), send))
+            await self._app(scope, receive, _after(send, lambda: self._posted(posted["attempt_id"].lower())))
+        elif method == "PATCH" and (begun := _RUN.search(path)):
+            await self._app(scope, receive, _after(send, lambda: _begun(begun["attempt_id"].lower())))
         else:
             await self._app(scope, receive, send)
 
@@ -72,14 +76,6 @@ class ApiServerMiddleware:
         # What is not known to be mapped is looked up first, and mostly has nothing to do with the gateway: it does not
         # queue behind those who wait for a gateway that hangs.
         return self._waiting if backend.knows_mapped(conn_id) else self._looking_up
-
-    def _telling(self, attempt_id: str, send: Send) -> Send:
-        async def tell(message: Message) -> None:
-            if message["type"] == "http.response.start" and 200 <= message["status"] < 300:
-                await self._posted(attempt_id)
-            await send(message)
-
-        return tell
 
     async def _posted(self, attempt_id: str) -> None:
         backend = _backend()
@@ -117,6 +113,25 @@ def _token(scope: Scope) -> TaskToken | None:
         if name.lower() == b"authorization":
             return TaskToken.read(value)
     return None
+
+
+def _after(send: Send, then: Callable[[], Awaitable[None]]) -> Send:
+    """`send` that does something first when Airflow's answer is that it was done."""
+
+    async def telling(message: Message) -> None:
+        if message["type"] == "http.response.start" and 200 <= message["status"] < 300:
+            await then()
+        await send(message)
+
+    return telling
+
+
+async def _begun(attempt_id: str) -> None:
+    """A worker begins with the attempt, or goes on with it after a wait: it is given a credential anew. The gateway may
+    have ended what was given before, where Airflow was away from it or said for a moment that the attempt was over."""
+    backend = _backend()
+    if backend is not None:
+        backend.forget(attempt_id)
 
 
 def _backend() -> TaskgateServerSecretsBackend | None:

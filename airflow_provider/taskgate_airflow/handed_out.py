@@ -79,6 +79,12 @@ class HandedOutConnections:
                 self._kept.popitem(last=False)
         return handed
 
+    def forget(self, attempt_id: str) -> None:
+        """What this attempt was given."""
+        with self._lock:
+            for key in [key for key in self._kept if key[0] == attempt_id]:
+                del self._kept[key]
+
     def take_all(self) -> list[HandedOut]:
         """Everything, and forget it."""
         with self._lock:

@@ -194,6 +194,10 @@ class TaskgateServerSecretsBackend(BaseSecretsBackend):
         """Whether it is mapped, without looking it up: configured so, or found stored so before."""
         return conn_id in self._connections or conn_id in self._found_mapped
 
+    def forget(self, attempt_id: str) -> None:
+        """The attempt is given new credentials from now on."""
+        self._handed_out.forget(attempt_id)
+
     def tell_posted(self, attempts: list[str]) -> None:
         """Tell the gateway that these attempts have just said how they ended. Raises TaskgateError, NotConfigured."""
         self._client(self._servers_key_file()).attempts_posted(self._source, attempts)

@@ -32,7 +32,7 @@ class DoctoringOperator(GovernedSQLExecuteQueryOperator):
 @dag(
     schedule=None,
     catchup=False,
-    params={**PARAMS, "keeps": Param(True)},
+    params={**PARAMS, "keeps": Param(False)},
     default_args={"owner": "tests", "conn_id": "orders_db", "retries": 0},
 )
 def approvals_doctored() -> None:

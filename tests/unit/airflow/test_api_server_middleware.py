@@ -21,6 +21,7 @@ class _Backend:
 
     def __init__(self) -> None:
         self.posted: list[str] = []
+        self.forgotten: list[str] = []
 
     def may_wait(self, conn_id: str) -> bool:
         return conn_id != "plain_db"
@@ -30,6 +31,9 @@ class _Backend:
 
     def tell_posted(self, attempts: list[str]) -> None:
         self.posted.extend(attempts)
+
+    def forget(self, attempt_id: str) -> None:
+        self.forgotten.append(attempt_id)
 
 
 @pytest.fixture(autouse=True)
@@ -109,6 +113,20 @@ async def test_the_first_authorization_header_counts() -> None:
     anonymous = (b"authorization", b"Anonymous")
     assert await _token_at(_scope(path, "GET", anonymous, BEARER)) is None
     assert await _token_at(_scope(path)) is None
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "forgotten"), [("PATCH", 200, [ATTEMPT]), ("PATCH", 403, []), ("GET", 200, [])]
+)
+async def test_an_attempt_that_begins_or_goes_on_is_given_a_credential_anew(
+    method: str, status: int, forgotten: list[str], backend: _Backend
+) -> None:
+    """What it had before it waited may have ended meanwhile. Whoever is refused makes nothing be forgotten."""
+    path = f"/execution/task-instances/{ATTEMPT.upper()}/run"
+    sent = await _called(_answering(status), _scope(path, method, BEARER))
+    assert [one["type"] for one in sent] == ["http.response.start", "http.response.body"]
+    assert backend.forgotten == forgotten
+    assert backend.posted == []
 
 
 async def test_what_is_no_request_passes() -> None:

@@ -31,6 +31,17 @@ def test_it_is_asked_for_once_until_it_nears_its_end(monkeypatch: pytest.MonkeyP
     assert len(asked) == 2
 
 
+def test_what_an_attempt_was_given_is_forgotten_and_nobody_elses() -> None:
+    kept = HandedOutConnections()
+    first, other = kept.get("ti", "orders_db", _handed), kept.get("ti-2", "orders_db", _handed)
+    kept.get("ti", "shop_db", _handed)
+    kept.forget("ti")
+    assert kept.find("ti", "orders_db") is None
+    assert kept.find("ti", "shop_db") is None
+    assert kept.find("ti-2", "orders_db") is other
+    assert kept.get("ti", "orders_db", _handed) is not first
+
+
 def test_the_margin_of_a_short_life_is_a_tenth() -> None:
     at = issued().issued_at
     handed = HandedOut.of(MappedConnection("orders-db"), issued(expires_at=at.replace(year=at.year + 1)))
