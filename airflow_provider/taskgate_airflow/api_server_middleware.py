@@ -12,10 +12,11 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
+import taskgate.client  # noqa: F401  so that the first task that asks does not wait for it
 from taskgate_airflow import compat
 from taskgate_airflow.attempts_posted import AttemptsPostedReporter
 from taskgate_airflow.server_secrets import TaskgateServerSecretsBackend
-from taskgate_airflow.task_token import TaskToken, presented
+from taskgate_airflow.task_token import TaskToken, describing, presented
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -27,10 +28,11 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _CONNECTION = re.compile(r"/execution/connections/(?P<conn_id>[^/]+)$")
 _VARIABLE = re.compile(r"/execution/variables/taskgate:")
 _STATE = re.compile(r"/execution/task-instances/(?P<attempt_id>[0-9a-fA-F-]{36})/state$")
+_TEST = "/api/v2/connections/test"
 
 AT_ONCE = 8
-"""Of the 40 threads in which this process answers. The gateway asks this very API server back while they wait: were
-all of them waiting, none would be left to answer it."""
+"""Of the 40 threads in which this process answers: so many for what is mapped, and as many for what may be. The
+gateway asks this very API server back while they wait: were all of them waiting, none would be left to answer it."""
 
 
 class ApiServerMiddleware:
@@ -39,6 +41,7 @@ class ApiServerMiddleware:
     def __init__(self, app: App, *, at_once: int = AT_ONCE) -> None:
         self._app = app
         self._waiting = asyncio.Semaphore(at_once)
+        self._looking_up = asyncio.Semaphore(at_once)
         self._reporter: AttemptsPostedReporter | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,6 +57,9 @@ class ApiServerMiddleware:
         elif method == "GET" and _VARIABLE.search(path):
             with presented(_token(scope)):
                 await self._app(scope, receive, send)
+        elif method == "POST" and path.endswith(_TEST):
+            with describing():
+                await self._app(scope, receive, send)
         elif method == "PATCH" and (posted := _STATE.search(path)):
             await self._app(scope, receive, self._telling(posted["attempt_id"].lower(), send))
         else:
@@ -61,8 +67,11 @@ class ApiServerMiddleware:
 
     def _place(self, token: TaskToken | None, conn_id: str) -> AbstractAsyncContextManager[None]:
         backend = _backend()
-        waits = token is not None and backend is not None and backend.may_wait(conn_id)
-        return self._waiting if waits else nullcontext()
+        if token is None or backend is None or not backend.may_wait(conn_id):
+            return nullcontext()
+        # What is not known to be mapped is looked up first, and mostly has nothing to do with the gateway: it does not
+        # queue behind those who wait for a gateway that hangs.
+        return self._waiting if backend.knows_mapped(conn_id) else self._looking_up
 
     def _telling(self, attempt_id: str, send: Send) -> Send:
         async def tell(message: Message) -> None:

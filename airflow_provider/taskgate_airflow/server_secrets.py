@@ -1,5 +1,8 @@
 """The API server's secrets backend: what a task asks for becomes a credential that its own token has proven.
 
+if TYPE_CHECKING:
+    from taskgate.client import AirflowDeferredTask, AirflowTaskToken
+
     [secrets]
     backend = taskgate_airflow.server_secrets.TaskgateServerSecretsBackend
     backend_kwargs = {"url": "https://taskgate.example:8400", "source": "prod-airflow",
@@ -23,22 +26,32 @@ import asyncio
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import structlog
-from pydantic import SecretStr
 
-from taskgate.client import AirflowDeferredTask, AirflowTaskToken, ConnectionSettingsError
 from taskgate.errors import TaskgateError
 from taskgate_airflow import compat
 from taskgate_airflow.compat import AirflowSecretsBackendAccessDenied, BaseSecretsBackend, Process
 from taskgate_airflow.configuration import GatewayAccess, KeptClient, NotConfigured
+from taskgate_airflow.gateway_silence import GatewaySilence
 from taskgate_airflow.handed_out import HandedOut, HandedOutConnections
 from taskgate_airflow.mapping import MappedConnection, MappingError, read_mapping
 from taskgate_airflow.refusal_reasons import RefusalReasons, asked_for, reason_key
 from taskgate_airflow.rewriting import check_extras, through_the_gateway
-from taskgate_airflow.stored_connections import as_text, from_text, mapped_by, mapping_asked_for, mapping_key
-from taskgate_airflow.task_token import TaskToken, current_token
+from taskgate_airflow.stored_connections import (
+    GOVERNED,
+    as_text,
+    described,
+    from_text,
+    mapped_by,
+    mapping_asked_for,
+    mapping_key,
+)
+from taskgate_airflow.task_token import TaskToken, current_token, only_describes
+
+if TYPE_CHECKING:  # a task's process, where this is loaded too, never needs it: it costs a fifth of a second
+    from taskgate.client import AirflowDeferredTask, AirflowTaskToken
 
 _TIMEOUT = 4.0  # a worker waits five seconds for the API server, then asks again
 _TRIES = 2
@@ -98,7 +111,9 @@ class TaskgateServerSecretsBackend(BaseSecretsBackend):
         self._clients: dict[str, KeptClient] = {}
         self._handed_out = HandedOutConnections()
         self._reasons = RefusalReasons()
+        self._silence = GatewaySilence()
         self._left_alone: dict[str, float] = {}
+        self._found_mapped: set[str] = set()
         try:
             if connections:
                 self._connections = read_mapping(connections, **self._defaults)
@@ -173,7 +188,11 @@ class TaskgateServerSecretsBackend(BaseSecretsBackend):
         if self._problem is not None:
             return False
         seen = self._left_alone.get(conn_id)
-        return conn_id in self._connections or seen is None or time.monotonic() - seen > _LEFT_ALONE_FOR
+        return self.knows_mapped(conn_id) or seen is None or time.monotonic() - seen > _LEFT_ALONE_FOR
+
+    def knows_mapped(self, conn_id: str) -> bool:
+        """Whether it is mapped, without looking it up: configured so, or found stored so before."""
+        return conn_id in self._connections or conn_id in self._found_mapped
 
     def tell_posted(self, attempts: list[str]) -> None:
         """Tell the gateway that these attempts have just said how they ended. Raises TaskgateError, NotConfigured."""
@@ -193,6 +212,8 @@ class TaskgateServerSecretsBackend(BaseSecretsBackend):
         if mapped is None:
             return None
         token = current_token()
+        if token is None and only_describes():
+            return compat.description(self, conn_id, GOVERNED + (mapped.protocol or "postgres"), described(mapped))
         if token is None:
             raise Refused(_NO_TASK)
         handed = self._handed_out.get(token.attempt_id, conn_id, lambda: self._exchanged(mapped, token))
@@ -225,10 +246,13 @@ class TaskgateServerSecretsBackend(BaseSecretsBackend):
         return compat.as_connection(self, conn_id, handed.fields)
 
     def _mapped(self, conn_id: str, team_name: str | None) -> MappedConnection | None:
-        mapped = self._connections.get(conn_id)
-        if mapped is None:
-            mapped = mapped_by(conn_id, compat.next_connection(self, conn_id, team_name), self._defaults)
-        if mapped is None:
+        if (mapped := self._connections.get(conn_id)) is not None:
+            return mapped
+        mapped = mapped_by(conn_id, compat.next_connection(self, conn_id, team_name), self._defaults)
+        if mapped is not None:
+            self._found_mapped.add(conn_id)  # as many as Airflow has connections of our types
+        else:
+            self._found_mapped.discard(conn_id)
             if len(self._left_alone) >= _MOST_LEFT_ALONE:
                 self._left_alone.clear()
             self._left_alone[conn_id] = time.monotonic()
@@ -240,6 +264,10 @@ class TaskgateServerSecretsBackend(BaseSecretsBackend):
         instance = compat.task_instance_key(token.attempt_id)
         if instance is None:
             raise Refused("Airflow does not know the task instance that asks, or no longer")
+        from pydantic import SecretStr
+
+        from taskgate.client import AirflowTaskToken
+
         principal = AirflowTaskToken(
             source=self._source,
             dag_id=instance.dag_id,
@@ -254,6 +282,8 @@ class TaskgateServerSecretsBackend(BaseSecretsBackend):
         key_file = compat.configured("taskgate", "api_key_file")
         if key_file is None:
             raise Refused("the triggerer has no key of its own: [taskgate] api_key_file")
+        from taskgate.client import AirflowDeferredTask
+
         principal = AirflowDeferredTask(
             source=self._source,
             dag_id=waiting.dag_id,
@@ -267,8 +297,13 @@ class TaskgateServerSecretsBackend(BaseSecretsBackend):
     def _issued(
         self, mapped: MappedConnection, principal: AirflowTaskToken | AirflowDeferredTask, key_file: str
     ) -> HandedOut:
+        from taskgate.client import ConnectionSettingsError
+
+        if self._silence:
+            raise Refused("Taskgate has not answered a moment ago, and is asked again in a few seconds")
         try:
-            credential = self._client(key_file).issue_credential(mapped.target, ttl=self._ttl, principal=principal)
+            with self._silence.noticed():
+                credential = self._client(key_file).issue_credential(mapped.target, ttl=self._ttl, principal=principal)
             return HandedOut.of(mapped, credential)
         except TaskgateError as error:
             reason = f"Taskgate did not issue a credential for target {mapped.target}: {error}"

@@ -130,6 +130,10 @@ class Gateway:
         return self.settings.credentials.default_ttl
 
     @property
+    def attempt_ttl(self) -> float:
+        return self.settings.credentials.max_ttl
+
+    @property
     def recordings(self) -> Recordings:
         return self.recorder.recordings
 

@@ -23,7 +23,8 @@ from tests.e2e.twin_database import GOVERNED, TARGET, TWINS, policy_of, twin_dat
 from tests.servers.folders import server_folder
 
 HERE = Path(__file__).parent
-DAGS = (EXAMPLE / "dags", TWINS, HERE / "attack_dags", HERE / "harness_dags")
+DAGS = (EXAMPLE / "dags", TWINS, HERE / "attack_dags", HERE / "harness_dags", HERE / "approval_dags")
+POLICIES = (EXAMPLE / "policy.yaml", TWINS / "policy.yaml", HERE / "attack_policy.yaml", HERE / "approval_policy.yaml")
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +49,7 @@ def airflow_shop(
     with shop(
         directory,
         airflow_server,
-        policy=proven(policy_of(EXAMPLE / "policy.yaml", TWINS / "policy.yaml", HERE / "attack_policy.yaml")),
+        policy=proven(policy_of(*POLICIES)),
         more_databases={TARGET: GOVERNED},
         beside=twin_databases(airflow_server),
         settings={"airflow": [known], "dashboard_url": "http://dashboard.test"},

@@ -22,7 +22,7 @@ from taskgate.identity.scopes import Scope
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "airflow"
 APP_PASSWORD = "stored-application-password-7Qd"
-_CATALOG_PASSWORD = "stored-catalogue-password-3Kp"
+CATALOG_PASSWORD = "stored-catalogue-password-3Kp"
 
 
 @dataclass
@@ -89,10 +89,10 @@ def shop(
     """The database is dropped afterwards: the server is the session's. `policy` in place of the example's;
     `more_databases`: target → a database of the same server and roles, made by `beside` once the shop's is filled;
     `settings` are more of the gateway's."""
-    asyncio.run(fill(server, APP_PASSWORD, _CATALOG_PASSWORD))
+    asyncio.run(fill(server, APP_PASSWORD, CATALOG_PASSWORD))
     catalog_secret = directory / "catalog.secret"
     catalog_secret.touch(mode=0o600)
-    catalog_secret.write_text(_CATALOG_PASSWORD)
+    catalog_secret.write_text(CATALOG_PASSWORD)
     databases = {"orders-db": DATABASE, **(more_databases or {})}
     targets = [
         {

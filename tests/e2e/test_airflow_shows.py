@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from taskgate.demo.postgres_server import PostgresServer
+from tests.e2e.airflow_forms import worker_form
 from tests.e2e.airflow_home import AirflowHome, DagResult
 from tests.e2e.shop import Shop, shop
 
@@ -25,16 +26,20 @@ def seen(running_shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> DagRes
     dags = directory / "dags"
     dags.mkdir()
     (dags / "seen.py").write_text(Path(__file__).with_name("dags").joinpath("seen.py").read_text())
+    home = directory / "home"
     airflow = AirflowHome(
-        directory / "home",
-        url=running_shop.gateway.url,
-        service_key=running_shop.service_key,
-        connections={"orders_db": "orders-db"},
+        home,
+        form=worker_form(
+            home,
+            url=running_shop.gateway.url,
+            service_key=running_shop.service_key,
+            connections={"orders_db": "orders-db"},
+        ),
         dags=dags,
         environment={"AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO"},
     )
     with running_shop.approver(lambda approval: True):
-        return airflow.start("seen").wait()
+        return airflow.run("seen")
 
 
 def test_the_decorator_defers_and_runs_what_was_approved(seen: DagResult, running_shop: Shop) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.e2e.airflow_api import Run
+from tests.e2e.airflow_forms import Form
 from tests.e2e.real_airflow import RealAirflow
 from tests.e2e.shop import Shop
 from tests.e2e.twin_database import DIRECT, GOVERNED, contents
@@ -23,7 +24,7 @@ from tests.e2e.twin_runs import (
     ungoverned_home,
 )
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 
 
 def _ran(run: Run) -> TwinRun:
@@ -48,7 +49,7 @@ def sides(real_airflow: RealAirflow, airflow_shop: Shop, tmp_path_factory: pytes
     real_airflow.wait_for_dags(*DAG_IDS)
     runs = {dag_id: real_airflow.admin.trigger(dag_id, logical_date=datetime.now(UTC)) for dag_id in DAG_IDS}
     for run in runs.values():
-        run.end(240)
+        run.end(600)  # fifty tasks, each of which parses the file anew
     results = ungoverned_home(directory, airflow_shop).start(*DAG_IDS).wait(200)
     governed = Side(
         {dag_id: _ran(run) for dag_id, run in runs.items()},
@@ -77,6 +78,20 @@ def test_it_does_the_same(sides: tuple[Side, Side], airflow_shop: Shop) -> None:
 
 def test_no_masked_value_has_come_out(sides: tuple[Side, Side], airflow_shop: Shop) -> None:
     expect_no_masked_value(*sides, secrets_of(airflow_shop))
+
+
+def test_a_deferrable_operator_s_trigger_connects_where_the_form_lets_it(
+    real_airflow: RealAirflow, airflow_form: Form, airflow_shop: Shop
+) -> None:
+    real_airflow.wait_for_dags("stock_deferrable")
+    run = real_airflow.admin.trigger("stock_deferrable")
+    state = run.end()
+    written = airflow_shop.query("SELECT count(*) FROM twin_paged", GOVERNED)
+    if airflow_form.triggers_connect:
+        assert (state, written) == ("success", [(200,)])
+    else:
+        assert (state, written) == ("failed", [(0,)])
+        assert "only handed to a running task" in run.log("in_deferred_pages")
 
 
 def test_everything_went_through_the_gateway(sides: tuple[Side, Side], airflow_shop: Shop) -> None:

@@ -8,6 +8,7 @@ nothing to disk and knows no policy language; the tests of the real enforcement 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -187,6 +188,9 @@ class ScriptedSession:
 
     def event(self, kind: str, **fields: object) -> None:
         self.events.append((kind, fields))
+
+    def catalog_moved(self) -> None:
+        self.gate.catalog_age = math.inf
 
     async def catalog_changed(self) -> None:
         await self.gate.refresh()

@@ -35,8 +35,8 @@ def keys(setup: Setup) -> Iterator[Key]:
     wait = frozenset({"credentials:delegate", "approvals:watch"})
     if setup.form is Form.WORKER:
         if own:
-            needs = frozenset({_ASSERTS, "credentials:revoke", "approvals:read"})
-            yield Key("the workers' key", str(own), (needs,), may_assert=True)
+            needs = frozenset({_ASSERTS, "credentials:revoke", "approvals:watch"})
+            yield Key("the worker form's key", str(own), (needs,), may_assert=True)
     elif setup.form is Form.SERVER:
         if own:
             yield Key("the API server's key", str(own), (exchange,))

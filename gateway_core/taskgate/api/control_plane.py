@@ -75,6 +75,10 @@ class ControlPlane(Protocol):
         """Seconds a credential lives when nobody says otherwise."""
 
     @property
+    def attempt_ttl(self) -> float:
+        """The same where it ends with its attempt, which the gateway looks after: as long as may be."""
+
+    @property
     def data_dir(self) -> Path:
         """Where recordings, checkpoints and keys are; bundles for export are made here too."""
 

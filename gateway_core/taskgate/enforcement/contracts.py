@@ -82,7 +82,7 @@ class GovernedSession(Protocol):
 
     @property
     def catalog_age(self) -> float:
-        """Seconds since the catalogue was last compared with the target's."""
+        """Seconds since the catalogue was last compared with the target's; infinite after `catalog_moved`."""
 
     @property
     def baseline(self) -> MaskPlan:
@@ -130,6 +130,9 @@ class GovernedSession(Protocol):
 
     def event(self, kind: str, **fields: object) -> None:
         """Anything else worth a record: a malformed message, a cancel request, a settings change, a server's error."""
+
+    def catalog_moved(self) -> None:
+        """DDL that went through this session is committed: whoever misses a name from now on looks for it anew."""
 
     async def catalog_changed(self) -> None:
         """DDL went through this session, or a text names what nothing has: read the catalogue again, if it has changed,

@@ -289,6 +289,9 @@ class Session:
 
     # --- life --------------------------------------------------------------------------------------------------
 
+    def catalog_moved(self) -> None:
+        self._target.moved()
+
     async def catalog_changed(self) -> None:
         await self._target.refresh()
 

@@ -7,6 +7,7 @@ through the gateway. A catalogue that could not be checked for `STALE_AFTER` sec
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -37,6 +38,7 @@ class GovernedTarget:
         self._planner: CatalogReader | None = None
         self._catalog: Catalog | None = None
         self._checked = 0.0
+        self._moved = -math.inf
         self._reading = asyncio.Lock()
 
     async def secret(self) -> str:
@@ -55,8 +57,12 @@ class GovernedTarget:
 
     @property
     def age(self) -> float:
-        """Seconds since the catalogue was last checked."""
-        return time.monotonic() - self._checked
+        """Seconds since the catalogue was last checked; infinite when it has moved since."""
+        return math.inf if self._moved >= self._checked else time.monotonic() - self._checked
+
+    def moved(self) -> None:
+        """DDL has been committed. Another session may ask for what it made before anything is checked by itself."""
+        self._moved = time.monotonic()
 
     @property
     def fresh(self) -> bool:

@@ -122,17 +122,18 @@ class Credentials:
 
     async def confine_attempt(self, attempt_id: str, seconds: float) -> int:
         """The attempt is over: what it was issued may only read, and for no longer than `seconds` from now, in live
-        sessions too. Called again with more, it lasts longer; never beyond its expiry. Returns how many there were."""
-        until = database_time(seconds)
-        known = credentials.c.confined_until
+        sessions too. Called again, it changes nothing: an end is not put off by being found again. Returns how many
+        there were."""
+        return await self._confine(attempt_id, credentials.c.confined_until.is_(None), database_time(seconds))
+
+    async def lengthen_confinement(self, attempt_id: str, until: datetime) -> int:
+        """What is confined and may still read may do so until then, where that is longer. What is dead stays dead."""
+        return await self._confine(attempt_id, credentials.c.confined_until < until, until)
+
+    async def _confine(self, attempt_id: str, where: ColumnElement[bool], until: Any) -> int:
         change = (
             update(credentials)
-            .where(
-                credentials.c.attempt_id == attempt_id,
-                credentials.c.revoked_at.is_(None),
-                credentials.c.expires_at > database_time(),
-                known.is_(None) | (known < until),
-            )
+            .where(credentials.c.attempt_id == attempt_id, credential_is_live(), where)
             .values(confined_until=until)
             .returning(credentials.c.id, credentials.c.confined_until)
         )

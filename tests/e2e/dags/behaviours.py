@@ -19,16 +19,17 @@ DELETE = "DELETE FROM public.orders WHERE id = %(id)s"
 
 
 def _note_secrets() -> None:
-    """The test greps for what only this process ever knows: every password that was issued to it."""
-    original = TaskgateSecretsBackend._as_connection
+    """The test greps for what only this process ever knows: every password that was handed to it."""
+    original = TaskgateSecretsBackend.get_connection
 
-    def noting(self: TaskgateSecretsBackend, *arguments: Any) -> Any:
-        connection = original(self, *arguments)
-        with (OUT / "secrets").open("a") as file:
-            file.write(f"{connection.password}\n")
+    def noting(self: TaskgateSecretsBackend, *arguments: Any, **named: Any) -> Any:
+        connection = original(self, *arguments, **named)
+        if connection is not None:
+            with (OUT / "secrets").open("a") as file:
+                file.write(f"{connection.password}\n")
         return connection
 
-    TaskgateSecretsBackend._as_connection = noting  # type: ignore[method-assign]
+    TaskgateSecretsBackend.get_connection = noting  # type: ignore[method-assign]
 
 
 _note_secrets()

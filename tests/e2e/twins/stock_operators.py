@@ -139,6 +139,15 @@ def stock_operators():
         postoperator="UPDATE public.twin_inserted SET name = 'nobody' WHERE name IS NULL",
         insert_args={"commit_every": 2, "executemany": False},
     )
+    # Each of its statements has a connection of its own: the second needs the table that the first has just made.
+    made = SQLInsertRowsOperator(
+        task_id="made",
+        table_name="public.twin_built",
+        rows=[(1, "one"), (2, "two")],
+        preoperator=["DROP TABLE IF EXISTS public.twin_built", "CREATE TABLE public.twin_built (id int, name text)"],
+        postoperator="ALTER TABLE public.twin_built ADD COLUMN note text DEFAULT 'added'",
+    )
+    seen = SQLExecuteQueryOperator(task_id="seen", sql="SELECT id, note FROM public.twin_built ORDER BY id")
     replaced = SQLInsertRowsOperator(
         task_id="replaced",
         table_name="public.twin_inserted",
@@ -211,9 +220,8 @@ def stock_operators():
         return [ti.try_number, *found]
 
     chain(rows, shown, one, many, last, procedural, by_number, columns, table, check, value, interval, threshold)
-    chain(
-        threshold, tables, inserted, replaced, transferred, in_pages, written, loaded, poked, rescheduled, decorated(3)
-    )
+    chain(threshold, tables, made, seen, inserted, replaced, transferred, in_pages, written, loaded, poked)
+    chain(poked, rescheduled, decorated(3))
     chain(threshold, wrong, missing, branch, [taken, not_taken])
     missing >> retried()
 

@@ -52,7 +52,7 @@ def refusing(postgres18: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> Ite
             admin.execute("drop role tg_test")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running_shop(tmp_path_factory: pytest.TempPathFactory, postgres18: PostgresServer) -> Iterator[Shop]:
     with shop(tmp_path_factory.mktemp("shop"), postgres18, policy=POLICY) as running:
         yield running

@@ -100,7 +100,7 @@ def test_what_leads_around_is_found_and_named(home: dict[str, str]) -> None:
     found = _doctor(home | {"AIRFLOW_CONN_ORDERS_DB": "postgres://app:in-the-environment@db/x"}, ExitCode.FAILED)
     assert found["form"][0]["found"].startswith("worker: ")
     assert [one["level"] for one in found["gateway"]] == ["ok"]
-    assert [one["level"] for one in found["the workers' key"]] == ["ok"]
+    assert [one["level"] for one in found["the worker form's key"]] == ["ok"]
     assert [one["level"] for one in found["environment"]] == ["fail"]
     (stored,) = found["stored connections"]
     assert stored["found"] == "orders_db (postgres) is stored with a login, a password"

@@ -16,7 +16,7 @@ from tests.e2e.shop import Shop
 EXTRA = {"target": "orders-db", "host": None, "port": None, "sslmode": "disable", "sslrootcert": ""}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def probe_key(running_shop: Shop) -> str:
     return running_shop.gateway.api_key(PrincipalKind.SERVICE, "airflow-probe", [Scope.CREDENTIALS_ISSUE])
 

@@ -112,9 +112,12 @@ async def test_a_running_task_is_verified_with_everything_airflow_says_of_it(set
 async def test_names_that_would_be_other_paths_are_quoted(setting: Setting) -> None:
     instance = setting.airflow.add(dag_id="a b", run_id="manual__2024-07-01T00:00:00+00:00/x?y#z", task_id="g.t")
     await setting.orchestrators.exchange(token_of(instance), instance.key, TARGET)
+    asked = len(setting.airflow.asked)
     for name in ("~", "..", ".", ""):
-        with pytest.raises(OrchestratorAway):
-            await setting.orchestrators.exchange(token_of(instance), replace(instance.key, dag_id=name), TARGET)
+        for task in (replace(instance.key, dag_id=name), replace(instance.key, run_id=name)):
+            exchanged = setting.orchestrators.exchange(token_of(instance), task, TARGET)
+            assert await refused(exchanged) == "instance_not_found"
+    assert len(setting.airflow.asked) == asked
 
 
 async def test_al_04_a_token_only_serves_the_instance_it_was_made_for(setting: Setting) -> None:
@@ -289,6 +292,61 @@ async def test_being_told_late_lengthens_what_was_found_before(setting: Setting)
     assert 50 < left <= 60.5
 
 
+async def test_al_03_nothing_puts_an_end_off_that_was_once_found(setting: Setting) -> None:
+    """Neither a process that goes on asking with its token nor an API server's key that goes on telling."""
+    instance = setting.airflow.add()
+    credential = await setting.issued(instance)
+    instance.state = "failed"
+    await setting.check()
+    first = await setting.credentials.get(credential)
+    assert first is not None
+    await _time_passes(setting, 5)
+    again = await setting.issued(instance)
+    for known in (credential, again):
+        left = await confined(setting, known)
+        assert left is not None
+        assert left < 5.5
+    await _time_passes(setting, 30)
+    assert await refused(setting.orchestrators.exchange(token_of(instance), instance.key, TARGET)) == (
+        "instance_not_running"
+    )
+    for _ in range(2):
+        await setting.orchestrators.posted(SOURCE, [instance.id])
+    for known in (credential, again):
+        assert await setting.credentials.find(known) is None
+    assert await refused(setting.orchestrators.exchange(token_of(instance), instance.key, TARGET)) == (
+        "instance_not_running"
+    )
+
+
+async def test_al_03_telling_again_and_again_gains_nothing(setting: Setting) -> None:
+    instance = setting.airflow.add()
+    credential = await setting.issued(instance)
+    instance.state = "success"
+    await setting.orchestrators.posted(SOURCE, [instance.id])
+    await _time_passes(setting, 20)
+    await setting.orchestrators.posted(SOURCE, [instance.id])
+    left = await confined(setting, credential)
+    assert left is not None
+    assert left < 40.5
+
+
+async def _time_passes(setting: Setting, seconds: float) -> None:
+    """For what the gateway knows of ends: they are so much longer ago."""
+    from datetime import timedelta
+
+    from sqlalchemy import select, update
+
+    from taskgate.store.tables import attempts, credentials
+
+    async with setting.attempts._database.statement(writes=True) as connection:
+        for table, column in ((attempts, "over_at"), (credentials, "confined_until")):
+            for row in (await connection.execute(select(table.c.id, table.c[column]))).all():
+                if row[1] is not None:
+                    earlier = {column: row[1] - timedelta(seconds=seconds)}
+                    await connection.execute(update(table).where(table.c.id == row.id).values(earlier))
+
+
 async def test_a_callback_that_asks_before_anybody_noticed_the_end_may_only_read(setting: Setting) -> None:
     instance = setting.airflow.add()
     await setting.issued(instance)
@@ -300,7 +358,23 @@ async def test_a_callback_that_asks_before_anybody_noticed_the_end_may_only_read
 async def test_a_later_try_keeps_what_it_has_asked_for(setting: Setting) -> None:
     instance = setting.airflow.add()
     await setting.issued(instance)
+    before = instance.id
     instance.cleared()
+    instance.state = "running"
+    await setting.issued(instance)
+    assert setting.requests.withdrawn == {f"task:{instance.key}": "the task was cleared"}  # before it asks itself
+    ended = await setting.attempts.get(before)
+    assert ended is not None
+    assert not ended.alive
+    setting.requests.withdrawn.clear()
+    await setting.check()
+    assert setting.requests.withdrawn == {}
+
+
+async def test_a_retry_finds_what_the_try_before_asked_for(setting: Setting) -> None:
+    instance = setting.airflow.add()
+    await setting.issued(instance)
+    instance.retried()
     instance.state = "running"
     await setting.issued(instance)
     await setting.check()

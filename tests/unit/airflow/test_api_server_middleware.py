@@ -9,7 +9,7 @@ import pytest
 
 from taskgate_airflow import api_server_middleware, compat
 from taskgate_airflow.api_server_middleware import ApiServerMiddleware
-from taskgate_airflow.task_token import current_token
+from taskgate_airflow.task_token import current_token, only_describes
 from tests.unit.airflow.test_task_token import ATTEMPT, jwt
 
 TOKEN = jwt({"sub": ATTEMPT})
@@ -24,6 +24,9 @@ class _Backend:
 
     def may_wait(self, conn_id: str) -> bool:
         return conn_id != "plain_db"
+
+    def knows_mapped(self, conn_id: str) -> bool:
+        return conn_id == "orders_db"
 
     def tell_posted(self, attempts: list[str]) -> None:
         self.posted.extend(attempts)
@@ -146,6 +149,28 @@ async def test_only_so_many_wait_for_the_gateway_and_others_pass_them() -> None:
     await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 1)
 
 
+async def test_what_is_not_known_to_be_mapped_does_not_queue_behind_what_is() -> None:
+    go = asyncio.Event()
+    inside: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        inside.append(scope["path"].rpartition("/")[2])
+        await go.wait()
+
+    async def send(message: Any) -> None: ...
+
+    middleware = ApiServerMiddleware(app, at_once=1)
+    asking = [
+        asyncio.create_task(middleware(_scope(f"/execution/connections/{name}", "GET", BEARER), _nothing, send))
+        for name in ("orders_db", "orders_db", "other_db", "other_db")
+    ]
+    await asyncio.sleep(0.05)
+    assert inside == ["orders_db", "other_db"]
+    go.set()
+    await asyncio.wait_for(asyncio.gather(*asking), 1)
+    assert len(inside) == 4
+
+
 @pytest.mark.parametrize(("status", "told"), [(204, [ATTEMPT]), (200, [ATTEMPT]), (409, []), (500, [])])
 async def test_an_attempt_that_was_let_post_its_end_is_told(backend: _Backend, status: int, told: list[str]) -> None:
     sent = await _called(_answering(status), _scope(f"/execution/task-instances/{ATTEMPT.upper()}/state", "PATCH"))
@@ -198,3 +223,27 @@ async def test_a_denial_after_the_answer_has_begun_is_no_second_answer() -> None
 
     with pytest.raises(_Denied):
         await _called(app, _scope("/execution/connections/orders_db", "GET", BEARER))
+
+
+async def test_only_airflows_connection_test_has_connections_described() -> None:
+    seen: dict[str, bool] = {}
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen[f"{scope['method']} {scope['path']}"] = only_describes()
+
+    async def send(message: Any) -> None: ...
+
+    asked = [
+        "/api/v2/connections/test",
+        "/base/api/v2/connections/test",
+        "/api/v2/connections",
+        "/execution/connections/x",
+    ]
+    for path in asked:
+        for method in ("GET", "POST"):
+            await ApiServerMiddleware(app)(_scope(path, method), _nothing, send)
+    assert {path for path, described in seen.items() if described} == {
+        "POST /api/v2/connections/test",
+        "POST /base/api/v2/connections/test",
+    }
+    assert not only_describes()

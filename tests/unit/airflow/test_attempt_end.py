@@ -8,6 +8,7 @@ import pytest
 from taskgate_airflow import attempt_end, compat
 from taskgate_airflow.plugin import TaskgatePlugin
 from taskgate_airflow.secrets import TaskgateSecretsBackend
+from taskgate_airflow.server_secrets import TaskgateServerSecretsBackend
 from tests.e2e.control_api_stand_in import ControlApiServer
 
 
@@ -37,6 +38,15 @@ def test_a_gateway_that_is_away_fails_no_task(
     monkeypatch.setattr(compat, "secrets_backends", lambda: [backend])
     attempt_end.before_stopping(component=None)
     assert control_api.api.revoked == []
+
+
+def test_in_the_server_form_a_worker_has_nothing_to_revoke(
+    control_api: ControlApiServer, backend_kwargs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = TaskgateServerSecretsBackend(**backend_kwargs)
+    monkeypatch.setattr(compat, "secrets_backends", lambda: [backend])
+    attempt_end.before_stopping(component=None)
+    assert control_api.api.asked == []
 
 
 def test_a_bug_of_ours_fails_no_task(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from taskgate_airflow.configuration import GatewayAccess, NotConfigured, task_client
+from taskgate_airflow.configuration import GatewayAccess, KeptClient, NotConfigured, task_client
 from tests.e2e.control_api_stand_in import ControlApiServer
 from tests.unit.airflow.conftest import forget_secrets_backends
 
@@ -45,6 +45,31 @@ def test_the_taskgate_section_is_enough(monkeypatch: pytest.MonkeyPatch, api_key
     monkeypatch.setenv("AIRFLOW__TASKGATE__URL", "https://taskgate.example")
     monkeypatch.setenv("AIRFLOW__TASKGATE__API_KEY_FILE", str(api_key_file))
     assert GatewayAccess.from_airflow() == GatewayAccess("https://taskgate.example", str(api_key_file))
+
+
+def test_in_the_server_form_the_address_is_shared_and_the_key_is_not(
+    backend_kwargs: dict[str, Any], api_key_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A triggerer reads the same arguments as the API server, and has a key of its own."""
+    backend_kwargs["api_key_file"] = "/run/secrets/the-api-servers"
+    monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND", "taskgate_airflow.server_secrets.TaskgateServerSecretsBackend")
+    monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND_KWARGS", json.dumps(backend_kwargs))
+    with pytest.raises(NotConfigured, match="api_key_file missing"):
+        GatewayAccess.from_airflow()
+    monkeypatch.setenv("AIRFLOW__TASKGATE__API_KEY_FILE", str(api_key_file))
+    access = GatewayAccess.from_airflow()
+    assert (access.url, access.api_key_file) == (backend_kwargs["url"], str(api_key_file))
+
+
+def test_a_kept_client_is_made_anew_for_another_key(control_api: ControlApiServer, api_key_file: Path) -> None:
+    kept = KeptClient(GatewayAccess(control_api.url, str(api_key_file)), tries=1)
+    first = kept.get()
+    assert kept.get() is first
+    api_key_file.write_text(control_api.api.key("rotated", kind="service"))
+    assert kept.get().whoami().name == "rotated"
+    api_key_file.unlink()
+    with pytest.raises(NotConfigured, match="cannot read"):
+        kept.get()
 
 
 def test_nothing_configured_says_what_to_set() -> None:

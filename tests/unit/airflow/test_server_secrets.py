@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from taskgate_airflow import compat, server_secrets
+from taskgate_airflow import compat, gateway_silence, server_secrets
 from taskgate_airflow.compat import AirflowSecretsBackendAccessDenied, Process, TaskInstanceKey
 from taskgate_airflow.server_secrets import TaskgateServerSecretsBackend
-from taskgate_airflow.task_token import TaskToken, presented
+from taskgate_airflow.task_token import TaskToken, describing, presented
 from tests.e2e.control_api_stand_in import ControlApiServer
 from tests.unit.airflow.test_task_token import ATTEMPT, jwt
 
@@ -59,7 +60,7 @@ class _ApiServer:
 def client(monkeypatch: pytest.MonkeyPatch) -> _ApiServer:
     api_server = _ApiServer()
     monkeypatch.setattr(compat, "process", lambda: Process.CLIENT)
-    monkeypatch.setattr(compat, "_execution_api", lambda: api_server)
+    monkeypatch.setattr("taskgate_airflow.compat.connections._execution_api", lambda: api_server)
     return api_server
 
 
@@ -292,6 +293,43 @@ def test_what_was_none_of_ours_a_moment_ago_waits_for_nobody(
     assert TaskgateServerSecretsBackend().may_wait("orders_db") is False
 
 
+def test_a_stored_connection_is_known_to_be_mapped_once_it_was_looked_up(
+    backend_kwargs: dict[str, Any], server: dict[str, Any]
+) -> None:
+    backend = TaskgateServerSecretsBackend(**backend_kwargs)
+    assert backend.knows_mapped("orders_db")
+    assert not backend.knows_mapped("stored_db")
+    server["stored_db"] = _stored()
+    with presented(TOKEN):
+        backend.get_connection("stored_db")
+    assert backend.knows_mapped("stored_db")
+    server["stored_db"] = _stored("postgres")
+    backend.get_connection("stored_db")
+    assert not backend.knows_mapped("stored_db")
+
+
+def test_a_gateway_that_hangs_is_given_up_once_for_all_who_ask(
+    control_api: ControlApiServer,
+    backend_kwargs: dict[str, Any],
+    server: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hold = control_api.api.hold = threading.Event()
+    backend = TaskgateServerSecretsBackend(**{**backend_kwargs, "timeout": 1.2})
+    try:
+        with presented(TOKEN):
+            _denied(backend)
+            started = time.monotonic()
+            assert "has not answered a moment ago" in _denied(backend)
+            assert time.monotonic() - started < 0.5
+            later = time.monotonic() + 4
+            monkeypatch.setattr(gateway_silence, "time", SimpleNamespace(monotonic=lambda: later))
+            hold.set()
+            assert backend.get_connection("orders_db") is not None
+    finally:
+        hold.set()
+
+
 # --- a task's process, and those that parse ---------------------------------------------------------------------------
 
 
@@ -428,3 +466,21 @@ def test_nothing_of_it_is_in_a_repr_or_log(
     for secret in secrets:
         assert secret not in caplog.text
         assert secret not in repr(vars(backend))
+
+
+def test_airflows_connection_test_is_told_what_a_connection_stands_for_and_gets_nothing_to_connect_with(
+    backend_kwargs: dict[str, Any], server: dict[str, Any], control_api: ControlApiServer
+) -> None:
+    server["stored_db"] = SimpleNamespace(
+        conn_type="governed_postgres", login="app", password="hunter22", extra=json.dumps({"target": "orders-db"})
+    )
+    backend = TaskgateServerSecretsBackend(**backend_kwargs)
+    with describing():
+        for conn_id in ("orders_db", "stored_db"):
+            found = backend.get_connection(conn_id)
+            assert (found.conn_type, found.extra_dejson["target"]) == ("governed_postgres", "orders-db")
+            assert (found.host, found.login, found.password) == (None, None, None)
+        assert backend.get_connection("other") is None
+    assert control_api.api.issued == []
+    with pytest.raises(AirflowSecretsBackendAccessDenied):
+        backend.get_connection("orders_db")

@@ -157,6 +157,7 @@ class Plane:
     endpoints: Mapping[str, tuple[str, int]] = field(default_factory=lambda: {"postgres": ("gateway.example", 6432)})
     public_url: str = "https://gateway.example"
     default_ttl: float = 900.0
+    attempt_ttl: float = 3600.0
     checks: dict[str, Check] = field(default_factory=lambda: {"store": Check(True), "journal": Check(True)})
 
     @classmethod

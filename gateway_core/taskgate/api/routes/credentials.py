@@ -37,11 +37,11 @@ async def issue_credential(
     service `asserted`. The secret is answered this once."""
     claim = request.principal
     if claim is None:
-        task = ProvenTask(caller.principal)
+        task = ProvenTask(caller.principal, looked_after=False)
     elif caller.is_person:
         raise not_permitted("a person's key issues credentials for that person only", code="not_oneself")
     else:
-        task = ProvenTask(task_principal(claim, caller))
+        task = ProvenTask(task_principal(claim, caller), looked_after=False)
         if plane.orchestrators.knows(claim.source):
             task = await plane.orchestrators.asserted(claim.attempt_id, _key(claim), f"api-key:{caller.principal.name}")
     return await _issue(plane, caller, request.target, request.ttl, task)
@@ -88,10 +88,11 @@ async def _issue(
     endpoint = plane.endpoints.get(target.protocol)
     if endpoint is None:
         raise ApiProblem(503, f"nothing listens for {target.protocol} here", code="no_listener")
+    usual = plane.attempt_ttl if task.looked_after else plane.default_ttl
     credential, secret = await plane.credentials.issue(
         task.principal,
         target.name,
-        plane.default_ttl if ttl is None else ttl,
+        usual if ttl is None else ttl,
         caller.label,
         confined_until=task.confined_until,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Protocol
 
 import structlog
@@ -36,6 +37,8 @@ class Endings:
         """`told`: by the task itself, through its orchestrator. Raises StoreFault."""
         first = await self._attempts.over(attempt.id, over.because)
         confined = await self._credentials.confine_attempt(attempt.id, CALLBACKS if told else UNTOLD)
+        if told and not first:
+            confined += await self._lengthened(attempt)
         if told and confined:
             await self._credentials.settled()  # whoever tells goes on when this returns, and with it the callbacks
         if not first:
@@ -49,3 +52,11 @@ class Endings:
             "attempt.over", attempt=attempt.id, task=str(attempt.task), because=over.because, credentials=confined,
             withdrawn=withdrawn,
         )  # fmt: skip
+
+    async def _lengthened(self, attempt: KnownAttempt) -> int:
+        """It was found over before it was told: its callbacks have what they would have had, counted from then. Being
+        told again and again gains nothing."""
+        known = await self._attempts.get(attempt.id)
+        if known is None or known.over_at is None:
+            return 0
+        return await self._credentials.lengthen_confinement(attempt.id, known.over_at + timedelta(seconds=CALLBACKS))

@@ -193,6 +193,8 @@ class Settling:
         if status == _IDLE:
             relay.names.transaction_ended(committed=not self._rolled_back)
             self._rolled_back = False
+            if self._catalog_changed:
+                relay.session.catalog_moved()
         if outstanding or self._asking is not None:
             return
         self._ending = False

@@ -10,7 +10,7 @@ from taskgate_airflow.doctor.gateway import gateway, keys
 from tests.e2e.control_api_stand_in import ControlApiServer
 from tests.unit.airflow.doctor.conftest import Configure
 
-WORKER = ["credentials:issue", "credentials:revoke", "approvals:read"]
+WORKER = ["credentials:issue", "credentials:revoke", "approvals:watch"]
 
 
 @pytest.fixture
@@ -40,14 +40,14 @@ def _worker(configure: Configure, control_api: ControlApiServer, file: str) -> l
 def test_a_key_with_what_it_needs(configure: Configure, control_api: ControlApiServer, key: Any) -> None:
     (finding,) = _worker(configure, control_api, key(WORKER))
     assert finding.level is Level.OK
-    assert finding.found == "airflow-1, approvals:read credentials:issue credentials:revoke"
+    assert finding.found == "airflow-1, approvals:watch credentials:issue credentials:revoke"
 
 
 @pytest.mark.parametrize(
     ("scopes", "kind", "said"),
     [
-        (WORKER[:2], "service", "lacks approvals:read"),
-        ([], "service", "no scopes: lacks approvals:read credentials:issue credentials:revoke"),
+        (WORKER[:2], "service", "lacks approvals:watch"),
+        ([], "service", "no scopes: lacks approvals:watch credentials:issue credentials:revoke"),
         (["admin"], "service", "with admin whoever reads it can claim to be any task"),
         (WORKER, "user", "airflow-1 is a person's key"),
     ],

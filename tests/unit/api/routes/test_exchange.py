@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -49,6 +50,8 @@ async def test_a_token_is_exchanged_for_a_verified_credential(
     issued = answer.json()
     assert issued["principal"]["assurance"] == "verified"
     assert issued["principal"]["attempt"]["logical_date"] == "2024-07-01T00:00:00Z"
+    lives = datetime.fromisoformat(issued["expires_at"]) - datetime.fromisoformat(issued["issued_at"])
+    assert lives.total_seconds() == pytest.approx(plane.attempt_ttl, abs=1)  # it ends with the attempt
     found = await plane.credentials.verify_bearer(f"{issued['user']}.{issued['password']}")
     assert found is not None
 

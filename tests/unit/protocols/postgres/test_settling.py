@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+from taskgate.protocols.postgres.backend import message, ready
 from taskgate.protocols.postgres.frontend import Query
 from taskgate.protocols.postgres.needs import Need
 from tests.servers.gate import ScriptedGate, loopback_target
@@ -25,3 +28,29 @@ async def test_a_catalogue_that_has_just_been_looked_at_is_taken_as_it_is() -> N
     conversation = await begin("18.0", ScriptedGate(loopback_target(1), "secret"))
     conversation.client(Query(b"select * from nope").encode())
     assert conversation.relay.need is Need.JUDGEMENT
+
+
+async def test_a_committed_change_of_the_catalogue_is_told_at_its_commit() -> None:
+    """The one who made a table may be gone before anybody asks: the next session that misses a name has to look."""
+    gate = ScriptedGate(loopback_target(1), "secret")
+    conversation = await begin("18.0", gate)
+    conversation.client(Query(b"begin").encode())
+    conversation.judged()
+    conversation.server(message(b"C", b"BEGIN\0"), ready(b"T"))
+    conversation.client(Query(b"create table public.made (a int)").encode())
+    conversation.judged()
+    conversation.server(message(b"C", b"CREATE TABLE\0"), ready(b"T"))
+    assert gate.catalog_age == 0.0  # nobody else sees it yet
+    conversation.client(Query(b"commit").encode())
+    conversation.judged()
+    conversation.server(message(b"C", b"COMMIT\0"), ready(b"I"))
+    assert gate.catalog_age == math.inf
+
+
+async def test_a_statement_that_changes_no_catalogue_has_nobody_look() -> None:
+    gate = ScriptedGate(loopback_target(1), "secret")
+    conversation = await begin("18.0", gate)
+    conversation.client(Query(b"select 1").encode())
+    conversation.judged()
+    conversation.server(message(b"C", b"SELECT 1\0"), ready(b"I"))
+    assert gate.catalog_age == 0.0

@@ -7,6 +7,14 @@ from urllib.parse import quote
 from taskgate.domain import TaskKey
 from taskgate.identity.orchestrators.faults import OrchestratorAway
 
+_NO_NAMES = frozenset({"", ".", "..", "~"})
+"""What would be another address: `~` means every DAG or run, and dots another resource."""
+
+
+def addressable(task: TaskKey) -> bool:
+    """Whether the API can be asked about this one; what it cannot be asked about does not exist."""
+    return _NO_NAMES.isdisjoint({task.dag_id, task.run_id, task.task_id})
+
 
 def dag_path(task: TaskKey) -> str:
     return f"/dags/{_part(task.dag_id)}"
@@ -21,7 +29,6 @@ def instance_path(task: TaskKey) -> str:
 
 
 def _part(value: str) -> str:
-    """`~` would mean every DAG or run, and dots another resource."""
-    if value in ("", ".", "..", "~"):
+    if value in _NO_NAMES:
         raise OrchestratorAway("there is no such DAG, run or task")
     return quote(value, safe="")

@@ -11,7 +11,7 @@ from uuid import UUID
 from taskgate.domain import AttributeValue, TaskKey
 from taskgate.identity.orchestrators.airflow.account import AirflowAccount
 from taskgate.identity.orchestrators.airflow.instances import ALIVE, TaskInstance
-from taskgate.identity.orchestrators.airflow.paths import dag_path, instance_path, run_path
+from taskgate.identity.orchestrators.airflow.paths import addressable, dag_path, instance_path, run_path
 from taskgate.identity.orchestrators.faults import OrchestratorAway
 
 _KEPT = 60.0
@@ -30,6 +30,8 @@ class AirflowRest:
 
     async def instance(self, task: TaskKey) -> TaskInstance | None:
         """The instance that stands there now. Raises OrchestratorAway."""
+        if not addressable(task):
+            return None
         found = await self._account.get(instance_path(task))
         return None if found is None else _instance(self._source, found)
 
