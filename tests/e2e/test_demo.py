@@ -56,6 +56,8 @@ def test_unattended_demo_of_a_whole_airflow_keeps_every_promise_and_leaves_nothi
         assert "no connection is held (Airflow: deferred)" in done.stdout
         known = "the gateway knew it: verified (airflow:demo-airflow, by its token): try 1, bundle dags-folder"
         assert done.stdout.count(known) == 4
+        own = "lee, of group dba too, started the DAG and may not decide: whoever stands behind a request"
+        assert done.stdout.count(own) == 2
         assert "in the task's log: Refused by the gateway: refused by rule no-production-ddl" in done.stdout
         assert of_airflow(folder / "airflow") == []
 

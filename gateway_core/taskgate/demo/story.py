@@ -85,6 +85,12 @@ class Story:
         shown.add_row("estimate", Text(str((approval.estimate or {}).get("rows", "unknown")) + " rows"))
         shown.add_row("rule", Text(", ".join(approval.rules)))
         self._console.print(Panel(shown, title=approval.id, title_align="left", expand=False))
+        started_by = str(approval.principal.attributes.get("triggering_user"))
+        if started_by in self._stage.keys:  # told by Airflow, so only of a verified task
+            with self._stage.client(started_by) as starter:
+                because = starter.approval(approval.id).may_not_because
+            may = f"may not decide: {because}" if because else "may decide"
+            self._console.print(Text(f"  {started_by}, of group dba too, started the DAG and {may}"))
         if self._decides:
             dana.approve(approval.id, "demo: seen and understood")
             self._say("Approval", "approved by [bold]dana[/] of group dba, through the API")
