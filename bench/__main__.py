@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import platform
+import signal
+import sys
 import tempfile
 from collections.abc import Collection
 from pathlib import Path
@@ -11,8 +13,8 @@ from pathlib import Path
 from bench import airflow, bulk, connect, decision, imports, parked, pgbench
 from bench.stand import Stand
 
-PARTS = ("pgbench", "bulk", "leaks", "connect", "parked", "decision", "imports", "airflow")
-_WITHOUT_STAND = {"imports", "airflow"}
+PARTS = ("pgbench", "bulk", "leaks", "connect", "parked", "decision", "imports", "airflow", "airflow-worker")
+_WITHOUT_STAND = {"imports", "airflow", "airflow-worker"}
 
 
 def main() -> None:
@@ -22,6 +24,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one short round of everything")
     parser.add_argument("--only", action="append", choices=PARTS, help="only these parts")
     chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and so stop what was started
     rounds, seconds = (1, 2) if chosen.quick else (chosen.rounds, chosen.seconds)
     parts = chosen.only or PARTS
     print(f"Python {platform.python_version()}, {platform.machine()}, PostgreSQL 15, all on loopback")
@@ -32,7 +35,9 @@ def main() -> None:
         if "imports" in parts:
             imports.report(Path(folder), rounds)
         if "airflow" in parts:
-            airflow.report(Path(folder), rounds)
+            airflow.report(Path(folder) / "server", rounds)
+        if "airflow-worker" in parts:
+            airflow.report(Path(folder) / "worker", rounds, "worker")
 
 
 def _gateway_alone(parts: Collection[str], rounds: int, seconds: int) -> None:

@@ -9,17 +9,41 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.airflow_forms import Form, worker_form
-from tests.e2e.real_airflow import RealAirflow
-from tests.e2e.shop import Shop, shop
+from tests.e2e.airflow_forms import SOURCE, Form, server_form, worker_form
+from tests.e2e.real_airflow import USERS, RealAirflow
+from tests.e2e.shop import EXAMPLE, Shop, shop
 
 from bench.imports import WITHOUT
+from taskgate.demo.airflow_place import AirflowPlace
 from taskgate.demo.data import DATABASE
 from taskgate.demo.postgres_server import PostgresServer, embedded_bin
+from taskgate.domain import PrincipalKind
+from taskgate.identity.scopes import Scope
 
 _DAGS = Path(__file__).with_name("airflow_dags")
 _LEAST_ROUNDS = 30
-FORMS = {"worker": worker_form}
+_CONNECTIONS = {"shop_db": "orders-db"}
+# As the example's, for tasks of whatever assurance: both forms are measured against the same rules.
+_POLICY = (EXAMPLE / "policy.yaml").read_text().replace("assurance: asserted", "assurance: any")
+
+
+def _worker(directory: Path, running: Shop) -> Form:
+    # Of an Airflow that the gateway knows a service key's word is checked as well.
+    return worker_form(directory, url=running.gateway.url, service_key=running.service_key, connections=_CONNECTIONS)
+
+
+def _server(directory: Path, running: Shop) -> Form:
+    gateway = running.gateway
+    return server_form(
+        directory,
+        url=gateway.url,
+        api_server_key=gateway.api_key(PrincipalKind.SERVICE, "api-server", [Scope.CREDENTIALS_EXCHANGE]),
+        triggerer_key=gateway.api_key(PrincipalKind.SERVICE, "triggerer", [Scope.CREDENTIALS_DELEGATE]),
+        connections=_CONNECTIONS,
+    )
+
+
+FORMS = {"server": _server, "worker": _worker}
 
 
 @contextmanager
@@ -28,13 +52,11 @@ def _airflows(directory: Path, form: str) -> Iterator[dict[str, RealAirflow]]:
     with ExitStack() as stack:
         server = stack.enter_context(PostgresServer(embedded_bin(), directory / "shop-postgres"))
         (directory / "shop").mkdir()
-        running: Shop = stack.enter_context(shop(directory / "shop", server))
-        governed = FORMS[form](
-            directory / "form",
-            url=running.gateway.url,
-            service_key=running.service_key,
-            connections={"shop_db": "orders-db"},
+        place = AirflowPlace.at(directory / "place", USERS)
+        running: Shop = stack.enter_context(
+            shop(directory / "shop", server, policy=_POLICY, settings={"airflow": [place.known_as(SOURCE)]})
         )
+        governed = FORMS[form](directory / "form", running)
         ungoverned = Form({"PYTHONPATH": WITHOUT, "AIRFLOW_CONN_SHOP_DB": running.uri(DATABASE)})
         airflows = {}
         for name, how in (("ungoverned", ungoverned), ("governed", governed)):
@@ -47,6 +69,7 @@ def _airflows(directory: Path, form: str) -> Iterator[dict[str, RealAirflow]]:
                     environment=dict(how.environment),
                     components=how.components,
                     parallelism=1,
+                    place=place if name == "governed" else None,
                 )
             )
         for airflow in airflows.values():
@@ -70,7 +93,8 @@ def _numbers(value: Any) -> tuple[float, float]:
     return float(took), float(worked)
 
 
-def report(directory: Path, rounds: int, form: str = "worker") -> None:
+def report(directory: Path, rounds: int, form: str = "server") -> None:
+    directory.mkdir(mode=0o711)
     rounds = max(rounds, _LEAST_ROUNDS)
     found: dict[str, list[tuple[float, float, float]]] = {"ungoverned": [], "governed": []}
     with _airflows(directory, form) as airflows:

@@ -12,10 +12,11 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
+import taskgate.client  # noqa: F401  so that the first task that asks does not wait for it
 from taskgate_airflow import compat
 from taskgate_airflow.attempts_posted import AttemptsPostedReporter
 from taskgate_airflow.server_secrets import TaskgateServerSecretsBackend
-from taskgate_airflow.task_token import TaskToken, presented
+from taskgate_airflow.task_token import TaskToken, describing, presented
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -27,6 +28,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _CONNECTION = re.compile(r"/execution/connections/(?P<conn_id>[^/]+)$")
 _VARIABLE = re.compile(r"/execution/variables/taskgate:")
 _STATE = re.compile(r"/execution/task-instances/(?P<attempt_id>[0-9a-fA-F-]{36})/state$")
+_TEST = "/api/v2/connections/test"
 
 AT_ONCE = 8
 """Of the 40 threads in which this process answers: so many for what is mapped, and as many for what may be. The
@@ -54,6 +56,9 @@ class ApiServerMiddleware:
                     await self._answer(scope, receive, send)
         elif method == "GET" and _VARIABLE.search(path):
             with presented(_token(scope)):
+                await self._app(scope, receive, send)
+        elif method == "POST" and path.endswith(_TEST):
+            with describing():
                 await self._app(scope, receive, send)
         elif method == "PATCH" and (posted := _STATE.search(path)):
             await self._app(scope, receive, self._telling(posted["attempt_id"].lower(), send))

@@ -6,9 +6,10 @@ import os
 import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from taskgate.client import AsyncClient, Client
+if TYPE_CHECKING:
+    from taskgate.client import AsyncClient, Client
 
 
 class NotConfigured(Exception):
@@ -44,10 +45,14 @@ class GatewayAccess:
         return cls.of(_configured())
 
     def client(self, *, timeout: float | None = None, tries: int = 4) -> Client:
+        from taskgate.client import Client
+
         return Client(self.url, self.key(), ca_file=self.ca_file, timeout=timeout or self.timeout, tries=tries)
 
     def async_client(self, *, timeout: float | None = None, tries: int = 4) -> AsyncClient:
         """`timeout`: where it is shorter than the configured one."""
+        from taskgate.client import AsyncClient
+
         bound = min(timeout or self.timeout, self.timeout)
         return AsyncClient(self.url, self.key(), ca_file=self.ca_file, timeout=bound, tries=tries)
 
@@ -90,6 +95,8 @@ def task_client(token: str, *, timeout: float = 5.0, tries: int = 2) -> Client:
     options = _configured()
     if not options.get("url"):
         raise NotConfigured("Taskgate is not configured: url missing")
+    from taskgate.client import Client
+
     return Client(str(options["url"]), token, ca_file=options.get("ca_file"), timeout=timeout, tries=tries)
 
 

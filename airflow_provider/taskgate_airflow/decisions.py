@@ -72,7 +72,8 @@ def as_task(token: Callable[[], str]) -> LookUp:
 
 def page_in_airflow(approval_id: str, token: Callable[[], str]) -> AirflowPage | None:
     """What the task's row on Airflow's own page has to hold for an answer there to count; None where the rule does not
-    let that page decide, where this Airflow has none, or where the gateway cannot be asked: then it is waited for
+    let that page decide, where it shows an earlier try's question, where this Airflow has none, or where the gateway
+    cannot be asked: then it is waited for
     elsewhere. Never raises."""
     if not compat.can_park():
         log.warning("taskgate: this Airflow cannot wait on its own page for a human; waiting in the triggerer")
@@ -82,8 +83,9 @@ def page_in_airflow(approval_id: str, token: Callable[[], str]) -> AirflowPage |
             return client.attempt_airflow_page(approval_id)
     except NotFound:
         log.info(
-            "taskgate: the rule does not let Airflow's page decide; waiting in the triggerer", approval=approval_id
-        )
+            "taskgate: Airflow's page does not decide this: the rule does not let it, or the page still shows what an "
+            "earlier try asked; waiting in the triggerer", approval=approval_id,
+        )  # fmt: skip
     except Exception as error:  # noqa: BLE001  it can be decided in one place less
         log.warning("taskgate: Airflow's page cannot be used", approval=approval_id, reason=type(error).__name__)
     return None

@@ -6,8 +6,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from taskgate.client import ServiceFault
-
 _LONG = 1.0
 _SILENT_FOR = 3.0
 
@@ -25,6 +23,8 @@ class GatewaySilence:
     @contextmanager
     def noticed(self) -> Iterator[None]:
         """Ask it within."""
+        from taskgate.client import ServiceFault  # late: a process that parses DAGs never asks
+
         asked = time.monotonic()
         try:
             yield

@@ -7,12 +7,16 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from taskgate.client import IssuedCredential
 from taskgate_airflow.mapping import MappedConnection, MappingError
 from taskgate_airflow.rewriting import ConnectionFields, rewritten
 
+if TYPE_CHECKING:
+    from taskgate.client import IssuedCredential
+
 _RENEW_BEFORE = 60.0
+_KEPT = 300.0  # seconds: whoever revokes one in the middle of an attempt does not stop the attempt for good
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,7 @@ class HandedOut:
                 f"target {mapped.target} speaks {credential.protocol}, and the connection is for {mapped.protocol}"
             )
         lifetime = (credential.expires_at - credential.issued_at).total_seconds()
-        renew_at = time.monotonic() + lifetime - min(_RENEW_BEFORE, lifetime / 10)
+        renew_at = time.monotonic() + min(lifetime - min(_RENEW_BEFORE, lifetime / 10), _KEPT)
         return cls(rewritten(mapped, credential), credential.id, renew_at)
 
 

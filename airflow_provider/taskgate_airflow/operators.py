@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
 
@@ -58,10 +58,15 @@ class GovernedSQLExecuteQueryOperator(SQLExecuteQueryOperator):
             self._wait(context, pending)
 
     def execute_approved(
-        self, context: Any, event: Mapping[str, Any] | None = None, asked: list[str] | None = None, rounds: int = 1
-    ) -> Any:
-        """Resumed by the trigger. `asked`: every approval so far; `rounds`: how often it was executed."""
+        self, context: Any, event: Mapping[str, Any] | None = None, asked: list[str] | None = None, rounds: int = 1,
+        waiting_for: list[str] | None = None,
+    ) -> Any:  # fmt: skip
+        """Resumed by the trigger. `asked`: every approval before; `rounds`: how often it was executed; `waiting_for`:
+        what the trigger was to wait for."""
         event = event or {}
+        if "state" not in event and waiting_for:
+            # Airflow keeps a task's row over its tries: somebody has answered an earlier one's, which ends any trigger.
+            return self.execute_answered(context, event, waiting_for, asked, rounds)
         approver = require_approved(event, self._look_up)
         self.log.info("Approved%s; executing again", f" by {approver}" if approver else "")
         # An instance has one row on Airflow's page, and it may have been answered: from here on triggers wait.
@@ -69,24 +74,28 @@ class GovernedSQLExecuteQueryOperator(SQLExecuteQueryOperator):
         return self.execute(context)  # all of it: what a subclass makes of the SQL before is made again
 
     def execute_answered(
-        self, context: Any, event: Mapping[str, Any] | None = None, approval: str = "", asked: list[str] | None = None,
-        rounds: int = 1,
+        self, context: Any, event: Mapping[str, Any] | None = None, waiting_for: list[str] | None = None,
+        asked: list[str] | None = None, rounds: int = 1,
     ) -> Any:  # fmt: skip
         """Resumed by an answer on Airflow's page, whoever gave it: what counts is what the gateway made of it."""
         if (event or {}).get("error_type") == "timeout":
-            raise AirflowFailException(f"Nobody decided within {self.approval_timeout}")
-        found = self._look_up(approval)
-        if found is not None and found.state is not ApprovalState.PENDING:
-            return self.execute_approved(context, _as_event(found), asked, rounds)
-        self.log.info("The answer on Airflow's page has not decided %s; executing again, or waiting on", approval)
-        self._asked, self._round, self._may_park = tuple(asked or ()), rounds + 1, False
-        return self.execute(context)
+            raise AirflowFailException(f"Nobody decided within {self._timeout()}")
+        approvals = tuple(waiting_for or ())
+        found = [self._look_up(one) for one in approvals]
+        ended = [one for one in found if one is not None and one.state is not ApprovalState.PENDING]
+        refused = next((one for one in ended if one.state is not ApprovalState.APPROVED), None)
+        if refused or (ended and len(ended) == len(approvals)):
+            return self.execute_approved(context, _as_event(refused or ended[-1], approvals), asked, rounds)
+        # Not executed again to find out: where it was denied this very moment, that would ask once more.
+        self.log.info("The answer on Airflow's page has not decided %s; waiting on", ", ".join(approvals))
+        self._asked, self._round = tuple(asked or ()), rounds
+        return self._defer(approvals)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except TaskDeferralTimeout as error:
-            raise AirflowFailException(f"Nobody decided within {self.approval_timeout}") from error
+            raise AirflowFailException(f"Nobody decided within {self._timeout()}") from error
 
     def _wait(self, context: Any, pending: ApprovalPending) -> None:
         """Raises what makes the task wait, or fail."""
@@ -99,21 +108,25 @@ class GovernedSQLExecuteQueryOperator(SQLExecuteQueryOperator):
                 "Do the SQL or its parameters change with every rendering?"
             ) from None
         self.log.info("Waiting for approval of %s\n%s", ", ".join(pending.approvals), pending)
-        carried = {"asked": list(self._asked), "rounds": self._round}
         if self._may_park and len(pending.approvals) == 1:
-            approval = pending.approvals[0]
-            page = page_in_airflow(approval, lambda: self.get_db_hook().task_token())
+            page = page_in_airflow(pending.approvals[0], lambda: self.get_db_hook().task_token())
             if page is not None:
                 compat.park(
                     context["ti"].id, page.subject, page.body, page.options,
-                    method_name="execute_answered", kwargs={"approval": approval, **carried}, timeout=self._timeout(),
+                    method_name="execute_answered", kwargs=self._carried(pending.approvals), timeout=self._timeout(),
                 )  # fmt: skip
+        self._defer(pending.approvals)
+
+    def _defer(self, approvals: Sequence[str]) -> NoReturn:
         self.defer(
-            trigger=ApprovalTrigger(pending.approvals),
+            trigger=ApprovalTrigger(approvals),
             method_name="execute_approved",
-            kwargs=carried,
+            kwargs=self._carried(approvals),
             timeout=self._timeout(),
         )
+
+    def _carried(self, approvals: Sequence[str]) -> dict[str, Any]:
+        return {"asked": list(self._asked), "rounds": self._round, "waiting_for": list(approvals)}
 
     @property
     def _look_up(self) -> LookUp:
@@ -125,12 +138,12 @@ class GovernedSQLExecuteQueryOperator(SQLExecuteQueryOperator):
         return timedelta(seconds=self.approval_timeout)
 
 
-def _as_event(found: Approval) -> dict[str, Any]:
+def _as_event(found: Approval, approvals: Sequence[str]) -> dict[str, Any]:
     """As a trigger would say it, with who decided and why."""
     return {
         "state": found.state.value,
         "approval": found.id,
-        "approvals": [found.id],
+        "approvals": list(approvals),
         "decided_by": found.decided_by,
         "comment": found.comment,
     }

@@ -1,5 +1,8 @@
 """The API server's secrets backend: what a task asks for becomes a credential that its own token has proven.
 
+if TYPE_CHECKING:
+    from taskgate.client import AirflowDeferredTask, AirflowTaskToken
+
     [secrets]
     backend = taskgate_airflow.server_secrets.TaskgateServerSecretsBackend
     backend_kwargs = {"url": "https://taskgate.example:8400", "source": "prod-airflow",
@@ -23,12 +26,10 @@ import asyncio
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import structlog
-from pydantic import SecretStr
 
-from taskgate.client import AirflowDeferredTask, AirflowTaskToken, ConnectionSettingsError
 from taskgate.errors import TaskgateError
 from taskgate_airflow import compat
 from taskgate_airflow.compat import AirflowSecretsBackendAccessDenied, BaseSecretsBackend, Process
@@ -38,8 +39,19 @@ from taskgate_airflow.handed_out import HandedOut, HandedOutConnections
 from taskgate_airflow.mapping import MappedConnection, MappingError, read_mapping
 from taskgate_airflow.refusal_reasons import RefusalReasons, asked_for, reason_key
 from taskgate_airflow.rewriting import check_extras, through_the_gateway
-from taskgate_airflow.stored_connections import as_text, from_text, mapped_by, mapping_asked_for, mapping_key
-from taskgate_airflow.task_token import TaskToken, current_token
+from taskgate_airflow.stored_connections import (
+    GOVERNED,
+    as_text,
+    described,
+    from_text,
+    mapped_by,
+    mapping_asked_for,
+    mapping_key,
+)
+from taskgate_airflow.task_token import TaskToken, current_token, only_describes
+
+if TYPE_CHECKING:  # a task's process, where this is loaded too, never needs it: it costs a fifth of a second
+    from taskgate.client import AirflowDeferredTask, AirflowTaskToken
 
 _TIMEOUT = 4.0  # a worker waits five seconds for the API server, then asks again
 _TRIES = 2
@@ -200,6 +212,8 @@ class TaskgateServerSecretsBackend(BaseSecretsBackend):
         if mapped is None:
             return None
         token = current_token()
+        if token is None and only_describes():
+            return compat.description(self, conn_id, GOVERNED + (mapped.protocol or "postgres"), described(mapped))
         if token is None:
             raise Refused(_NO_TASK)
         handed = self._handed_out.get(token.attempt_id, conn_id, lambda: self._exchanged(mapped, token))
@@ -250,6 +264,10 @@ class TaskgateServerSecretsBackend(BaseSecretsBackend):
         instance = compat.task_instance_key(token.attempt_id)
         if instance is None:
             raise Refused("Airflow does not know the task instance that asks, or no longer")
+        from pydantic import SecretStr
+
+        from taskgate.client import AirflowTaskToken
+
         principal = AirflowTaskToken(
             source=self._source,
             dag_id=instance.dag_id,
@@ -264,6 +282,8 @@ class TaskgateServerSecretsBackend(BaseSecretsBackend):
         key_file = compat.configured("taskgate", "api_key_file")
         if key_file is None:
             raise Refused("the triggerer has no key of its own: [taskgate] api_key_file")
+        from taskgate.client import AirflowDeferredTask
+
         principal = AirflowDeferredTask(
             source=self._source,
             dag_id=waiting.dag_id,
@@ -277,6 +297,8 @@ class TaskgateServerSecretsBackend(BaseSecretsBackend):
     def _issued(
         self, mapped: MappedConnection, principal: AirflowTaskToken | AirflowDeferredTask, key_file: str
     ) -> HandedOut:
+        from taskgate.client import ConnectionSettingsError
+
         if self._silence:
             raise Refused("Taskgate has not answered a moment ago, and is asked again in a few seconds")
         try:

@@ -45,10 +45,15 @@ def mapping_asked_for(variable: str) -> str | None:
     return variable.removeprefix(_MAPPING_KEY) if variable.startswith(_MAPPING_KEY) else None
 
 
+def described(mapped: MappedConnection) -> dict[str, Any]:
+    """What the connection's extra says, without what it leaves open."""
+    names = ("target", "host", "port", "sslmode", "sslrootcert")
+    return {name: value for name in names if (value := getattr(mapped, name)) is not None}
+
+
 def as_text(mapped: MappedConnection) -> str:
     """The value of that variable."""
-    names = ("target", "host", "port", "sslmode", "sslrootcert")
-    return json.dumps({"protocol": mapped.protocol, **{name: getattr(mapped, name) for name in names}})
+    return json.dumps({"protocol": mapped.protocol, **described(mapped)})
 
 
 def from_text(conn_id: str, text: str) -> MappedConnection:

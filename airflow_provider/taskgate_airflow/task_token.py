@@ -43,6 +43,25 @@ def current_token() -> TaskToken | None:
     return _current.get()
 
 
+_describing: ContextVar[bool] = ContextVar("taskgate_describing", default=False)
+
+
+def only_describes() -> bool:
+    """Whether the request that is being answered is Airflow's connection test, which looks up what is stored before it
+    connects by itself: it is told what a connection is mapped to, and given nothing to connect with."""
+    return _describing.get()
+
+
+@contextmanager
+def describing() -> Iterator[None]:
+    """Connections are only described."""
+    reset = _describing.set(True)
+    try:
+        yield
+    finally:
+        _describing.reset(reset)
+
+
 @contextmanager
 def presented(token: TaskToken | None) -> Iterator[None]:
     """`token` is the current one."""

@@ -11,19 +11,20 @@ from pathlib import Path
 import pytest
 import yaml
 
+from taskgate.demo.airflow_place import AirflowPlace
 from taskgate.demo.postgres_server import PostgresServer, embedded_bin
 from taskgate.domain import PrincipalKind
 from taskgate.identity.scopes import Scope
 from tests.e2e.airflow_forms import SOURCE, Form, server_form
-from tests.e2e.airflow_place import AirflowPlace
 from tests.e2e.attack_out import AttackOut
-from tests.e2e.real_airflow import RealAirflow
+from tests.e2e.real_airflow import USERS, RealAirflow
 from tests.e2e.shop import EXAMPLE, Shop, shop
 from tests.e2e.twin_database import GOVERNED, TARGET, TWINS, policy_of, twin_databases
 from tests.servers.folders import server_folder
 
 HERE = Path(__file__).parent
-DAGS = (EXAMPLE / "dags", TWINS, HERE / "attack_dags", HERE / "harness_dags")
+DAGS = (EXAMPLE / "dags", TWINS, HERE / "attack_dags", HERE / "harness_dags", HERE / "approval_dags")
+POLICIES = (EXAMPLE / "policy.yaml", TWINS / "policy.yaml", HERE / "attack_policy.yaml", HERE / "approval_policy.yaml")
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +36,7 @@ def airflow_server() -> Iterator[PostgresServer]:
 
 @pytest.fixture(scope="session")
 def airflow_place(tmp_path_factory: pytest.TempPathFactory) -> AirflowPlace:
-    return AirflowPlace.at(tmp_path_factory.mktemp("airflow-place"))
+    return AirflowPlace.at(tmp_path_factory.mktemp("airflow-place"), USERS)
 
 
 @pytest.fixture(scope="session")
@@ -44,24 +45,11 @@ def airflow_shop(
 ) -> Iterator[Shop]:
     """Its gateway knows the session's Airflow, and its rules want every task proven."""
     directory = tmp_path_factory.mktemp("airflow-shop")
-    password = directory / "airflow-password"
-    password.touch(mode=0o600)
-    password.write_text(airflow_place.passwords["taskgate"])
-    known = {
-        "source": SOURCE,
-        "url": airflow_place.url,
-        "username": "taskgate",
-        "password": f"file:{password}",
-        "jwks": str(airflow_place.keys.jwks),
-        "audience": airflow_place.keys.task_audience,
-        "issuer": airflow_place.keys.issuer,
-        "check_interval": "2s",
-        "people": {"alice": "dana"},
-    }
+    known = {**airflow_place.known_as(SOURCE), "people": {"alice": "dana"}}
     with shop(
         directory,
         airflow_server,
-        policy=proven(policy_of(EXAMPLE / "policy.yaml", TWINS / "policy.yaml", HERE / "attack_policy.yaml")),
+        policy=proven(policy_of(*POLICIES)),
         more_databases={TARGET: GOVERNED},
         beside=twin_databases(airflow_server),
         settings={"airflow": [known], "dashboard_url": "http://dashboard.test"},

@@ -10,98 +10,32 @@ with RealAirflow(directory, server, dags=folder) as airflow:
 from __future__ import annotations
 
 import contextlib
-import os
-import secrets
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import httpx
 import psutil
 
-from taskgate.demo.postgres_server import PostgresServer, free_port
+from taskgate.demo.airflow_component import NAMES, Component, Name
+from taskgate.demo.airflow_place import AirflowPlace
+from taskgate.demo.airflow_settings import airflow_settings
+from taskgate.demo.postgres_server import PostgresServer
 from tests.e2e.airflow_api import AirflowApi, TaskInstance
 from tests.e2e.airflow_forms import own_environment
 from tests.e2e.airflow_metadata import AirflowMetadata
-from tests.e2e.airflow_place import USERS, AirflowPlace
 
-Name = Literal["api-server", "scheduler", "triggerer", "dag-processor"]
-NAMES: tuple[Name, ...] = ("api-server", "scheduler", "triggerer", "dag-processor")
-
-
-@dataclass
-class Component:
-    """One of Airflow's processes, with all it starts: they share its session. Its log is one file for all its lives."""
-
-    name: Name
-    environment: dict[str, str]
-    log: Path
-    process: subprocess.Popen[bytes] | None = None
-    started: datetime = field(default_factory=lambda: datetime.now(UTC))
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "airflow", self.name]
-        if self.name == "triggerer":
-            command.append("--skip-serve-logs")
-        self.started = datetime.now(UTC)
-        with self.log.open("ab") as output:
-            self.process = subprocess.Popen(
-                command,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-
-    def check(self) -> None:
-        assert self.process is not None, f"{self.name} was not started"
-        assert self.process.poll() is None, f"{self.name} ended:\n{self.tail()}"
-
-    def terminate(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
-
-    def stop(self, *, seconds: float = 20) -> None:
-        """SIGTERM, and SIGKILL after so many seconds; then whatever is left of its session, tasks included."""
-        if self.process is None:
-            return
-        if seconds > 0:
-            self.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(seconds)
-        for one in self.processes():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(one.pid, signal.SIGKILL)
-        self.process.wait(20)
-        self.process = None
-
-    def processes(self) -> list[psutil.Process]:
-        return [] if self.process is None else list(_of_session(self.process.pid))
-
-    def tail(self, length: int = 4000) -> str:
-        return self.log.read_text(errors="replace")[-length:] if self.log.exists() else ""
-
-
-def _of_session(leader: int) -> Iterator[psutil.Process]:
-    """A task leads a process group of its own, but stays in its component's session."""
-    for one in psutil.process_iter():
-        with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
-            if os.getsid(one.pid) == leader:
-                yield one
+# Roles of the simple auth manager: a viewer reads all about DAGs; it takes a user to answer a question for humans.
+USERS: Mapping[str, str] = {"admin": "admin", "alice": "user", "bob": "user", "taskgate": "user", "viewer": "viewer"}
 
 
 class RealAirflow:
     """`environment` is every component's, `components` adds to one component's: `airflow_forms` has both for each form
-    of the integration. The metadata database is one of `server`'s, made at the start and dropped at the end.
-
-    With PostgreSQL a task takes a third of the time it takes with SQLite, whose writers wait for each other."""
+    of the integration. The metadata database is one of `server`'s, made at the start and dropped at the end."""
 
     def __init__(
         self,
@@ -117,7 +51,7 @@ class RealAirflow:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.dags = dags
-        place = place or AirflowPlace.at(directory)
+        place = place or AirflowPlace.at(directory, USERS)
         self.keys = place.keys
         self.port = place.port
         self.url = place.url
@@ -126,8 +60,7 @@ class RealAirflow:
         self.passwords = place.passwords
         common = {
             **own_environment(),
-            **self._settings(place.password_file, parallelism),
-            **self.keys.verifying,
+            **self._settings(place, parallelism),
             **(environment or {}),
         }
         self.components: dict[Name, Component] = {}
@@ -137,45 +70,19 @@ class RealAirflow:
             self.components[name] = Component(name, own, directory / f"{name}.log")
         self._apis: dict[str, AirflowApi] = {}
 
-    def _settings(self, password_file: Path, parallelism: int) -> dict[str, str]:
+    def _settings(self, place: AirflowPlace, parallelism: int) -> dict[str, str]:
+        """As the demo's, and quick to notice what no longer lives."""
         return {
-            "AIRFLOW_HOME": str(self.directory),
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self.metadata.url,
-            "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
-            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-            "AIRFLOW__CORE__PARALLELISM": str(parallelism),
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW__CORE__DAGS_FOLDER": str(self.dags),
-            "AIRFLOW__CORE__PLUGINS_FOLDER": str(self.directory / "no-plugins"),
-            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+            **airflow_settings(
+                place, home=self.directory, dags=self.dags, metadata_url=self.metadata.url, parallelism=parallelism
+            ),
             "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "1",
             "AIRFLOW__CORE__FERNET_KEY": self.metadata.fernet_key,
-            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{user}:{role}" for user, role in USERS.items()),
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(password_file),
-            "AIRFLOW__API__HOST": "127.0.0.1",
-            "AIRFLOW__API__PORT": str(self.port),
-            "AIRFLOW__API__BASE_URL": self.url,
-            "AIRFLOW__API__SECRET_KEY": secrets.token_urlsafe(16),
-            "AIRFLOW__API__WORKERS": "1",
-            "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
-            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
-            "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
-            "AIRFLOW__SCHEDULER__JOB_HEARTBEAT_SEC": "2",
-            "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
-            "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "2",
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
             "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
-            "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2",
-            "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
             "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
-            "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(self.logs),
-            "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
-            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
-            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
-            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         }
 
     def __enter__(self) -> RealAirflow:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
 from taskgate.client import Client
+from tests.servers.folders import server_folder
 
 TASKGATE = [sys.executable, "-m", "taskgate.cli"]
 
@@ -22,7 +26,56 @@ def test_unattended_demo_keeps_every_promise() -> None:
     done = subprocess.run([*TASKGATE, "demo", "--exit"], capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
     assert "BROKEN" not in done.stdout
-    assert done.stdout.count("│ kept ") == 6
+    assert done.stdout.count("│ kept ") == 7
+    assert "Assurance shown: asserted" in done.stdout
+
+
+def of_airflow(home: Path) -> list[str]:
+    """The processes, by command line, that were started for the Airflow of this home."""
+    found = []
+    for one in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if one.environ().get("AIRFLOW_HOME") == str(home):
+                found.append(" ".join(one.cmdline()))
+    return found
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_unattended_demo_of_a_whole_airflow_keeps_every_promise_and_leaves_nothing() -> None:
+    with server_folder("demo") as folder:
+        done = subprocess.run(
+            [*TASKGATE, "demo", "--airflow-full", "--exit", "--directory", str(folder)],
+            env={**os.environ, "COLUMNS": "200"}, capture_output=True, text=True, timeout=880, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-3000:]
+        assert "BROKEN" not in done.stdout
+        assert done.stdout.count("│ kept ") == 8
+        assert "Assurance shown: verified" in done.stdout
+        assert "holds its connection (Airflow: running)" in done.stdout
+        assert "no connection is held (Airflow: deferred)" in done.stdout
+        known = "the gateway knew it: verified (airflow:demo-airflow, by its token): try 1, bundle dags-folder"
+        assert done.stdout.count(known) == 4
+        assert "in the task's log: Refused by the gateway: refused by rule no-production-ddl" in done.stdout
+        assert of_airflow(folder / "airflow") == []
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
+def test_a_whole_airflow_ends_with_the_demo_however_early(told: signal.Signals) -> None:
+    with server_folder("demo") as folder:
+        command = [*TASKGATE, "demo", "--airflow-full", "--serve", "--directory", str(folder)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as demo:
+            deadline = time.monotonic() + 300
+            while len(of_airflow(folder / "airflow")) < 4:  # all four have been started, none is up
+                assert demo.poll() is None, "the demo ended"
+                assert time.monotonic() < deadline, "Airflow was not started"
+                time.sleep(0.2)
+            demo.send_signal(told)
+            output = demo.communicate(timeout=60)[0]
+            assert demo.returncode == 130, output
+        assert of_airflow(folder / "airflow") == []
 
 
 @pytest.mark.timeout(180)

@@ -24,7 +24,7 @@ from tests.e2e.twin_runs import (
     ungoverned_home,
 )
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 
 
 def _ran(run: Run) -> TwinRun:
@@ -49,7 +49,7 @@ def sides(real_airflow: RealAirflow, airflow_shop: Shop, tmp_path_factory: pytes
     real_airflow.wait_for_dags(*DAG_IDS)
     runs = {dag_id: real_airflow.admin.trigger(dag_id, logical_date=datetime.now(UTC)) for dag_id in DAG_IDS}
     for run in runs.values():
-        run.end(240)
+        run.end(600)  # fifty tasks, each of which parses the file anew
     results = ungoverned_home(directory, airflow_shop).start(*DAG_IDS).wait(200)
     governed = Side(
         {dag_id: _ran(run) for dag_id, run in runs.items()},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from taskgate_airflow.bypasses import configured_connections
-from taskgate_airflow.compat_metadata import loaded_plugin, loaded_policies
+from taskgate_airflow.compat.metadata import loaded_plugin, loaded_policies
 from taskgate_airflow.doctor.finding import Finding, Level
 from taskgate_airflow.doctor.form import Form, Setup
 from taskgate_airflow.options import flag, option

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from taskgate_airflow.bypasses import TABLES, GovernedConnections
-from taskgate_airflow.compat_metadata import ScheduledTask, scheduled_tasks, stored_connections
+from taskgate_airflow.compat.metadata import ScheduledTask, scheduled_tasks, stored_connections
 from taskgate_airflow.doctor.finding import Finding, Level
 from taskgate_airflow.doctor.form import Form, Setup
 from taskgate_airflow.options import option

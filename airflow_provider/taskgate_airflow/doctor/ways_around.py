@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 from taskgate_airflow.bypasses import GovernedConnections
-from taskgate_airflow.compat_metadata import StoredConnection, stored_connections
+from taskgate_airflow.compat.metadata import StoredConnection, stored_connections
 from taskgate_airflow.connection_form import CONNECTION_TYPE, FORM_FIELDS
 from taskgate_airflow.doctor.finding import Finding, Level
 from taskgate_airflow.doctor.form import Setup

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from taskgate.client import IssuedCredential
 from taskgate_airflow.mapping import MappedConnection, MappingError
 from taskgate_airflow.rewriting.postgres import PostgresRewriting
 from taskgate_airflow.rewriting.rewriting import ConnectionFields, ConnectionRewriting
+
+if TYPE_CHECKING:
+    from taskgate.client import IssuedCredential
 
 __all__ = ["REWRITINGS", "ConnectionFields", "ConnectionRewriting", "check_extras", "rewritten", "through_the_gateway"]
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from taskgate.client import IssuedCredential
+from typing import TYPE_CHECKING
+
 from taskgate_airflow.mapping import MappedConnection, MappingError
 from taskgate_airflow.rewriting.rewriting import ConnectionFields
+
+if TYPE_CHECKING:
+    from taskgate.client import IssuedCredential
 
 
 class PostgresRewriting:

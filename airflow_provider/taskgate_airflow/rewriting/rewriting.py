@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from taskgate.client import IssuedCredential
 from taskgate_airflow.mapping import MappedConnection
+
+if TYPE_CHECKING:
+    from taskgate.client import IssuedCredential
 
 
 @dataclass(frozen=True, slots=True)

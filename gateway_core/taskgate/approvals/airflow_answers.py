@@ -85,6 +85,15 @@ class AirflowAnswers:
         """What the task's row has to say; None where Airflow's page does not decide this one."""
         return page_of(approval, self._url(approval.id)) if self._is_mine(approval) else None
 
+    async def page_to_write(self, approval: Approval) -> AirflowPage | None:
+        """The same for a task that is about to ask there. None also where its row says something else already: Airflow
+        keeps a row over the task's tries and never changes its text. Raises OrchestratorAway."""
+        page = self.page(approval)
+        if page is None or approval.principal.task is None:
+            return None
+        row = await self._rows.of(approval.principal.task)
+        return page if row is None or row.body == page.body else None
+
     async def look(self, approval: Approval) -> bool:
         """Whether somebody's answer there has decided it now. Raises TaskgateError where Airflow or the store is
         away."""
@@ -131,14 +140,20 @@ class AirflowAnswers:
                 task.cancel()
 
     async def _look_at_all(self) -> None:
-        cursor = None
+        """One that cannot be looked at keeps no other from it. Raises TaskgateError for the last of those."""
+        cursor, fault = None, None
         while True:
             waiting = ApprovalFilter(state=ApprovalState.PENDING, source=self._source)
             page = await self._approvals.search(waiting, cursor, 100)
             for approval in page.items:
-                await self.look(approval)
+                try:
+                    await self.look(approval)
+                except TaskgateError as error:
+                    fault = error
             if (cursor := page.next_cursor) is None:
-                return
+                break
+        if fault is not None:
+            raise fault
 
     async def _catch_up(self) -> None:
         """What was decided while no process of the gateway ran, or right before this one died."""

@@ -7,7 +7,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +22,13 @@ app = typer.Typer()
 def demo(
     unattended: Annotated[
         bool, typer.Option("--exit", help="Decide as the demo's approver, and exit 0 only if every promise was kept.")
+    ] = False,
+    airflow_full: Annotated[
+        bool,
+        typer.Option(
+            "--airflow-full",
+            help="A whole Airflow in the server form (a minute to start): tasks are verified; asserted without.",
+        ),
     ] = False,
     serve: Annotated[
         bool, typer.Option("--serve", help="Run no DAG; keep everything up until Ctrl-C, for any client.")
@@ -40,26 +47,46 @@ def demo(
     if missing:
         raise SettingsError(f"the demo needs {', '.join(missing)}", hint="pip install 'taskgate[demo]'")
 
+    from taskgate.demo.airflow import Airflow
+    from taskgate.demo.forms import server_form
     from taskgate.demo.stage import Stage
     from taskgate.demo.story import Story, introduce
 
     console = Console()
-    with _folder(directory) as folder:
+    signal.signal(signal.SIGTERM, _end)
+    with _folder(directory) as folder, ExitStack() as running:
         console.print("Starting PostgreSQL, the gateway and the dashboard …", highlight=False)
-        with Stage(folder) as stage:
-            introduce(console, stage)
-            if env is not None:
-                stage.write_environment(env)
-                console.print(f"Endpoints, keys and DSNs are in {env}.", highlight=False)
-            if serve:
-                console.print("Everything is up. Ctrl-C ends it.")
-                _until_told()
-                return
-            kept = Story(stage, console, decides=unattended).tell()
-            if not unattended:
-                console.print("Everything is still up; look around. Ctrl-C ends it.")
-                _until_told()
-        raise typer.Exit(0 if kept else 1)
+        airflow: Airflow
+        if airflow_full:
+            from taskgate.demo.airflow_full import WholeAirflow, place_in
+
+            place = place_in(folder)
+            stage = running.enter_context(Stage(folder, form=server_form(place)))
+            airflow = WholeAirflow(stage, place)
+        else:
+            from taskgate.demo.airflow_run import AirflowRun
+
+            stage = running.enter_context(Stage(folder))
+            airflow = AirflowRun(stage)
+        running.callback(airflow.stop)
+        running.callback(_undisturbed)
+        introduce(console, stage)
+        if env is not None:
+            stage.write_environment(env)
+            console.print(f"Endpoints, keys and DSNs are in {env}.", highlight=False)
+        story = Story(stage, airflow, console, decides=unattended)
+        if airflow_full or not serve:
+            story.prepare()
+        if serve:
+            console.print("Everything is up. Ctrl-C ends it.", airflow.look_around, sep="\n", highlight=False)
+            _until_told()
+            return
+        kept = story.tell()
+        if not unattended:
+            said = "Everything is still up; look around. Ctrl-C ends it."
+            console.print(said, airflow.look_around, sep="\n", highlight=False)
+            _until_told()
+    raise typer.Exit(0 if kept else 1)
 
 
 @contextmanager
@@ -70,6 +97,17 @@ def _folder(chosen: Path | None) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="taskgate-demo-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
+
+
+def _end(*_: object) -> None:
+    """As Ctrl-C would: everything that was started is stopped on the way out."""
+    raise KeyboardInterrupt
+
+
+def _undisturbed() -> None:
+    """A second Ctrl-C must not leave half of it running."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _until_told() -> None:

@@ -9,17 +9,19 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from taskgate.demo.example import example_folder
+from taskgate.demo.forms import Form
 from taskgate.demo.stage import CONNECTION_ID, DAG_ID, SOURCE, TARGET, Stage
 
 
 class AirflowRun:
-    """`prepare`, `start`, then `running` until it ends; `result` afterwards."""
+    """The quick one: half a minute, and its tasks are `asserted`."""
 
     def __init__(self, stage: Stage) -> None:
+        self.form: Form = stage.form
         self.home = stage.directory / "airflow"
         self.log_file = stage.directory / "airflow.log"
         self._result_file = stage.directory / "result.json"
@@ -29,8 +31,13 @@ class AirflowRun:
         self._environment = self._configured(stage)
         self._process: subprocess.Popen[bytes] | None = None
 
-    def prepare(self) -> None:
-        """Create Airflow's metadata database (SQLite; about twenty seconds). Raises RuntimeError."""
+    @property
+    def keys_on_workers(self) -> Sequence[str]:
+        return ["airflow"]
+
+    def prepare(self, say: Callable[[str], None]) -> None:
+        """Create Airflow's metadata database (SQLite; about twenty seconds)."""
+        say("creating a metadata database for a real Airflow (SQLite)")
         self.home.mkdir(exist_ok=True)
         with self.log_file.open("ab") as log:
             done = subprocess.run(
@@ -40,7 +47,8 @@ class AirflowRun:
         if done.returncode:
             raise RuntimeError(f"airflow db migrate failed:\n{self.log_end()}")
 
-    def start(self) -> None:
+    def start(self, say: Callable[[str], None]) -> None:
+        say(f"running the DAG [bold]{DAG_ID}[/]: its connection [bold]orders_db[/] is stored nowhere")
         script = example_folder() / "run_dag.py"
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603
@@ -57,8 +65,17 @@ class AirflowRun:
             self._process.kill()  # dag.test() does not listen to SIGTERM
             self._process.wait()
 
+    def waiting_state(self, task_id: str) -> str | None:
+        return None
+
+    def task_log(self, task_id: str) -> Sequence[str]:
+        return ()
+
+    @property
+    def look_around(self) -> str:
+        return ""
+
     def result(self) -> Mapping[str, Any]:
-        """The run's state and each task's state and value. Raises RuntimeError where there is none."""
         if not self._result_file.exists():
             raise RuntimeError(f"the DAG run left no result:\n{self.log_end()}")
         result: dict[str, Any] = json.loads(self._result_file.read_text())

@@ -13,27 +13,23 @@ import asyncpg
 
 from taskgate.client import SessionFilter
 from taskgate.demo import data
-from taskgate.demo.airflow_run import AirflowRun
+from taskgate.demo.airflow import Airflow
+from taskgate.demo.attempt_promises import credentials_die, known_as_promised
+from taskgate.demo.promise import Promise
 from taskgate.demo.server_log import statements
 from taskgate.demo.stage import DAG_ID, Stage
+from taskgate.domain import Assurance
 from taskgate.recording.keys import PublicKey
 from taskgate.recording.verify import verify
 
 
 @dataclass(frozen=True, slots=True)
-class Promise:
-    """`observed` says what was seen, held or not."""
-
-    text: str
-    held: bool
-    observed: str
-
-
-@dataclass(frozen=True, slots=True)
 class Seen:
-    """Approvals as the demo saw them while they were pending, by task id: whether a connection was held."""
+    """Approvals as the demo saw them while they were pending, by task id: whether a connection was held, and what
+    Airflow called the task (None where it could not be asked)."""
 
     held: Mapping[str, bool]
+    states: Mapping[str, str | None]
     rows_before: Mapping[str, int]
 
 
@@ -58,7 +54,7 @@ async def _matching_orders(stage: Stage) -> dict[str, int]:
         await connection.close()
 
 
-def check(stage: Stage, airflow: AirflowRun, seen: Seen, bundle: Path) -> list[Promise]:
+def check(stage: Stage, airflow: Airflow, seen: Seen, bundle: Path) -> list[Promise]:
     """All promises, in the order of the story."""
     result, log = airflow.result(), airflow.log()
     ran = [one.text.lower() for one in statements(stage.postgres.log_file)]
@@ -68,9 +64,12 @@ def check(stage: Stage, airflow: AirflowRun, seen: Seen, bundle: Path) -> list[P
         lambda: _drop_refused(tasks["drop_orders"], log, ran),
         lambda: _deleted(stage, "delete_old_orders_stock", tasks, seen, held=True),
         lambda: _deleted(stage, "delete_old_orders_governed", tasks, seen, held=False),
+        lambda: known_as_promised(stage, airflow, tasks),
         lambda: _no_secret(stage, log),
         lambda: _verified(stage, bundle),
     ]
+    if airflow.form.assurance is Assurance.VERIFIED:
+        checks.insert(-2, lambda: credentials_die(stage, tasks))
     return [one() for one in checks]
 
 
@@ -101,9 +100,13 @@ def _deleted(stage: Stage, task_id: str, tasks: Mapping[str, Any], seen: Seen, *
     state, waited = tasks[task_id]["state"], seen.held.get(task_id)
     how = "waits on its connection" if held else "defers and holds no connection"
     saw = {None: "was never asked for", True: "held a connection", False: "held no connection"}[waited]
+    there = seen.states.get(task_id)
+    as_told = there in (None, "running" if held else "deferred")
+    if there:
+        saw += f" and was {there} in Airflow"
     return Promise(
         f"{task_id} {how} until a human approves, then runs once",
-        state == "success" and waited is held and before > 0 and left == 0,
+        state == "success" and waited is held and as_told and before > 0 and left == 0,
         f"state {state}, {saw} while pending, {before} matching orders before and {left} after",
     )
 

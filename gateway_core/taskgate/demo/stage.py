@@ -18,22 +18,26 @@ import httpx
 from taskgate.client import Client
 from taskgate.demo import data
 from taskgate.demo.example import example_folder
+from taskgate.demo.forms import SOURCE, Form, worker_form
 from taskgate.demo.local_gateway import LocalGateway
 from taskgate.demo.postgres_server import PostgresServer, embedded_bin, free_port
 from taskgate.domain import PrincipalKind
 from taskgate.identity.scopes import Scope
 
+__all__ = ["CONNECTION_ID", "DAG_ID", "SOURCE", "TARGET", "Stage"]
+
 TARGET = "orders-db"
-SOURCE = "demo-airflow"
 DAG_ID = "orders_cleanup"
 CONNECTION_ID = "orders_db"
 
-_AIRFLOW = [Scope.CREDENTIALS_ISSUE, Scope.CREDENTIALS_REVOKE, Scope.APPROVALS_READ, Scope.APPROVALS_WATCH]
 _DBA = [
     Scope.APPROVALS_READ, Scope.APPROVALS_DECIDE, Scope.SESSIONS_READ, Scope.RECORDS_READ, Scope.TARGETS_READ,
     Scope.CREDENTIALS_ISSUE, Scope.POLICY_READ, Scope.POLICY_EXPLAIN,
 ]  # fmt: skip
-_REVIEWER = [Scope.SESSIONS_READ, Scope.RECORDS_READ, Scope.APPROVALS_READ, Scope.TARGETS_READ, Scope.POLICY_READ]
+_REVIEWER = [
+    Scope.SESSIONS_READ, Scope.RECORDS_READ, Scope.CREDENTIALS_READ, Scope.APPROVALS_READ, Scope.TARGETS_READ,
+    Scope.POLICY_READ,
+]  # fmt: skip
 
 # For those who look around with a client of their own, as dana.
 _PEOPLE_POLICY = """\
@@ -64,14 +68,16 @@ class Stage:
         policies: Sequence[str] = (),
         settings: Mapping[str, Any] | None = None,
         max_sessions: int = 80,
+        form: Form | None = None,
     ) -> None:
-        """`policies` are more policy files' texts, `settings` more settings of the gateway, `max_sessions` how many
-        its target takes."""
+        """`policies` are more policy files' texts, `settings` more settings of the gateway, `max_sessions` how many its
+        target takes; `form` is that of the Airflow whose tasks it knows, the worker form unless given."""
         self.directory = directory
+        self.form = form or worker_form()
         self.keys: dict[str, str] = {}
         self._with_dashboard = dashboard
         self._policies = (_PEOPLE_POLICY, *policies)
-        self._settings = dict(settings or {})
+        self._settings = {**self.form.settings, **(settings or {})}
         self._dashboard: subprocess.Popen[bytes] | None = None
         self._passwords = {role: secrets.token_urlsafe(18) for role in (data.APP_ROLE, data.CATALOG_ROLE)}
         self.dashboard_port = free_port()
@@ -79,7 +85,8 @@ class Stage:
         self.postgres = PostgresServer(
             embedded_bin(), directory / "postgres",
             settings={
-                "log_statement": "all", "log_connections": "off", "max_connections": str(max_sessions + 20),
+                "log_statement": "all", "log_connections": "off",
+                "max_connections": str(max_sessions + 20 + self.form.connections),
             },
         )  # fmt: skip
         self.gateway: LocalGateway
@@ -131,8 +138,8 @@ class Stage:
         self.stop()
 
     def client(self, name: str) -> Client:
-        """The control API with the key of `airflow`, `dana` and `lee` (DBAs: one asks, the other decides) or `rae` (a
-        reviewer)."""
+        """The control API with a key of the form's (`airflow` in the worker form), that of `dana` or `lee` (DBAs: one
+        asks, the other decides) or of `rae` (a reviewer)."""
         return Client(self.gateway.url, self.keys[name])
 
     def describe(self) -> dict[str, Any]:
@@ -166,7 +173,7 @@ class Stage:
         file.write_text(json.dumps(self.describe(), indent=2) + "\n")
 
     def _start_gateway(self) -> None:
-        policy = (example_folder() / "policy.yaml").read_text()
+        policy = (example_folder() / self.form.policy).read_text()
         settings: dict[str, Any] = {"policy": ["policy.yaml"], **self._settings}
         for number, text in enumerate(self._policies):
             more = self.directory / f"policy-{number}.yaml"
@@ -188,7 +195,8 @@ class Stage:
             policy=policy,
             settings=settings,
         )  # fmt: skip
-        self.keys["airflow"] = self.gateway.api_key(PrincipalKind.SERVICE, SOURCE, _AIRFLOW)
+        for name, key in self.form.keys.items():
+            self.keys[name] = self.gateway.api_key(PrincipalKind.SERVICE, key.name, key.scopes, key.groups)
         self.keys["dana"] = self.gateway.api_key(PrincipalKind.USER, "dana", _DBA, ["dba"])
         self.keys["lee"] = self.gateway.api_key(PrincipalKind.USER, "lee", _DBA, ["dba"])
         self.keys["rae"] = self.gateway.api_key(PrincipalKind.USER, "rae", _REVIEWER, ["compliance"])

@@ -13,10 +13,14 @@ from rich.text import Text
 
 from taskgate.cli.visible import escaped, exact
 from taskgate.client import Approval, Client, SessionFilter
+from taskgate.client.models import Principal
 from taskgate.demo import server_log
-from taskgate.demo.airflow_run import AirflowRun
-from taskgate.demo.promises import Promise, Seen, check, matching_orders
+from taskgate.demo.airflow import Airflow
+from taskgate.demo.forms import Form
+from taskgate.demo.promise import Promise
+from taskgate.demo.promises import Seen, check, matching_orders
 from taskgate.demo.stage import DAG_ID, TARGET, Stage
+from taskgate.domain import Assurance
 
 _MOST_ROWS = 5
 
@@ -24,38 +28,41 @@ _MOST_ROWS = 5
 class Story:
     """`decides`: the demo decides itself, as dana through the API; otherwise it waits for somebody to."""
 
-    def __init__(self, stage: Stage, console: Console, *, decides: bool) -> None:
+    def __init__(self, stage: Stage, airflow: Airflow, console: Console, *, decides: bool) -> None:
         self._stage = stage
+        self._airflow = airflow
         self._console = console
         self._decides = decides
         self._step = 0
         self._held: dict[str, bool] = {}
+        self._states: dict[str, str | None] = {}
+
+    def prepare(self) -> None:
+        """Have Airflow ready for the DAG, and narrate. Raises RuntimeError."""
+        self._airflow.prepare(self._airflow_says)
 
     def tell(self) -> bool:
         """Run the DAG and narrate. Whether every promise was kept."""
+        airflow = self._airflow
         rows_before = matching_orders(self._stage)
-        airflow = AirflowRun(self._stage)
-        self._say("Airflow", "creating a metadata database for a real Airflow (SQLite)")
-        airflow.prepare()
-        self._say("Airflow", f"running the DAG [bold]{DAG_ID}[/]: its connection [bold]orders_db[/] is stored nowhere")
-        airflow.start()
-        try:
-            with self._stage.client("dana") as dana:
-                for approval in self._pending(dana, airflow):
-                    self._ask(dana, approval)
-        finally:
-            airflow.stop()
+        self._say("Assurance", assurance(airflow.form))
+        airflow.start(self._airflow_says)
+        with self._stage.client("dana") as dana:
+            for approval in self._pending(dana):
+                self._ask(dana, approval)
         self._console.print()
         for task_id, task in sorted(airflow.result()["tasks"].items(), key=_order):
             self._task(task_id, task["state"], task["value"])
         bundle = self._stage.directory / "trail.zip"
-        promises = check(self._stage, airflow, Seen(self._held, rows_before), bundle)
+        if airflow.form.assurance is Assurance.VERIFIED:
+            self._say("Gateway", "the attempts are over: what they held may read for their callbacks' last minute, …")
+        promises = check(self._stage, airflow, Seen(self._held, self._states, rows_before), bundle)
         return self._verdict(promises, bundle)
 
-    def _pending(self, dana: Client, airflow: AirflowRun) -> Iterator[Approval]:
+    def _pending(self, dana: Client) -> Iterator[Approval]:
         """Every approval once, while it is pending, until the DAG has ended."""
         known: set[str] = set()
-        while airflow.running:
+        while self._airflow.running:
             for approval in dana.approvals(state=["pending"]):
                 if approval.id not in known:
                     known.add(approval.id)
@@ -65,7 +72,10 @@ class Story:
     def _ask(self, dana: Client, approval: Approval) -> None:
         task = approval.principal.name.rpartition(".")[2]
         self._held[task] = any(session.parked for session in dana.live_sessions())
+        self._states[task] = self._airflow.waiting_state(task)
         waits = "holds its connection" if self._held[task] else "has deferred: no worker, no connection is held"
+        if self._states[task]:
+            waits += f" (Airflow: {self._states[task]})"
         self._say("Approval", f"[bold]{task}[/] wants to delete and {waits}. What the approver sees:")
         parameters = dana.approval_parameters(approval.id).parameters
         shown = Table.grid(padding=(0, 2))
@@ -100,6 +110,8 @@ class Story:
             self._console.print(rows)
         with self._stage.client("rae") as rae:
             sessions = list(rae.sessions(SessionFilter(dag_id=DAG_ID, task_id=task_id)))
+            for known in sorted({known_as(session.principal) for session in sessions}):
+                self._console.print(Text(f"  the gateway knew it: {known}"))
             for session in reversed(sessions):
                 for record in rae.records(session.id):
                     if record.kind == "refused" and record.content:
@@ -107,20 +119,27 @@ class Story:
                 ran = server_log.statements(self._stage.postgres.log_file, session.id)
                 for one in ran or [server_log.RanStatement(session.id, "nothing")]:
                     self._console.print(Text(f"  the server ran: {escaped(one.text)}"))
+        for line in self._airflow.task_log(task_id):
+            self._console.print(Text(f"  in the task's log: {escaped(line)}"))
 
     def _verdict(self, promises: list[Promise], bundle: Path) -> bool:
-        table = Table("", "promise", "observed", title="What was promised, and what was observed", title_justify="left")
+        title = f"What was promised, and what was observed (tasks {self._airflow.form.assurance})"
+        table = Table("", "promise", "observed", title=title, title_justify="left")
         for promise in promises:
             mark = Text("kept", "bold green") if promise.held else Text("BROKEN", "bold red")
             table.add_row(mark, Text(promise.text), Text(promise.observed))
         self._console.print()
         self._console.print(table)
+        self._console.print(f"Assurance shown: {assurance(self._airflow.form)}", highlight=False)
         if not self._decides:  # who runs it unattended is left with nothing on disk
             self._console.print(
                 f"The trail, while this runs: {bundle} (check it again: .venv/bin/taskgate verify {bundle})",
                 highlight=False,
             )
         return all(promise.held for promise in promises)
+
+    def _airflow_says(self, text: str) -> None:
+        self._say("Airflow", text)
 
     def _say(self, who: str, text: str) -> None:
         self._step += 1
@@ -132,6 +151,25 @@ def _order(item: tuple[str, object]) -> int:
     return known.index(item[0]) if item[0] in known else len(known)
 
 
+def assurance(form: Form) -> str:
+    """The form's assurance in a line, and where the other one is shown."""
+    if form.assurance is Assurance.VERIFIED:
+        return f"[bold]{form.assurance}[/]: {form.meaning}"
+    return f"[bold]{form.assurance}[/]: {form.meaning} (--airflow-full shows [bold]verified[/])"
+
+
+def known_as(principal: Principal) -> str:
+    """How a task is known, and by what; of a proven one also what Airflow was asked."""
+    attributes = principal.attributes
+    if principal.attempt is None or principal.assurance == Assurance.ASSERTED:
+        return f"{principal.assurance} ({principal.verified_by})"
+    return (
+        f"{principal.assurance} ({principal.verified_by}): try {principal.attempt.try_number}, "
+        f"bundle {attributes.get('bundle')}, DAG version {attributes.get('dag_version')}, "
+        f"started by {attributes.get('triggering_user')}"
+    )
+
+
 def introduce(console: Console, stage: Stage) -> None:
     """What is running, before the DAG starts."""
     console.print(
@@ -139,7 +177,8 @@ def introduce(console: Console, stage: Stage) -> None:
             f"{'PostgreSQL 18 with generated customers and orders':<52}127.0.0.1:{stage.postgres.port}\n"
             f"{f'the gateway, target {TARGET}':<52}127.0.0.1:{stage.gateway.postgres_port}\n"
             f"{'the control API':<52}{stage.gateway.url}\n"
-            f"{'the dashboard':<52}{stage.dashboard_url}",
+            f"{'the dashboard':<52}{stage.dashboard_url}\n"
+            f"{'tasks are':<52}{stage.form.assurance}",
             title="Taskgate demo",
             title_align="left",
         ),

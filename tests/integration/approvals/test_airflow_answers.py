@@ -162,6 +162,16 @@ async def test_only_where_the_rule_says_so(setting: Setting) -> None:
     assert await setting.state(approval) is ApprovalState.PENDING
 
 
+async def test_a_row_that_says_something_else_already_is_not_written(setting: Setting) -> None:
+    """Airflow keeps a task's row over its tries, and with it the text: what a later try asks cannot be shown there."""
+    before = await setting.asked()
+    assert await setting.answers.page_to_write(before) == setting.answers.page(before)
+    anew = await setting.asked(parked=False, digest="e" * 64)
+    assert await setting.answers.page_to_write(anew) is None
+    setting.airflow.rows.clear()
+    assert await setting.answers.page_to_write(anew) == setting.answers.page(anew)
+
+
 # --- decided here --------------------------------------------------------------------------------------------------
 
 
@@ -216,6 +226,18 @@ async def test_answers_are_read_by_themselves_and_an_airflow_that_is_away_is_wai
     await asyncio.sleep(0.2)
     answer(running.row, ["Approve"], "alice")
     running.airflow.away = None
+    decided = await asyncio.wait_for(running.gateway.approvals.decided(approval.id), 5)
+    assert decided.state is ApprovalState.APPROVED
+
+
+async def test_one_that_cannot_be_looked_at_keeps_no_other_from_it(running: Setting) -> None:
+    """A DAG that the gateway's account may not see, say."""
+    hidden = replace(task(), attempt=Attempt("ti-0", replace(running.instance.key, task_id="hidden")))
+    await running.asked(parked=False, digest="e" * 64, principal=hidden)
+    approval = await running.asked()
+    await running.asked(parked=False, digest="f" * 64, principal=hidden)
+    running.airflow.forbidden = "hidden"
+    answer(running.row, ["Approve"], "alice")
     decided = await asyncio.wait_for(running.gateway.approvals.decided(approval.id), 5)
     assert decided.state is ApprovalState.APPROVED
 

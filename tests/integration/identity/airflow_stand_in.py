@@ -62,11 +62,13 @@ class Instance:
 
 
 class Airflow:
-    """Instances by where they stand. `away`: it answers nothing but this status."""
+    """Instances by where they stand. `away`: it answers nothing but this status. `forbidden`: what has this in its path
+    is not shown to the gateway's account."""
 
     def __init__(self) -> None:
         self.instances: list[Instance] = []
         self.away: int | None = None
+        self.forbidden: str | None = None
         self.signed_in = 0
         self.asked: list[str] = []
         self.token = "t1"
@@ -87,6 +89,8 @@ class Airflow:
             return httpx.Response(201, json={"access_token": self.token}) if good else httpx.Response(401)
         if request.headers["Authorization"] != f"Bearer {self.token}":
             return httpx.Response(401)
+        if self.forbidden and self.forbidden in path:
+            return httpx.Response(403, json={"detail": "Forbidden"})
         if path.endswith("/hitlDetails"):
             return self._human_input(request, path.removesuffix("/hitlDetails"))
         if match := _INSTANCE.fullmatch(path):

@@ -358,7 +358,23 @@ async def test_a_callback_that_asks_before_anybody_noticed_the_end_may_only_read
 async def test_a_later_try_keeps_what_it_has_asked_for(setting: Setting) -> None:
     instance = setting.airflow.add()
     await setting.issued(instance)
+    before = instance.id
     instance.cleared()
+    instance.state = "running"
+    await setting.issued(instance)
+    assert setting.requests.withdrawn == {f"task:{instance.key}": "the task was cleared"}  # before it asks itself
+    ended = await setting.attempts.get(before)
+    assert ended is not None
+    assert not ended.alive
+    setting.requests.withdrawn.clear()
+    await setting.check()
+    assert setting.requests.withdrawn == {}
+
+
+async def test_a_retry_finds_what_the_try_before_asked_for(setting: Setting) -> None:
+    instance = setting.airflow.add()
+    await setting.issued(instance)
+    instance.retried()
     instance.state = "running"
     await setting.issued(instance)
     await setting.check()

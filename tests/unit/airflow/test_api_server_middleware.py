@@ -9,7 +9,7 @@ import pytest
 
 from taskgate_airflow import api_server_middleware, compat
 from taskgate_airflow.api_server_middleware import ApiServerMiddleware
-from taskgate_airflow.task_token import current_token
+from taskgate_airflow.task_token import current_token, only_describes
 from tests.unit.airflow.test_task_token import ATTEMPT, jwt
 
 TOKEN = jwt({"sub": ATTEMPT})
@@ -223,3 +223,27 @@ async def test_a_denial_after_the_answer_has_begun_is_no_second_answer() -> None
 
     with pytest.raises(_Denied):
         await _called(app, _scope("/execution/connections/orders_db", "GET", BEARER))
+
+
+async def test_only_airflows_connection_test_has_connections_described() -> None:
+    seen: dict[str, bool] = {}
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen[f"{scope['method']} {scope['path']}"] = only_describes()
+
+    async def send(message: Any) -> None: ...
+
+    asked = [
+        "/api/v2/connections/test",
+        "/base/api/v2/connections/test",
+        "/api/v2/connections",
+        "/execution/connections/x",
+    ]
+    for path in asked:
+        for method in ("GET", "POST"):
+            await ApiServerMiddleware(app)(_scope(path, method), _nothing, send)
+    assert {path for path, described in seen.items() if described} == {
+        "POST /api/v2/connections/test",
+        "POST /base/api/v2/connections/test",
+    }
+    assert not only_describes()

@@ -60,7 +60,7 @@ def test_a_pending_refusal_defers_on_the_ids_alone(monkeypatch: pytest.MonkeyPat
     deferred = _deferral(operator, lambda: operator.execute({}))
     assert deferred.trigger.serialize()[1] == {"approval_ids": ["apr_1", "apr_2"]}
     assert deferred.method_name == "execute_approved"
-    assert deferred.kwargs == {"asked": [], "rounds": 1}
+    assert deferred.kwargs == {"asked": [], "rounds": 1, "waiting_for": ["apr_1", "apr_2"]}
     assert deferred.timeout == timedelta(seconds=60)
 
 
@@ -118,7 +118,7 @@ def test_another_statement_may_ask_in_its_turn(monkeypatch: pytest.MonkeyPatch) 
     operator = _operator(_Hook(("apr_2",)), monkeypatch)
     event = {"state": "approved", "approvals": ["apr_1"]}
     deferred = _deferral(operator, lambda: operator.execute_approved({}, event, asked=[], rounds=1))
-    assert deferred.kwargs == {"asked": ["apr_1"], "rounds": 2}
+    assert deferred.kwargs == {"asked": ["apr_1"], "rounds": 2, "waiting_for": ["apr_2"]}
 
 
 def test_sql_that_changes_with_every_rendering_ends_after_five_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +128,7 @@ def test_sql_that_changes_with_every_rendering_ends_after_five_rounds(monkeypatc
 
 
 def test_nobody_in_time_fails_without_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    operator = _operator(_Hook(), monkeypatch, approval_timeout=timedelta(minutes=5))
+    operator = _operator(_Hook(), monkeypatch, approval_timeout=300)
     with pytest.raises(AirflowFailException, match="Nobody decided within 0:05:00"):
         operator.resume_execution("__fail__", {"error": "Trigger timeout"}, {})
 

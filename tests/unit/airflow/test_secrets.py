@@ -113,13 +113,13 @@ def test_a_credential_near_its_end_is_renewed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     backend = TaskgateSecretsBackend(**backend_kwargs)
-    control_api.api.ttl = 600
+    control_api.api.ttl = 200
     backend.get_connection("orders_db")
     started = time.monotonic()
-    monkeypatch.setattr("taskgate_airflow.handed_out.time.monotonic", lambda: started + 530)
+    monkeypatch.setattr("taskgate_airflow.handed_out.time.monotonic", lambda: started + 170)
     backend.get_connection("orders_db")
     assert len(control_api.api.issued) == 1
-    monkeypatch.setattr("taskgate_airflow.handed_out.time.monotonic", lambda: started + 541)
+    monkeypatch.setattr("taskgate_airflow.handed_out.time.monotonic", lambda: started + 181)
     backend.get_connection("orders_db")
     assert len(control_api.api.issued) == 2
 

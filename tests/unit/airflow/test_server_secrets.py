@@ -15,7 +15,7 @@ import pytest
 from taskgate_airflow import compat, gateway_silence, server_secrets
 from taskgate_airflow.compat import AirflowSecretsBackendAccessDenied, Process, TaskInstanceKey
 from taskgate_airflow.server_secrets import TaskgateServerSecretsBackend
-from taskgate_airflow.task_token import TaskToken, presented
+from taskgate_airflow.task_token import TaskToken, describing, presented
 from tests.e2e.control_api_stand_in import ControlApiServer
 from tests.unit.airflow.test_task_token import ATTEMPT, jwt
 
@@ -60,7 +60,7 @@ class _ApiServer:
 def client(monkeypatch: pytest.MonkeyPatch) -> _ApiServer:
     api_server = _ApiServer()
     monkeypatch.setattr(compat, "process", lambda: Process.CLIENT)
-    monkeypatch.setattr(compat, "_execution_api", lambda: api_server)
+    monkeypatch.setattr("taskgate_airflow.compat.connections._execution_api", lambda: api_server)
     return api_server
 
 
@@ -466,3 +466,21 @@ def test_nothing_of_it_is_in_a_repr_or_log(
     for secret in secrets:
         assert secret not in caplog.text
         assert secret not in repr(vars(backend))
+
+
+def test_airflows_connection_test_is_told_what_a_connection_stands_for_and_gets_nothing_to_connect_with(
+    backend_kwargs: dict[str, Any], server: dict[str, Any], control_api: ControlApiServer
+) -> None:
+    server["stored_db"] = SimpleNamespace(
+        conn_type="governed_postgres", login="app", password="hunter22", extra=json.dumps({"target": "orders-db"})
+    )
+    backend = TaskgateServerSecretsBackend(**backend_kwargs)
+    with describing():
+        for conn_id in ("orders_db", "stored_db"):
+            found = backend.get_connection(conn_id)
+            assert (found.conn_type, found.extra_dejson["target"]) == ("governed_postgres", "orders-db")
+            assert (found.host, found.login, found.password) == (None, None, None)
+        assert backend.get_connection("other") is None
+    assert control_api.api.issued == []
+    with pytest.raises(AirflowSecretsBackendAccessDenied):
+        backend.get_connection("orders_db")

@@ -70,10 +70,10 @@ async def show_own_approval(approval_id: str, plane: Plane, task: OwnTask) -> mo
 @router.get("/attempt/approvals/{approval_id}/airflow-page")
 async def show_airflow_page(approval_id: str, plane: Plane, task: OwnTask) -> models.AirflowPage:
     """What the task's human-in-the-loop row has to hold for an answer on Airflow's own page to count. There is none
-    where the rule does not let that page decide."""
+    where the rule does not let that page decide, or where the row holds an earlier request's text, which stays."""
     approval = await _own(plane, approval_id, task)
     answers = plane.airflow_answers(task.source)
-    page = None if answers is None else answers.page(approval)
+    page = None if answers is None else await answers.page_to_write(approval)
     if page is None:
         raise not_found("page")
     return models.AirflowPage(subject=page.subject, body=page.body, options=list(page.options))

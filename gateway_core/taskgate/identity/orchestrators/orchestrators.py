@@ -127,8 +127,18 @@ class Orchestrators:
         self, source: AirflowSource, instance: TaskInstance, assurance: Assurance, verified_by: str
     ) -> Principal:
         principal = await source.principal(instance, assurance, verified_by)
+        await self._end_earlier(instance)
         await self._begun(instance)
         return principal
+
+    async def _end_earlier(self, instance: TaskInstance) -> None:
+        """What the attempt before has asked for is withdrawn, where the task was cleared, before this one asks: found
+        later it could not be told from what this one wants."""
+        before = await self.attempts.latest(f"task:{instance.task}")
+        if before is None or not before.alive or before.id == instance.id:
+            return
+        if (ended := over(before.id, before.max_tries, instance)) is not None:
+            await self.endings.end(before, ended, told=False)
 
     async def _begun(self, instance: TaskInstance) -> None:
         """Before anything is issued: whatever is, is looked after."""

@@ -57,7 +57,7 @@ def test_the_policy_where_it_is_on(configure: Configure, airflow_has: Any) -> No
 
 
 def test_airflow_really_loads_the_plugin() -> None:
-    from taskgate_airflow.compat_metadata import loaded_plugin, loaded_policies
+    from taskgate_airflow.compat.metadata import loaded_plugin, loaded_policies
 
     assert loaded_plugin("taskgate") is not None
     assert loaded_plugin("nobody's") is None

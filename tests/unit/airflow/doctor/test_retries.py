@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from taskgate_airflow.compat_metadata import ScheduledTask, StoredConnection
+from taskgate_airflow.compat.metadata import ScheduledTask, StoredConnection
 from taskgate_airflow.doctor import retries as module
 from taskgate_airflow.doctor.finding import Level
 from taskgate_airflow.doctor.retries import retries

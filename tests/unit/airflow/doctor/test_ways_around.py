@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from taskgate_airflow.compat_metadata import StoredConnection
+from taskgate_airflow.compat.metadata import StoredConnection
 from taskgate_airflow.doctor import ways_around as module
 from taskgate_airflow.doctor.finding import Level
 from taskgate_airflow.doctor.ways_around import ways_around

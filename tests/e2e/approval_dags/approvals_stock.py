@@ -6,17 +6,14 @@ from datetime import timedelta
 
 from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
 from airflow.sdk import dag
+from approval_sql import CHANGE, PARAMS
 
 
-@dag(schedule=None, catchup=False, default_args={"owner": "tests"})
-def patient() -> None:
+@dag(schedule=None, catchup=False, params=PARAMS, default_args={"owner": "tests"})
+def approvals_stock() -> None:
     SQLExecuteQueryOperator(
-        task_id="delete_slowly",
-        conn_id="orders_db",
-        sql="DELETE FROM public.customers WHERE id = -7",
-        retries=20,
-        retry_delay=timedelta(seconds=2),
+        task_id="changes", conn_id="orders_db", sql=CHANGE, retries=20, retry_delay=timedelta(seconds=6)
     )
 
 
-patient()
+approvals_stock()

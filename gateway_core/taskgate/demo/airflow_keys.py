@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-from jwt.algorithms import OKPAlgorithm, RSAAlgorithm
+from joserfc.jwk import OKPKey, RSAKey
 
 Algorithm = Literal["RS256", "EdDSA"]
 
@@ -25,25 +25,25 @@ class SigningKeys:
     jwks: Path
     algorithm: Algorithm
     kid: str
-    issuer: str = "https://airflow.test"
-    api_audience: str = "airflow.test/api"
-    task_audience: str = "airflow.test/task"
+    issuer: str = "https://airflow.example"
+    api_audience: str = "airflow.example/api"
+    task_audience: str = "airflow.example/task"
 
     @classmethod
-    def generate(cls, directory: Path, algorithm: Algorithm = "RS256", kid: str = "e2e-1") -> SigningKeys:
+    def generate(cls, directory: Path, algorithm: Algorithm = "RS256", kid: str = "airflow-1") -> SigningKeys:
         directory.mkdir(parents=True, exist_ok=True)
         self = cls(directory / "jwt.private.pem", directory / "jwt.public.pem", directory / "jwks.json", algorithm, kid)
         key: RSAPrivateKey | Ed25519PrivateKey
-        jwk: dict[str, Any]
         if algorithm == "RS256":
             key = generate_private_key(public_exponent=65537, key_size=2048)
-            jwk = RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
         else:
             key = Ed25519PrivateKey.generate()
-            jwk = OKPAlgorithm.to_jwk(key.public_key(), as_dict=True)
+        public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        kind: type[RSAKey | OKPKey] = RSAKey if algorithm == "RS256" else OKPKey
+        jwk = kind.import_key(public).as_dict(private=False)
         self.private.touch(mode=0o600)
         self.private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-        self.public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+        self.public.write_bytes(public)
         self.jwks.write_text(json.dumps({"keys": [{**jwk, "kid": kid, "alg": algorithm, "use": "sig"}]}))
         return self
 
