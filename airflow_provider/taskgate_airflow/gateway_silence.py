@@ -23,7 +23,7 @@ class GatewaySilence:
     @contextmanager
     def noticed(self) -> Iterator[None]:
         """Ask it within."""
-        from taskgate.client import ServiceFault  # late: a process that parses DAGs never asks
+        from taskgate.client import ServiceFault
 
         asked = time.monotonic()
         try:

@@ -16,7 +16,7 @@ import httpx
 import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
-from tests.e2e.airflow_keys import SigningKeys
+from taskgate.demo.airflow_keys import SigningKeys
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ import httpx
 import jwt
 import pytest
 
+from taskgate.demo.airflow_place import AirflowPlace
 from tests.e2e.airflow_api import Run
 from tests.e2e.airflow_forms import Form
 from tests.e2e.airflow_keyholders import HOLDERS, KeyHolder, coordinates
-from tests.e2e.airflow_place import AirflowPlace
 from tests.e2e.airflow_tokens import ExecutionApi, TaskTokens
 from tests.e2e.attack_out import AttackOut
 from tests.e2e.real_airflow import RealAirflow
