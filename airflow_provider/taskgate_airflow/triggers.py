@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from typing import Any, TypeVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -12,7 +12,11 @@ from taskgate.domain import ApprovalState
 from taskgate_airflow.configuration import GatewayAccess, NotConfigured
 from taskgate_airflow.feed import UNKNOWN, outcome
 
+_AT_LEAST = 3.0  # seconds between a task's deferral and its going on
 _CONFIGURED_EVERY = 5.0  # seconds, while nothing says where Taskgate is
+
+
+Result = TypeVar("Result")
 
 
 class ApprovalTrigger(BaseTrigger):
@@ -36,9 +40,15 @@ class ApprovalTrigger(BaseTrigger):
         return "taskgate_airflow.triggers.ApprovalTrigger", {"approval_ids": self.approval_ids}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        state, approval_id = await self._decision()
+        state, approval_id = await self._not_at_once(self._decision())
         event = {"state": state, "approvals": self.approval_ids, "approval": approval_id}
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+
+    async def _not_at_once(self, decision: Coroutine[Any, Any, Result]) -> Result:
+        """A task that goes on before its scheduler has heard that the worker which deferred it is through is marked
+        failed (apache/airflow#72716)."""
+        decided: tuple[Result, None] = await asyncio.gather(decision, asyncio.sleep(_AT_LEAST))
+        return decided[0]
 
     async def _decision(self) -> tuple[str, str | None]:
         """The first state that is no approval, or that of the last approval; and whose it is."""

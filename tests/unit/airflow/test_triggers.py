@@ -15,6 +15,7 @@ from tests.e2e.control_api_stand_in import ControlApiServer
 def reaches_the_gateway(backend_kwargs: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     access = GatewayAccess(backend_kwargs["url"], backend_kwargs["api_key_file"])
     monkeypatch.setattr(GatewayAccess, "from_airflow", classmethod(lambda cls: access))
+    monkeypatch.setattr(triggers, "_AT_LEAST", 0.0)
     monkeypatch.setattr(feed, "_PAUSE", 0.02)
     monkeypatch.setattr(feed, "_LOOK_FOR_UNKNOWN", 0.05)
 
@@ -147,3 +148,13 @@ async def test_a_triggerer_that_is_not_configured_yet_fails_no_task(
     approval = control_api.api.approval(state="approved")
     assert (await asyncio.wait_for(_event(ApprovalTrigger(approval["id"])), 5))["state"] == "approved"
     assert missing == 0
+
+
+async def test_a_decision_that_is_there_at_once_waits_until_the_scheduler_knows_that_the_task_deferred(
+    control_api: ControlApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(triggers, "_AT_LEAST", 0.5)
+    approval = control_api.api.approval(state="approved")
+    started = asyncio.get_running_loop().time()
+    assert (await _event(ApprovalTrigger(approval["id"])))["state"] == "approved"
+    assert 0.45 < asyncio.get_running_loop().time() - started < 3
