@@ -28,6 +28,8 @@ log = structlog.get_logger(__name__)
 LOOK_EVERY = 2.0
 # A row may be written, and its task parked, a while after the gateway was asked: an answer is tried again.
 _TRIES = (0.0, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 40.0, 80.0)
+# A task that goes on before Airflow's scheduler has heard that its worker is through is failed (apache/airflow#72716).
+_NOT_SOONER = 4.0
 _RECENTLY = timedelta(hours=1)
 _MOST_TOLD = 1000
 _OVER = tuple(state for state in ApprovalState if state is not ApprovalState.PENDING)
@@ -176,6 +178,7 @@ class AirflowAnswers:
 
     async def _answer(self, approval_id: str) -> None:
         """Wake the task that is parked on the row, whichever way it was decided: it runs again and is judged."""
+        waited = False
         for pause in _TRIES:
             await asyncio.sleep(pause)
             try:
@@ -183,6 +186,10 @@ class AirflowAnswers:
                 page = None if approval is None else self.page(approval)
                 if approval is None or page is None or approval.principal.task is None:
                     return
+                if not waited:
+                    waited = True
+                    asked_for = datetime.now(UTC) - approval.requested_at
+                    await asyncio.sleep(max(0.0, min(_NOT_SOONER - asked_for.total_seconds(), _NOT_SOONER)))
                 row = await self._rows.of(approval.principal.task)
                 if row is None or row.body != page.body:  # not there yet, or another question's
                     continue

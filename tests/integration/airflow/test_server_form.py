@@ -101,7 +101,7 @@ def without_plugins(database: AirflowDatabase, backend: dict[str, str]) -> Itera
 
 
 def _asked(gateway: ControlApiServer) -> list[dict[str, Any]]:
-    return [body["principal"] for _, path, body in gateway.api.asked if path == "/v1/credentials"]
+    return [body["principal"] for _, path, body in gateway.api.asked if path.startswith("/v1/credentials")]
 
 
 def _until(holds: Callable[[], bool], seconds: float = 20) -> None:

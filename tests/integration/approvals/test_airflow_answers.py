@@ -179,6 +179,7 @@ async def test_a_row_that_says_something_else_already_is_not_written(setting: Se
 async def running(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Setting]:
     monkeypatch.setattr(airflow_answers, "LOOK_EVERY", 0.05)
     monkeypatch.setattr(airflow_answers, "_TRIES", (0.0, *[0.1] * 40))
+    monkeypatch.setattr(airflow_answers, "_NOT_SOONER", 0.0)
     async with setting.gateway.running():
         going = asyncio.create_task(setting.answers.run(setting.gateway.signals))
         yield setting
@@ -203,6 +204,17 @@ async def test_a_decision_here_answers_the_row_so_that_the_task_goes_on(running:
     await until(lambda: running.row["response_received"])
     assert running.row["chosen_options"] == ["Approve"]
     assert running.row["responded_by_user"]["id"] == "taskgate"
+
+
+async def test_the_row_is_not_answered_before_airflows_scheduler_can_bear_it(
+    running: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(airflow_answers, "_NOT_SOONER", 1.5)
+    approval = await running.asked()
+    await running.gateway.approvals.decide(approval.id, await dana(running), True)
+    await asyncio.sleep(0.7)
+    assert not running.row["response_received"]
+    await until(lambda: running.row["response_received"])
 
 
 async def test_what_ends_without_a_decision_wakes_the_task_too(running: Setting) -> None:
@@ -245,6 +257,7 @@ async def test_one_that_cannot_be_looked_at_keeps_no_other_from_it(running: Sett
 async def test_what_was_decided_while_nobody_listened_is_answered_at_the_start(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(airflow_answers, "_NOT_SOONER", 0.0)
     approval = await setting.asked()
     await setting.gateway.approvals.decide(approval.id, await dana(setting), True)
     assert not setting.row["response_received"]
