@@ -18,7 +18,6 @@ from tests.e2e.airflow_keyholders import HOLDERS, KeyHolder
 from tests.e2e.airflow_tokens import ExecutionApi, TaskTokens
 from tests.e2e.airflow_traces import Trace, Traces, places
 from tests.e2e.approval_runs import ask
-from tests.e2e.attack_out import AttackOut
 from tests.e2e.real_airflow import RealAirflow
 from tests.e2e.shop import APP_PASSWORD, CATALOG_PASSWORD, Shop
 
@@ -40,7 +39,7 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(real_airflow: RealAirflow, airflow_shop: Shop, attack_out: AttackOut) -> Iterator[Story]:
+def story(real_airflow: RealAirflow, airflow_shop: Shop) -> Iterator[Story]:
     admin = real_airflow.admin
     real_airflow.wait_for_dags("orders_cleanup", "attack_reads", "attack_defers", "attack_callbacks", "approvals_page")
     traces = Traces(real_airflow, airflow_shop)
@@ -107,9 +106,7 @@ def test_al_05_no_secret_that_lasts_is_anywhere(
     assert places(story.traces.recordings(_sessions(story, airflow_shop)), *lasting) == set()
 
 
-def test_al_05_what_was_issued_is_only_where_its_own_task_published_it(
-    story: Story, airflow_shop: Shop, attack_out: AttackOut
-) -> None:
+def test_al_05_what_was_issued_is_only_where_its_own_task_published_it(story: Story, airflow_shop: Shop) -> None:
     published = story.issued["attack_reads.publishes"]
     kept = [secret for secret in story.issued.values() if secret != published]
     everything = [*story.triggers, *story.traces.metadata(), *story.traces.logs(), *story.traces.gateway()]
