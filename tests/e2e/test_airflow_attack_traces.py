@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import psycopg
 import pytest
 
 from taskgate.client import SessionFilter
@@ -16,7 +17,7 @@ from tests.e2e.airflow_forms import Form
 from tests.e2e.airflow_keyholders import HOLDERS, KeyHolder
 from tests.e2e.airflow_tokens import ExecutionApi, TaskTokens
 from tests.e2e.airflow_traces import Trace, Traces, places
-from tests.e2e.attack_out import AttackOut
+from tests.e2e.approval_runs import ask
 from tests.e2e.real_airflow import RealAirflow
 from tests.e2e.shop import APP_PASSWORD, CATALOG_PASSWORD, Shop
 
@@ -38,15 +39,17 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(real_airflow: RealAirflow, airflow_shop: Shop, attack_out: AttackOut) -> Iterator[Story]:
+def story(real_airflow: RealAirflow, airflow_shop: Shop) -> Iterator[Story]:
     admin = real_airflow.admin
-    real_airflow.wait_for_dags("orders_cleanup", "attack_reads", "attack_defers", "attack_callbacks", "questions")
+    real_airflow.wait_for_dags("orders_cleanup", "attack_reads", "attack_defers", "attack_callbacks", "approvals_page")
     traces = Traces(real_airflow, airflow_shop)
+    orders = airflow_shop.query("SELECT * FROM public.orders")
     with airflow_shop.approver(lambda approval: True):
         runs = {
             "defers": admin.trigger("attack_defers", {"seconds": 15}),
             "cleanup": admin.trigger("orders_cleanup"),
             "questions": admin.trigger("questions"),
+            "page": ask(real_airflow, airflow_shop, "approvals_page", "awaiting_input").run,
             "reads": admin.trigger("attack_reads", {"sql": VALUES}),
             "errs": admin.trigger("attack_reads", {"sql": QUOTED_BY_AN_ERROR}),
             "callbacks": admin.trigger("attack_callbacks", {"fails": "once"}),
@@ -57,7 +60,10 @@ def story(real_airflow: RealAirflow, airflow_shop: Shop, attack_out: AttackOut) 
         real_airflow.api("alice").run("questions", runs["questions"].run_id).answer("asks", ["yes"])
         for run in runs.values():
             run.end()
-    return Story(runs, traces, triggers, _issued(real_airflow, runs))
+    yield Story(runs, traces, triggers, _issued(real_airflow, runs))
+    with psycopg.connect(airflow_shop.server.dsn(data.DATABASE), autocommit=True) as admin_of_shop:
+        put_back = "INSERT INTO public.orders VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
+        admin_of_shop.cursor().executemany(put_back, orders)  # other tests count them
 
 
 def _issued(airflow: RealAirflow, runs: dict[str, Run]) -> dict[str, str]:
@@ -82,6 +88,7 @@ def test_the_search_finds_what_is_there(story: Story) -> None:
     assert any(one.place == "metadata:trigger" and one.has("SelectTrigger") for one in story.triggers)
     assert "metadata:trigger" in places(story.triggers, "SELECT count(*) FROM public.orders"), "its kwargs, in clear"
     assert "metadata:hitl_detail" in places(metadata, "Shall it be?")
+    assert "metadata:hitl_detail" in places(metadata, "approvals_page.changes")
     assert {"orders_cleanup.delete_old_orders_governed", "attack_reads.publishes"} <= set(story.issued)
     assert len(set(story.issued.values())) == len(story.issued)
 
@@ -99,9 +106,7 @@ def test_al_05_no_secret_that_lasts_is_anywhere(
     assert places(story.traces.recordings(_sessions(story, airflow_shop)), *lasting) == set()
 
 
-def test_al_05_what_was_issued_is_only_where_its_own_task_published_it(
-    story: Story, airflow_shop: Shop, attack_out: AttackOut
-) -> None:
+def test_al_05_what_was_issued_is_only_where_its_own_task_published_it(story: Story, airflow_shop: Shop) -> None:
     published = story.issued["attack_reads.publishes"]
     kept = [secret for secret in story.issued.values() if secret != published]
     everything = [*story.triggers, *story.traces.metadata(), *story.traces.logs(), *story.traces.gateway()]
