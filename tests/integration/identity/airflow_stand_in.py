@@ -72,6 +72,7 @@ class Airflow:
         self.signed_in = 0
         self.asked: list[str] = []
         self.token = "t1"
+        self.hidden: set[TaskKey] = set()
         self.rows: dict[tuple[object, ...], dict[str, Any]] = {}
 
     def add(self, **given: Any) -> Instance:
@@ -93,6 +94,8 @@ class Airflow:
             return httpx.Response(403, json={"detail": "Forbidden"})
         if path.endswith("/hitlDetails"):
             return self._human_input(request, path.removesuffix("/hitlDetails"))
+        if (match := _INSTANCE.fullmatch(path)) and self._key(match) in self.hidden:
+            return httpx.Response(403, json={"detail": "Forbidden"})
         if match := _INSTANCE.fullmatch(path):
             where = (*map(unquote, match.groups()[:3]), int(match[4]))
             found = [one for one in self.instances if (one.dag_id, one.run_id, one.task_id, one.map_index) == where]
@@ -108,6 +111,11 @@ class Airflow:
         if re.fullmatch(r"/api/v2/dags/[^/]+", path):
             return httpx.Response(200, json={"owners": ["data", "alice"], "tags": [{"name": "pii"}, {"name": "etl"}]})
         return httpx.Response(404)
+
+    @staticmethod
+    def _key(match: re.Match[str]) -> TaskKey:
+        dag_id, run_id, task_id = map(unquote, match.groups()[:3])
+        return TaskKey(SOURCE, dag_id, run_id, task_id, int(match[4]))
 
     def _human_input(self, request: httpx.Request, path: str) -> httpx.Response:
         match = _INSTANCE.fullmatch(path)

@@ -420,6 +420,24 @@ async def test_an_airflow_that_stays_away_ends_what_it_cannot_vouch_for(database
     assert again.confined_until is None  # it answers again, and the task runs
 
 
+async def test_one_that_airflow_does_not_answer_for_keeps_nobody_from_the_others(database: Database) -> None:
+    setting = Setting(database, lost_after=0.001)
+    hidden, ended, runs = (setting.airflow.add(task_id=name) for name in ("hidden", "ended", "runs"))
+    held = [await setting.issued(one) for one in (hidden, ended, runs)]
+    setting.airflow.hidden.add(hidden.key)
+    ended.state = "success"
+    assert await setting.check() == 1
+    assert [await confined(setting, one) is not None for one in held] == [False, True, False]
+    setting.requests.pending = [hidden.key, runs.key]
+    assert await setting.reconciling.check_requests() == 0
+    await setting.attempts.alive([runs.id])
+    assert await setting.orchestrators.posted(SOURCE, [hidden.id, runs.id]) == 2
+    assert await confined(setting, held[0]) is None
+    await setting.reconciling._lost()
+    assert await confined(setting, held[0]) is not None
+    assert setting.requests.withdrawn.get(f"task:{hidden.key}") is None
+
+
 async def test_no_answer_that_is_not_understood_counts(setting: Setting) -> None:
     instance = setting.airflow.add()
     await setting.issued(instance)

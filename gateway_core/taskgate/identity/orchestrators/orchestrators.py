@@ -110,10 +110,10 @@ class Orchestrators:
             if (attempt := await self.attempts.get(attempt_id)) is not None and attempt.task.source == source
         ]
         if known:
-            found = await self._source(source).look(attempt.task for attempt in known)
+            looked = await self._source(source).look(attempt.task for attempt in known)
             for attempt in known:
-                ended = over(attempt.id, attempt.max_tries, found.get(attempt.task))
-                if ended is not None:
+                ended = over(attempt.id, attempt.max_tries, looked.found.get(attempt.task))
+                if ended is not None and attempt.task not in looked.unanswered:
                     await self.endings.end(attempt, ended, told=True)
         return len(known)
 

@@ -2,8 +2,8 @@
 what they hold to end.
 
 Every few seconds each source is asked about the attempts that are due, and more seldom about the tasks that still ask
-people for something. A source that has not answered for `lost_after` cannot say that an attempt lives: then it counts
-as over, but what it has asked for stays.
+people for something. A source that has not answered for an attempt for `lost_after` cannot say that it lives: then it
+counts as over, but what it has asked for stays.
 """
 
 from __future__ import annotations
@@ -60,18 +60,20 @@ class Reconciling:
                 self._back()
             except OrchestratorAway as fault:
                 self._gone(fault)
-                await self._lost()
             except StoreFault as fault:
                 log.warning("orchestrator.store_unreachable", source=self._name, reason=fault.message)
+            await self._lost()
 
     async def check(self) -> int:
         """Look at every attempt that is due; returns how many were over. Raises OrchestratorAway, StoreFault."""
         ended = 0
         while due := await self._attempts.due(self._name, check_in=self._source.settings.check_interval):
-            found = await self._source.look(attempt.task for attempt in due)
+            looked = await self._source.look(attempt.task for attempt in due)
             alive = []
             for attempt in due:
-                how = over(attempt.id, attempt.max_tries, found.get(attempt.task))
+                if attempt.task in looked.unanswered:
+                    continue
+                how = over(attempt.id, attempt.max_tries, looked.found.get(attempt.task))
                 if how is None:
                     alive.append(attempt.id)
                 else:
@@ -87,12 +89,12 @@ class Reconciling:
         tasks = {task async for task in self._requests.pending_tasks(self._name)}
         if not tasks:
             return 0
-        found = await self._source.look(tasks)
+        looked = await self._source.look(tasks)
         withdrawn = 0
-        for task in tasks:
+        for task in tasks - looked.unanswered:
             owner_key = f"task:{task}"
             latest = await self._attempts.latest(owner_key)
-            instance = found.get(task)
+            instance = looked.found.get(task)
             because = None
             if instance is None:
                 because = "Airflow knows of no such task instance"

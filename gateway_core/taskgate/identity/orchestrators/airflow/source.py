@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -21,10 +22,19 @@ from taskgate.identity.orchestrators.airflow.signing_keys import (
     SigningKeys,
 )
 from taskgate.identity.orchestrators.airflow.task_token import ProvenInstance, TaskTokens
+from taskgate.identity.orchestrators.faults import OrchestratorAway
 from taskgate.settings_airflow import AirflowSettings
 
 _AT_ONCE = 8
 _ONE_BY_ONE = 16  # more than so many are found in the list of all that live
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What Airflow says of some tasks. What is neither found nor `unanswered` is not there."""
+
+    found: Mapping[TaskKey, TaskInstance]
+    unanswered: frozenset[TaskKey]
 
 
 class AirflowSource:
@@ -67,8 +77,9 @@ class AirflowSource:
         async with self._free:
             return await self._rest.instance(task)
 
-    async def look(self, tasks: Iterable[TaskKey]) -> Mapping[TaskKey, TaskInstance]:
-        """What stands at each; what is missing in the answer is not there. Raises OrchestratorAway."""
+    async def look(self, tasks: Iterable[TaskKey]) -> Looked:
+        """What stands at each. Raises OrchestratorAway where Airflow answers nothing at all; where it answers for some
+        of them only (a DAG that the gateway's account may not see any more), the others are `unanswered`."""
         wanted = set(tasks)
         found: dict[TaskKey, TaskInstance] = {}
         if len(wanted) > _ONE_BY_ONE:
@@ -76,10 +87,18 @@ class AirflowSource:
                 if instance.task in wanted:
                     found[instance.task] = instance
         others = [task for task in wanted if task not in found]
-        for task, one in zip(others, await asyncio.gather(*map(self.instance, others)), strict=True):
-            if one is not None:
-                found[task] = one
-        return found
+        unanswered: dict[TaskKey, OrchestratorAway] = {}
+        answers = await asyncio.gather(*map(self.instance, others), return_exceptions=True)
+        for task, answer in zip(others, answers, strict=True):
+            if isinstance(answer, OrchestratorAway):
+                unanswered[task] = answer
+            elif isinstance(answer, BaseException):
+                raise answer
+            elif answer is not None:
+                found[task] = answer
+        if unanswered and len(unanswered) == len(wanted):
+            raise next(iter(unanswered.values()))
+        return Looked(found, frozenset(unanswered))
 
     async def principal(self, instance: TaskInstance, assurance: Assurance, verified_by: str) -> Principal:
         """The instance's attempt with everything that Airflow says of it. Raises OrchestratorAway."""
