@@ -1,4 +1,5 @@
-"""The session's Airflow: a whole one, started for the first test that asks, with a gateway and a database of its own.
+"""The package's Airflow: a whole one, started for the first test that asks, with a gateway and a database of its own,
+and gone before the tests of other packages.
 
 Tests that use it name their runs' tasks and DAGs, and leave the processes running."""
 
@@ -27,19 +28,19 @@ DAGS = (EXAMPLE / "dags", TWINS, HERE / "attack_dags", HERE / "harness_dags", HE
 POLICIES = (EXAMPLE / "policy.yaml", TWINS / "policy.yaml", HERE / "attack_policy.yaml", HERE / "approval_policy.yaml")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def airflow_server() -> Iterator[PostgresServer]:
     """The session Airflow's metadata and its shop: other tests fill and empty theirs on another server."""
     with server_folder("airflow") as folder, PostgresServer(embedded_bin(), folder) as server:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def airflow_place(tmp_path_factory: pytest.TempPathFactory) -> AirflowPlace:
     return AirflowPlace.at(tmp_path_factory.mktemp("airflow-place"), USERS)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def airflow_shop(
     tmp_path_factory: pytest.TempPathFactory, airflow_server: PostgresServer, airflow_place: AirflowPlace
 ) -> Iterator[Shop]:
@@ -67,12 +68,12 @@ def proven(policy: str) -> str:
     return yaml.safe_dump(read, sort_keys=False)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def attack_out(tmp_path_factory: pytest.TempPathFactory) -> AttackOut:
     return AttackOut(tmp_path_factory.mktemp("attacks"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def airflow_form(airflow_shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Form:
     """The server form; the worker form is what `dag.test()` runs in (test_airflow.py)."""
     gateway, groups = airflow_shop.gateway, [f"source:{SOURCE}"]
@@ -87,7 +88,7 @@ def airflow_form(airflow_shop: Shop, tmp_path_factory: pytest.TempPathFactory) -
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def real_airflow(
     airflow_form: Form,
     airflow_shop: Shop,
