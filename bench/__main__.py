@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
-from bench import airflow, bulk, connect, decision, imports, parked, pgbench
+from bench import airflow_task, bulk, connect, decision, imports, parked, pgbench
 from bench.stand import Stand
 
 PARTS = ("pgbench", "bulk", "leaks", "connect", "parked", "decision", "imports", "airflow", "airflow-worker")
@@ -35,9 +35,9 @@ def main() -> None:
         if "imports" in parts:
             imports.report(Path(folder), rounds)
         if "airflow" in parts:
-            airflow.report(Path(folder) / "server", rounds)
+            airflow_task.report(Path(folder) / "server", rounds)
         if "airflow-worker" in parts:
-            airflow.report(Path(folder) / "worker", rounds, "worker")
+            airflow_task.report(Path(folder) / "worker", rounds, "worker")
 
 
 def _gateway_alone(parts: Collection[str], rounds: int, seconds: int) -> None:
