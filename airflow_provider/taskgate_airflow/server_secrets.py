@@ -50,7 +50,7 @@ from taskgate_airflow.stored_connections import (
 )
 from taskgate_airflow.task_token import TaskToken, current_token, only_describes
 
-if TYPE_CHECKING:  # a task's process, where this is loaded too, never needs it: it costs a fifth of a second
+if TYPE_CHECKING:  # a task connects without it, and it costs a fifth of a second to import
     from taskgate.client import AirflowDeferredTask, AirflowTaskToken
 
 _TIMEOUT = 4.0  # a worker waits five seconds for the API server, then asks again

@@ -87,7 +87,7 @@ class CredentialAuthenticator:
         found = await self._credentials.verify_bearer(token)
         if found is None or found.principal.kind is not PrincipalKind.TASK or found.principal.attempt is None:
             return None
-        return Caller(found.id, found.principal, frozenset(), found.expires_at, is_task=True)
+        return Caller(found.id, found.principal, frozenset(), found.ends_at, is_task=True)
 
 
 def logged_path(scope: AsgiScope) -> str:

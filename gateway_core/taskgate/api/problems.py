@@ -132,6 +132,8 @@ def install(app: FastAPI) -> None:
         problem = from_fault(error)
         if problem.status >= 500:
             _log.warning("api.fault", fault=type(error).__name__, message=error.message)
+        elif isinstance(error, NotProven):
+            _log.warning("identity.not_proven", code=error.code, reason=error.message)
         return _respond(request, problem)
 
     @app.exception_handler(RequestValidationError)

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from taskgate.identity.orchestrators.orchestrators import Orchestrators
 from taskgate.identity.scopes import Scope
@@ -67,9 +68,12 @@ async def test_al_04_what_is_not_proven_is_refused_with_a_code_and_without_the_t
         (exchange(instance, token=token_of(instance, exp=1)), "task_token_expired"),
         (exchange(Instance(task_id="nowhere")), "instance_not_found"),
     ):
-        answer = await api_server.post("/v1/credentials/exchange", json=body)
+        with capture_logs() as logs:
+            answer = await api_server.post("/v1/credentials/exchange", json=body)
         assert (answer.status_code, answer.json()["code"]) == (403, code)
         assert body["principal"]["token"] not in answer.text
+        assert [log["code"] for log in logs if log["event"] == "identity.not_proven"] == [code]
+        assert body["principal"]["token"] not in str(logs)
     too_long = exchange(instance, token="x" * 9000)
     answer = await api_server.post("/v1/credentials/exchange", json=too_long)
     assert answer.status_code == 422
