@@ -35,7 +35,8 @@ class HandedOut:
             raise MappingError(
                 f"target {mapped.target} speaks {credential.protocol}, and the connection is for {mapped.protocol}"
             )
-        lifetime = (credential.expires_at - credential.issued_at).total_seconds()
+        ends_at = min(credential.expires_at, credential.confined_until or credential.expires_at)
+        lifetime = max(0.0, (ends_at - credential.issued_at).total_seconds())
         renew_at = time.monotonic() + min(lifetime - min(_RENEW_BEFORE, lifetime / 10), _KEPT)
         return cls(rewritten(mapped, credential), credential.id, renew_at)
 

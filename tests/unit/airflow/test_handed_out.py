@@ -52,6 +52,12 @@ def test_the_margin_of_a_short_life_is_a_tenth() -> None:
     assert short.renew_at - time.monotonic() == pytest.approx(9, abs=0.5)
 
 
+def test_what_a_callback_got_is_not_kept_past_its_confinement() -> None:
+    until = {"issued_at": "2026-01-01T00:00:00Z", "confined_until": "2026-01-01T00:01:40Z"}
+    handed = HandedOut.of(MappedConnection("orders-db"), issued(expires_at="2026-01-01T08:00:00Z", **until))
+    assert handed.renew_at - time.monotonic() == pytest.approx(90, abs=0.5)
+
+
 def test_a_failure_is_the_askers_and_is_not_kept() -> None:
     kept = HandedOutConnections()
     with pytest.raises(ZeroDivisionError):
