@@ -1,8 +1,5 @@
 """The API server's secrets backend: what a task asks for becomes a credential that its own token has proven.
 
-if TYPE_CHECKING:
-    from taskgate.client import AirflowDeferredTask, AirflowTaskToken
-
     [secrets]
     backend = taskgate_airflow.server_secrets.TaskgateServerSecretsBackend
     backend_kwargs = {"url": "https://taskgate.example:8400", "source": "prod-airflow",

@@ -51,7 +51,8 @@ def _private_key(path: Path) -> Finding:
             who = f"tasks run as {user}" if user else "tasks run as this user"
             return Finding(
                 "signing", Level.WARN, f"{local[0].strip()}: {who}, who can read {path} and sign as any task",
-                "run tasks elsewhere (Celery, Kubernetes), or as another user ([core] default_impersonation)",
+                "run tasks elsewhere (Celery, Kubernetes), or as another user ([core] default_impersonation); before "
+                "that a task can also answer Airflow's page as anybody: let no approval rule have the channel airflow",
             )  # fmt: skip
     return Finding("signing", Level.OK, f"asymmetric; tasks here cannot read {path}")
 

@@ -53,6 +53,7 @@ def test_tasks_of_a_local_executor_can_read_the_key(configure: Configure, key: P
     (finding,) = signing(configure("server", **options))
     assert finding.level is Level.WARN
     assert "tasks run as this user" in finding.found
+    assert "channel airflow" in str(finding.do)
     (finding,) = signing(configure("server", **options, core__default_impersonation="nobody"))
     assert finding.level is Level.OK
     key.chmod(0o604)

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from taskgate.api.app import is_for_tasks
-from taskgate.api.authentication import OPEN_PATHS
+from taskgate.api.authentication import OPEN_PATHS, CredentialAuthenticator
 from taskgate.domain import ApprovalState, Assurance, Attempt, Principal, PrincipalKind, TaskKey
 from taskgate.identity.scopes import Scope
 from taskgate.store.ids import IdPrefix, new_id
@@ -127,3 +127,27 @@ async def test_a_credential_that_has_ended_proves_nothing(plane: Plane, client_f
     assert (await client_for(token[:-1] + "~").get("/v1/attempt")).status_code == 401
     await plane.credentials.revoke(token.partition(".")[0], "test", "over")
     assert (await client.get("/v1/attempt")).status_code == 401
+
+
+async def test_a_task_that_is_over_may_ask_as_long_as_its_callbacks_may_read(
+    plane: Plane, client_for: ClientFor
+) -> None:
+    client = client_for(await bearer(plane))
+    await plane.credentials.confine_attempt("ti-1", 60)
+    assert (await client.get("/v1/attempt")).status_code == 200
+    over = client_for(await bearer(plane, TI_2))
+    await plane.credentials.confine_attempt("ti-2", 0)
+    assert (await over.get("/v1/attempt")).status_code == 401
+
+
+async def test_a_callers_proof_ends_with_its_confinement(plane: Plane) -> None:
+    token = await bearer(plane)
+    knows = CredentialAuthenticator(plane.credentials)
+    before = await knows.authenticate(token)
+    await plane.credentials.confine_attempt("ti-1", 5)
+    after = await knows.authenticate(token)
+    assert before is not None
+    assert after is not None
+    assert before.expires_at is not None
+    assert after.expires_at is not None
+    assert after.expires_at < before.expires_at

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import structlog
 
+from taskgate.identity.orchestrators.airflow.bounded import bounded
 from taskgate.identity.orchestrators.faults import OrchestratorAway
 from taskgate.secrets.secret import Secret
 from taskgate.settings_airflow import AirflowSettings
@@ -55,7 +56,8 @@ class AirflowAccount:
     async def _request(self, method: str, path: str, token: str, **content: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
         try:
-            return await self._client.request(method, f"{self._base}/api/v2{path}", headers=headers, **content)
+            url = f"{self._base}/api/v2{path}"
+            return await bounded(self._client, method, url, _MOST_BYTES, headers=headers, **content)
         except (httpx.HTTPError, ssl.SSLError) as error:
             raise self._away(type(error).__name__) from None
 
@@ -73,7 +75,7 @@ class AirflowAccount:
         password = (await self._fetch(settings.password or "")).reveal()
         credentials = {"username": settings.username, "password": password}
         try:
-            answer = await self._client.post(f"{self._base}/auth/token", json=credentials)
+            answer = await bounded(self._client, "POST", f"{self._base}/auth/token", _MOST_BYTES, json=credentials)
         except (httpx.HTTPError, ssl.SSLError) as error:
             raise self._away(type(error).__name__) from None
         if not answer.is_success:
@@ -86,8 +88,6 @@ class AirflowAccount:
     def _json(self, answer: httpx.Response, path: str) -> Any:
         if not answer.is_success:
             raise self._away(f"it answered {answer.status_code} to {path.split('/')[-1] or path}")
-        if len(answer.content) > _MOST_BYTES:
-            raise self._away("its answer is too large")
         try:
             found = answer.json()
         except ValueError:

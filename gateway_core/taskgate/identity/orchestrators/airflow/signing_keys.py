@@ -17,6 +17,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet, OctKey, OKPKey, RSAKey, import_key
 
 from taskgate.errors import SettingsError
+from taskgate.identity.orchestrators.airflow.bounded import bounded
 from taskgate.identity.orchestrators.faults import OrchestratorAway
 from taskgate.secrets.secret import Secret
 
@@ -113,10 +114,8 @@ class RemoteKeySet:
 
     async def _fetch(self) -> None:
         try:
-            answer = await self._client.get(self._url)
+            answer = await bounded(self._client, "GET", self._url, _MOST_BYTES)
             answer.raise_for_status()
-            if len(answer.content) > _MOST_BYTES:
-                raise ValueError("too large")
             self._keys = _key_set(answer.json())
             self._fetched = time.monotonic()
         except (httpx.HTTPError, *_UNREADABLE) as error:
