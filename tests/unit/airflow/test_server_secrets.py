@@ -1,11 +1,11 @@
-"""The server form's backend in each kind of process. Airflow's API server itself: tests/integration/airflow."""
+"""The server form's backend in the API server's process; the others: test_server_secrets_in_clients.py. Airflow's API
+server itself: tests/integration/airflow."""
 
 from __future__ import annotations
 
 import json
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -33,61 +33,15 @@ def server(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return stored
 
 
-class _ApiServer:
-    """What a client process gets from its supervisor."""
-
-    def __init__(self) -> None:
-        self.connections: dict[str, Any] = {}
-        self.variables: dict[str, str] = {}
-
-    def get_connection(self, conn_id: str) -> Any:
-        found = self.connections.get(conn_id)
-        if isinstance(found, BaseException):
-            raise found
-        return found
-
-    def get_variable(self, key: str) -> str | None:
-        return self.variables.get(key)
-
-    async def aget_connection(self, conn_id: str) -> Any:
-        return self.get_connection(conn_id)
-
-    async def aget_variable(self, key: str) -> str | None:
-        return self.get_variable(key)
-
-
-@pytest.fixture
-def client(monkeypatch: pytest.MonkeyPatch) -> _ApiServer:
-    api_server = _ApiServer()
-    monkeypatch.setattr(compat, "process", lambda: Process.CLIENT)
-    monkeypatch.setattr("taskgate_airflow.compat.connections._execution_api", lambda: api_server)
-    return api_server
-
-
-@pytest.fixture
-def triggerer(client: _ApiServer, api_key_file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_ApiServer]:
-    """The triggerer's process, with a key of its own, in a trigger's context."""
-    import structlog
-
-    monkeypatch.setattr(compat, "process", lambda: Process.TRIGGER_RUNNER)
-    monkeypatch.setenv("AIRFLOW__TASKGATE__API_KEY_FILE", str(api_key_file))
-    bound = {"ti_id": ATTEMPT, "dag_id": "orders_cleanup", "run_id": "manual__1", "task_id": "wait", "map_index": -1}
-    with structlog.contextvars.bound_contextvars(**bound):
-        yield client
-
-
 def _stored(conn_type: str = "governed_postgres", **more: Any) -> SimpleNamespace:
     given = {"login": None, "password": None, "extra": json.dumps({"target": "orders-db"}), **more}
     return SimpleNamespace(conn_type=conn_type, **given)
 
 
-def _denied(backend: TaskgateServerSecretsBackend, conn_id: str = "orders_db") -> str:
-    with pytest.raises(AirflowSecretsBackendAccessDenied) as denied:
+def denied(backend: TaskgateServerSecretsBackend, conn_id: str = "orders_db") -> str:
+    with pytest.raises(AirflowSecretsBackendAccessDenied) as caught:
         backend.get_connection(conn_id)
-    return str(denied.value)
-
-
-# --- the API server ---------------------------------------------------------------------------------------------------
+    return str(caught.value)
 
 
 def test_a_task_that_proves_itself_gets_a_connection(
@@ -143,18 +97,18 @@ def test_a_server_without_a_task_denies(
     )
     backend = TaskgateServerSecretsBackend(**backend_kwargs)
     for conn_id in ("orders_db", "stored_db"):
-        assert "only handed to a running task" in _denied(backend, conn_id)
+        assert "only handed to a running task" in denied(backend, conn_id)
     with pytest.raises(AirflowSecretsBackendAccessDenied, match="only handed out as a connection"):
         backend.get_conn_value("orders_db")
     assert control_api.api.asked == []
 
 
-def test_a_token_of_no_task_instance_is_denied(
+def test_a_token_of_no_task_instance_isdenied(
     control_api: ControlApiServer, backend_kwargs: dict[str, Any], server: dict[str, Any]
 ) -> None:
     unknown = "0197c0de-0000-7000-8000-000000000999"
     with presented(TaskToken(jwt({"sub": unknown}), unknown)):
-        assert "does not know the task instance" in _denied(TaskgateServerSecretsBackend(**backend_kwargs))
+        assert "does not know the task instance" in denied(TaskgateServerSecretsBackend(**backend_kwargs))
     assert control_api.api.asked == []
 
 
@@ -182,14 +136,14 @@ def test_every_answer_but_a_credential_denies(
     monkeypatch.setattr("taskgate.client.sync.time.sleep", lambda _: None)
     control_api.api.broken = [status] * 10
     with presented(TOKEN):
-        says = _denied(TaskgateServerSecretsBackend(**backend_kwargs))
+        says = denied(TaskgateServerSecretsBackend(**backend_kwargs))
     assert "did not issue a credential for target orders-db" in says
 
 
-def test_the_extra_of_another_protocol_is_denied(backend_kwargs: dict[str, Any], server: dict[str, Any]) -> None:
+def test_the_extra_of_another_protocol_isdenied(backend_kwargs: dict[str, Any], server: dict[str, Any]) -> None:
     server["gopher_db"] = _stored("governed_gopher")
     with presented(TOKEN):
-        says = _denied(TaskgateServerSecretsBackend(**backend_kwargs), "gopher_db")
+        says = denied(TaskgateServerSecretsBackend(**backend_kwargs), "gopher_db")
     assert "speaks postgres, and the connection is for gopher" in says
 
 
@@ -197,7 +151,7 @@ def test_a_bug_of_ours_denies_too(
     backend_kwargs: dict[str, Any], server: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compat, "next_connection", lambda *_: 1 / 0)
-    assert "ZeroDivisionError" in _denied(TaskgateServerSecretsBackend(**backend_kwargs), "any_db")
+    assert "ZeroDivisionError" in denied(TaskgateServerSecretsBackend(**backend_kwargs), "any_db")
 
 
 @pytest.mark.parametrize(
@@ -224,14 +178,14 @@ def test_wrong_arguments_deny_every_connection(
     monkeypatch.setattr(compat, "process", lambda: where)
     backend = TaskgateServerSecretsBackend(**{**backend_kwargs, **change})
     for conn_id in ("orders_db", "something_else"):
-        assert says in _denied(backend, conn_id)
+        assert says in denied(backend, conn_id)
         with pytest.raises(AirflowSecretsBackendAccessDenied):
             backend.get_conn_value(conn_id)
 
 
 def test_no_arguments_at_all_deny() -> None:
     """What Airflow makes of arguments it cannot parse."""
-    assert "url and source missing" in _denied(TaskgateServerSecretsBackend())
+    assert "url and source missing" in denied(TaskgateServerSecretsBackend())
 
 
 def test_the_servers_key_may_stand_in_its_own_section(
@@ -243,7 +197,7 @@ def test_the_servers_key_may_stand_in_its_own_section(
     key_file = backend_kwargs.pop("api_key_file")
     backend = TaskgateServerSecretsBackend(**backend_kwargs)
     with presented(TOKEN):
-        assert "has no key: api_key_file is missing" in _denied(backend)
+        assert "has no key: api_key_file is missing" in denied(backend)
         monkeypatch.setenv("AIRFLOW__TASKGATE__API_KEY_FILE", key_file)
         assert backend.get_connection("orders_db").login == control_api.api.issued[0]["user"]
 
@@ -268,11 +222,11 @@ def test_a_task_may_ask_why_it_was_refused_and_no_other_task_may(
     backend = TaskgateServerSecretsBackend(**backend_kwargs)
     control_api.api.refuses = "rule no-night-shift: not at night"
     with presented(TOKEN):
-        _denied(backend)
+        denied(backend)
         assert "not at night" in str(backend.get_variable("taskgate:refusal:orders_db"))
         assert backend.get_variable("taskgate:refusal:other_db") is None
     assert backend.get_variable("taskgate:refusal:orders_db") is None
-    _denied(backend)
+    denied(backend)
     assert "only handed to a running task" in str(backend.get_variable("taskgate:refusal:orders_db"))
     other = "0197c0de-0000-7000-8000-000000000002"
     with presented(TaskToken(jwt({"sub": other}), other)):
@@ -318,9 +272,9 @@ def test_a_gateway_that_hangs_is_given_up_once_for_all_who_ask(
     backend = TaskgateServerSecretsBackend(**{**backend_kwargs, "timeout": 1.2})
     try:
         with presented(TOKEN):
-            _denied(backend)
+            denied(backend)
             started = time.monotonic()
-            assert "has not answered a moment ago" in _denied(backend)
+            assert "has not answered a moment ago" in denied(backend)
             assert time.monotonic() - started < 0.5
             later = time.monotonic() + 4
             monkeypatch.setattr(gateway_silence, "time", SimpleNamespace(monotonic=lambda: later))
@@ -328,121 +282,6 @@ def test_a_gateway_that_hangs_is_given_up_once_for_all_who_ask(
             assert backend.get_connection("orders_db") is not None
     finally:
         hold.set()
-
-
-# --- a task's process, and those that parse ---------------------------------------------------------------------------
-
-
-async def test_a_client_has_the_api_server_asked_before_its_environment_could_answer(
-    backend_kwargs: dict[str, Any], client: _ApiServer
-) -> None:
-    backend = TaskgateServerSecretsBackend(**backend_kwargs)
-    client.connections["orders_db"] = SimpleNamespace(login="tg_1")
-    assert backend.get_connection("orders_db").login == "tg_1"
-    assert (await backend.aget_connection("orders_db")).login == "tg_1"
-
-
-async def test_a_client_leaves_everything_else_to_airflow(backend_kwargs: dict[str, Any], client: _ApiServer) -> None:
-    client.connections["plain_db"] = SimpleNamespace(login="app")
-    for backend in (TaskgateServerSecretsBackend(**backend_kwargs), TaskgateServerSecretsBackend()):
-        assert backend.get_connection("plain_db") is None
-        assert await backend.aget_connection("plain_db") is None
-        assert backend.get_conn_value("plain_db") is None
-        assert backend.get_variable("taskgate:refusal:orders_db") is None
-
-
-@pytest.mark.parametrize("answer", [None, AirflowSecretsBackendAccessDenied("Access denied")])
-async def test_a_refusal_reaches_the_tasks_log_with_its_reason(
-    backend_kwargs: dict[str, Any], client: _ApiServer, answer: object
-) -> None:
-    client.connections["orders_db"] = answer
-    client.variables["taskgate:refusal:orders_db"] = "rule no-night-shift: not at night"
-    backend = TaskgateServerSecretsBackend(**backend_kwargs)
-    assert _denied(backend) == "Connection 'orders_db' refused: rule no-night-shift: not at night"
-    with pytest.raises(AirflowSecretsBackendAccessDenied, match="not at night"):
-        await backend.aget_connection("orders_db")
-
-
-def test_an_api_server_that_says_nothing_denies(
-    backend_kwargs: dict[str, Any], client: _ApiServer, running_task: SimpleNamespace
-) -> None:
-    assert "does not hand it out; its log says why" in _denied(TaskgateServerSecretsBackend(**backend_kwargs))
-
-
-def test_code_that_is_only_parsed_is_told_so(backend_kwargs: dict[str, Any], client: _ApiServer) -> None:
-    assert "only handed to a running task" in _denied(TaskgateServerSecretsBackend(**backend_kwargs))
-
-
-def test_a_stored_password_from_a_server_that_is_configured_otherwise_is_not_used(
-    backend_kwargs: dict[str, Any], client: _ApiServer
-) -> None:
-    client.connections["orders_db"] = SimpleNamespace(login="app", password="s3cret")
-    says = _denied(TaskgateServerSecretsBackend(**backend_kwargs))
-    assert "another connection than the gateway's" in says
-    assert "s3cret" not in says
-
-
-# --- the triggerer ----------------------------------------------------------------------------------------------------
-
-
-def test_a_trigger_gets_what_its_task_held(
-    control_api: ControlApiServer, backend_kwargs: dict[str, Any], triggerer: _ApiServer
-) -> None:
-    backend_kwargs["api_key_file"] = "/nowhere/the-api-servers"
-    connection = TaskgateServerSecretsBackend(**backend_kwargs).get_connection("orders_db")
-    assert connection.login == control_api.api.issued[0]["user"]
-    assert control_api.api.asked[0][2]["principal"] == {
-        "kind": "airflow_deferred_task",
-        "source": "demo-airflow",
-        "dag_id": "orders_cleanup",
-        "run_id": "manual__1",
-        "task_id": "wait",
-        "map_index": -1,
-        "attempt_id": ATTEMPT,
-    }
-
-
-def test_a_triggerer_without_a_key_of_its_own_denies(
-    control_api: ControlApiServer,
-    backend_kwargs: dict[str, Any],
-    triggerer: _ApiServer,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delenv("AIRFLOW__TASKGATE__API_KEY_FILE")
-    assert "[taskgate] api_key_file" in _denied(TaskgateServerSecretsBackend(**backend_kwargs))
-    assert control_api.api.asked == []
-
-
-def test_a_trigger_that_no_task_waits_for_is_denied(
-    control_api: ControlApiServer, backend_kwargs: dict[str, Any], triggerer: _ApiServer
-) -> None:
-    import structlog
-
-    with structlog.contextvars.bound_contextvars(ti_id=None):
-        assert "a trigger that a task waits for" in _denied(TaskgateServerSecretsBackend(**backend_kwargs))
-    assert control_api.api.asked == []
-
-
-def test_a_trigger_asks_the_server_what_is_stored(
-    control_api: ControlApiServer,
-    backend_kwargs: dict[str, Any],
-    triggerer: _ApiServer,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Its process has no database. What the server says of a mapping holds no secret."""
-    backend = TaskgateServerSecretsBackend(**backend_kwargs)
-    stored = SimpleNamespace(
-        conn_type="governed_postgres", login="app", password="s3cret", extra='{"target": "orders-db"}'
-    )
-    with monkeypatch.context() as on_the_server:
-        on_the_server.setattr(compat, "process", lambda: Process.SERVER)
-        on_the_server.setattr(compat, "next_connection", lambda *_: stored)
-        said = backend.get_variable("taskgate:mapping:stored_db")
-    assert said is not None
-    assert "s3cret" not in said
-    triggerer.variables["taskgate:mapping:stored_db"] = said
-    assert backend.get_connection("stored_db").login == control_api.api.issued[0]["user"]
-    assert backend.get_connection("plain_db") is None
 
 
 def test_nothing_of_it_is_in_a_repr_or_log(
@@ -457,7 +296,7 @@ def test_nothing_of_it_is_in_a_repr_or_log(
         backend.get_connection("orders_db")
         control_api.api.refuses = "no"
         backend._handed_out.take_all()
-        _denied(backend)
+        denied(backend)
     secrets = (
         TOKEN.text,
         control_api.api.issued[0]["password"],

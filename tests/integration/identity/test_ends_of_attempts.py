@@ -1,0 +1,242 @@
+"""What ends with an attempt, and how the gateway comes to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from taskgate.identity.orchestrators.faults import OrchestratorAway
+from taskgate.store.database import Database
+from tests.integration.identity.airflow_stand_in import SOURCE, Instance, token_of
+from tests.integration.identity.gateway_of_airflow import TARGET, Setting, refused
+
+
+async def confined(setting: Setting, credential_id: str) -> float | None:
+    """For how many seconds from its end on it may still read."""
+    from datetime import UTC, datetime
+
+    found = await setting.credentials.get(credential_id)
+    assert found is not None
+    return None if found.confined_until is None else (found.confined_until - datetime.now(UTC)).total_seconds()
+
+
+@pytest.mark.parametrize("state", ["deferred", "awaiting_input", "up_for_reschedule", "scheduled", "queued", "running"])
+async def test_an_attempt_lives_on_while_it_waits(setting: Setting, state: str) -> None:
+    instance = setting.airflow.add()
+    credential = await setting.issued(instance)
+    instance.state = state
+    assert await setting.check() == 0
+    assert await confined(setting, credential) is None
+
+
+@pytest.mark.parametrize(
+    "end", ["success", "failed", "skipped", "removed", "retried", "cleared", "restarting", "deleted"]
+)
+async def test_reconciling_notices_every_end_by_itself(setting: Setting, end: str) -> None:
+    instance = setting.airflow.add()
+    credential = await setting.issued(instance)
+    match end:
+        case "retried":
+            instance.retried()
+        case "cleared":
+            instance.cleared()
+        case "restarting":
+            instance.retried()
+            instance.state = "restarting"
+        case "deleted":
+            setting.airflow.instances.clear()
+        case state:
+            instance.state = state
+    assert await setting.check() == 1
+    left = await confined(setting, credential)
+    assert left is not None
+    assert 5 < left <= 10.5
+    assert (f"task:{instance.key}" in setting.requests.withdrawn) is (end != "retried")
+    assert await setting.check() == 0
+
+
+async def test_a_task_that_tells_its_end_leaves_its_callbacks_a_minute_to_read(setting: Setting) -> None:
+    instance = setting.airflow.add()
+    credential = await setting.issued(instance)
+    assert await setting.orchestrators.posted(SOURCE, [instance.id]) == 1  # it told something else: it is deferred, say
+    assert await confined(setting, credential) is None
+    instance.state = "success"
+    assert await setting.orchestrators.posted("other", [instance.id]) == 0
+    assert await setting.orchestrators.posted(SOURCE, [instance.id, instance.id, "unknown"]) == 1
+    left = await confined(setting, credential)
+    assert left is not None
+    assert 50 < left <= 60.5
+    again = await setting.orchestrators.exchange(token_of(instance), instance.key, TARGET)
+    assert again.confined_until is not None  # a callback asks for its connection anew
+    assert await refused(setting.orchestrators.exchange(token_of(instance), instance.key, "other-db")) == (
+        "instance_not_running"
+    )
+
+
+async def test_being_told_late_lengthens_what_was_found_before(setting: Setting) -> None:
+    instance = setting.airflow.add()
+    credential = await setting.issued(instance)
+    instance.state = "failed"
+    await setting.check()
+    await setting.orchestrators.posted(SOURCE, [instance.id])
+    left = await confined(setting, credential)
+    assert left is not None
+    assert 50 < left <= 60.5
+
+
+async def test_al_03_nothing_puts_an_end_off_that_was_once_found(setting: Setting) -> None:
+    """Neither a process that goes on asking with its token nor an API server's key that goes on telling."""
+    instance = setting.airflow.add()
+    credential = await setting.issued(instance)
+    instance.state = "failed"
+    await setting.check()
+    first = await setting.credentials.get(credential)
+    assert first is not None
+    await _time_passes(setting, 5)
+    again = await setting.issued(instance)
+    for known in (credential, again):
+        left = await confined(setting, known)
+        assert left is not None
+        assert left < 5.5
+    await _time_passes(setting, 30)
+    assert await refused(setting.orchestrators.exchange(token_of(instance), instance.key, TARGET)) == (
+        "instance_not_running"
+    )
+    for _ in range(2):
+        await setting.orchestrators.posted(SOURCE, [instance.id])
+    for known in (credential, again):
+        assert await setting.credentials.find(known) is None
+    assert await refused(setting.orchestrators.exchange(token_of(instance), instance.key, TARGET)) == (
+        "instance_not_running"
+    )
+
+
+async def test_al_03_telling_again_and_again_gains_nothing(setting: Setting) -> None:
+    instance = setting.airflow.add()
+    credential = await setting.issued(instance)
+    instance.state = "success"
+    await setting.orchestrators.posted(SOURCE, [instance.id])
+    await _time_passes(setting, 20)
+    await setting.orchestrators.posted(SOURCE, [instance.id])
+    left = await confined(setting, credential)
+    assert left is not None
+    assert left < 40.5
+
+
+async def _time_passes(setting: Setting, seconds: float) -> None:
+    """For what the gateway knows of ends: they are so much longer ago."""
+    from datetime import timedelta
+
+    from sqlalchemy import select, update
+
+    from taskgate.store.tables import attempts, credentials
+
+    async with setting.attempts._database.statement(writes=True) as connection:
+        for table, column in ((attempts, "over_at"), (credentials, "confined_until")):
+            for row in (await connection.execute(select(table.c.id, table.c[column]))).all():
+                if row[1] is not None:
+                    earlier = {column: row[1] - timedelta(seconds=seconds)}
+                    await connection.execute(update(table).where(table.c.id == row.id).values(earlier))
+
+
+async def test_a_callback_that_asks_before_anybody_noticed_the_end_may_only_read(setting: Setting) -> None:
+    instance = setting.airflow.add()
+    await setting.issued(instance)
+    instance.state = "failed"
+    again = await setting.orchestrators.exchange(token_of(instance), instance.key, TARGET)
+    assert again.confined_until is not None
+
+
+async def test_a_later_try_keeps_what_it_has_asked_for(setting: Setting) -> None:
+    instance = setting.airflow.add()
+    await setting.issued(instance)
+    before = instance.id
+    instance.cleared()
+    instance.state = "running"
+    await setting.issued(instance)
+    assert setting.requests.withdrawn == {f"task:{instance.key}": "the task was cleared"}  # before it asks itself
+    ended = await setting.attempts.get(before)
+    assert ended is not None
+    assert not ended.alive
+    setting.requests.withdrawn.clear()
+    await setting.check()
+    assert setting.requests.withdrawn == {}
+
+
+async def test_a_retry_finds_what_the_try_before_asked_for(setting: Setting) -> None:
+    instance = setting.airflow.add()
+    await setting.issued(instance)
+    instance.retried()
+    instance.state = "running"
+    await setting.issued(instance)
+    await setting.check()
+    assert setting.requests.withdrawn == {}
+
+
+async def test_many_attempts_are_looked_up_in_few_requests(setting: Setting) -> None:
+    for index in range(120):
+        await setting.issued(setting.airflow.add(map_index=index))
+    setting.airflow.instances[7].state = "success"
+    setting.airflow.asked.clear()
+    assert await setting.check() == 1
+    assert len(setting.airflow.asked) == 3  # two pages of those that live, and the one that is missing there
+
+
+async def test_requests_of_tasks_that_will_not_come_back_are_withdrawn(setting: Setting) -> None:
+    waiting, failed, cleared = (setting.airflow.add(task_id=name) for name in ("waiting", "failed", "cleared"))
+    for instance in (waiting, failed, cleared):
+        await setting.issued(instance)
+    gone = Instance(task_id="gone")
+    setting.requests.pending = [waiting.key, failed.key, cleared.key, gone.key]
+    waiting.retried()
+    failed.state = "failed"
+    cleared.cleared()
+    assert await setting.reconciling.check_requests() == 3
+    assert setting.requests.withdrawn == {
+        f"task:{failed.key}": "the task instance is failed",
+        f"task:{cleared.key}": "the task was cleared",
+        f"task:{gone.key}": "Airflow knows of no such task instance",
+    }
+
+
+async def test_an_airflow_that_stays_away_ends_what_it_cannot_vouch_for(database: Database) -> None:
+    setting = Setting(database, lost_after=0.001)
+    instance = setting.airflow.add()
+    credential = await setting.issued(instance)
+    setting.airflow.away = 503
+    await setting.reconciling._lost()
+    assert await confined(setting, credential) is not None
+    assert setting.requests.withdrawn == {}
+    setting.airflow.away = None
+    again = await setting.orchestrators.exchange(token_of(instance), instance.key, TARGET)
+    assert again.confined_until is None  # it answers again, and the task runs
+
+
+async def test_one_that_airflow_does_not_answer_for_keeps_nobody_from_the_others(database: Database) -> None:
+    setting = Setting(database, lost_after=0.001)
+    hidden, ended, runs = (setting.airflow.add(task_id=name) for name in ("hidden", "ended", "runs"))
+    held = [await setting.issued(one) for one in (hidden, ended, runs)]
+    setting.airflow.hidden.add(hidden.key)
+    ended.state = "success"
+    assert await setting.check() == 1
+    assert [await confined(setting, one) is not None for one in held] == [False, True, False]
+    setting.requests.pending = [hidden.key, runs.key]
+    assert await setting.reconciling.check_requests() == 0
+    await setting.attempts.alive([runs.id])
+    assert await setting.orchestrators.posted(SOURCE, [hidden.id, runs.id]) == 2
+    assert await confined(setting, held[0]) is None
+    await setting.reconciling._lost()
+    assert await confined(setting, held[0]) is not None
+    assert setting.requests.withdrawn.get(f"task:{hidden.key}") is None
+
+
+async def test_no_answer_that_is_not_understood_counts(setting: Setting) -> None:
+    instance = setting.airflow.add()
+    await setting.issued(instance)
+    broken: Mapping[str, object] = {"id": 7}
+    instance.json = lambda: dict(broken)  # type: ignore[method-assign]
+    with pytest.raises(OrchestratorAway):
+        await setting.check()
+    assert (known := await setting.attempts.get(instance.id)) is not None
+    assert known.alive
