@@ -6,7 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from taskgate_airflow.mapping import MappedConnection, MappingError
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _RENEW_BEFORE = 60.0
 _KEPT = 300.0  # seconds: whoever revokes one in the middle of an attempt does not stop the attempt for good
+_FOR_CALLBACKS = 60.0  # what the gateway gives those of an attempt whose end was told
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,14 @@ class HandedOutConnections:
         with self._lock:
             for key in [key for key in self._kept if key[0] == attempt_id]:
                 del self._kept[key]
+
+    def ending(self, attempt_id: str) -> None:
+        """The attempt told its end: what it was given ends with its callbacks' time. Who asks later is told why."""
+        at = time.monotonic() + _FOR_CALLBACKS
+        with self._lock:
+            for key, handed in self._kept.items():
+                if key[0] == attempt_id and handed.renew_at > at:
+                    self._kept[key] = replace(handed, renew_at=at)
 
     def take_all(self) -> list[HandedOut]:
         """Everything, and forget it."""

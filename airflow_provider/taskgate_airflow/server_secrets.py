@@ -197,6 +197,8 @@ class TaskgateServerSecretsBackend(BaseSecretsBackend):
 
     def tell_posted(self, attempts: list[str]) -> None:
         """Tell the gateway that these attempts have just said how they ended. Raises TaskgateError, NotConfigured."""
+        for attempt_id in attempts:
+            self._handed_out.ending(attempt_id)
         self._client(self._servers_key_file()).attempts_posted(self._source, attempts)
 
     # --- one of each process ---------------------------------------------------------------------------------------

@@ -58,6 +58,22 @@ def test_what_a_callback_got_is_not_kept_past_its_confinement() -> None:
     assert handed.renew_at - time.monotonic() == pytest.approx(90, abs=0.5)
 
 
+def test_what_was_given_before_the_end_is_not_kept_past_the_callbacks_time() -> None:
+    kept = HandedOutConnections()
+    for attempt in ("ti", "ti-2"):
+        kept.get(attempt, "orders_db", _handed)
+    kept.ending("ti")
+    ended, other = kept.find("ti", "orders_db"), kept.find("ti-2", "orders_db")
+    assert ended is not None
+    assert other is not None
+    assert ended.renew_at - time.monotonic() == pytest.approx(60, abs=0.5)
+    assert other.renew_at - time.monotonic() > 250
+    kept.ending("ti")
+    again = kept.find("ti", "orders_db")
+    assert again is not None
+    assert again.renew_at == ended.renew_at
+
+
 def test_a_failure_is_the_askers_and_is_not_kept() -> None:
     kept = HandedOutConnections()
     with pytest.raises(ZeroDivisionError):

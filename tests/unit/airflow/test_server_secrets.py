@@ -67,15 +67,21 @@ def test_a_task_that_proves_itself_gets_a_connection(
 
 
 def test_it_is_asked_for_once_an_attempt_and_lives_through_callbacks(
-    control_api: ControlApiServer, backend_kwargs: dict[str, Any], server: dict[str, Any]
+    control_api: ControlApiServer,
+    backend_kwargs: dict[str, Any],
+    server: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whose end was posted gets no other from the gateway, but keeps what it held."""
+    """Whose end was posted gets no other from the gateway, but keeps what it held: as long as callbacks may use it."""
     backend = TaskgateServerSecretsBackend(**backend_kwargs)
     with presented(TOKEN):
         first = backend.get_connection("orders_db")
         backend.tell_posted([ATTEMPT])
         control_api.api.refuses = "the attempt is over"
         assert backend.get_connection("orders_db").login == first.login
+        much_later = time.monotonic() + 61
+        monkeypatch.setattr("taskgate_airflow.handed_out.time.monotonic", lambda: much_later)
+        assert "the attempt is over" in denied(backend)
     assert control_api.api.posted == [ATTEMPT]
 
 
