@@ -98,17 +98,26 @@ class Recovery:
 
     def run(self) -> list[TakenOver]:
         """Raises OSError; a session that cannot be recovered is logged and its journal kept."""
-        drafts: dict[str, list[tuple[str, Progress]]] = {}
+        begun = {process for process, _, _ in self._drafts()}
+        folders = [one for one in sorted(self._journals.iterdir()) if one.name != self._own and one.is_dir()]
+        dead = [folder for folder in folders if self._is_dead(folder, folder.name in begun)]
+        if not dead:
+            return []
+        left: dict[str, list[tuple[str, Progress]]] = {}
+        for process, session, done in self._drafts():  # again: what the dead wrote changes no more from here on
+            left.setdefault(process, []).append((session, done))
+        return [self._take_over(folder, left.get(folder.name, [])) for folder in dead]
+
+    def _drafts(self) -> Iterator[tuple[str, str, Progress]]:
+        """What recordings are begun: process, session, how far. Those of the living may go on, and be finished."""
         for session in self._storage.drafts():
-            with self._storage.draft(session).open("rb") as file:
-                done = progress(file)
+            try:
+                with self._storage.draft(session).open("rb") as file:
+                    done = progress(file)
+            except FileNotFoundError:
+                continue  # finished since it was listed
             if done.key is not None:
-                drafts.setdefault(done.key["process"], []).append((session, done))
-        taken = []
-        for folder in sorted(self._journals.iterdir()):
-            if folder.name != self._own and folder.is_dir() and self._is_dead(folder, bool(drafts.get(folder.name))):
-                taken.append(self._take_over(folder, drafts.get(folder.name, [])))
-        return taken
+                yield done.key["process"], session, done
 
     def _is_dead(self, folder: Path, has_drafts: bool) -> bool:
         empty = not has_drafts and not any(folder.glob(SEGMENT_GLOB))

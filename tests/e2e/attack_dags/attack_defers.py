@@ -1,6 +1,7 @@
 """A deferrable operator whose trigger needs the connection.
 
-conf: `conn_id` of the worker's half (null: it takes none), `trigger_conn_id`, `sql`, `seconds` the trigger goes on for.
+conf: `conn_id` of the worker's half (null: it takes none), `trigger_conn_id`, `sql`, `seconds` the trigger goes on for
+(less than three can meet apache/airflow#72716).
 
 To show: the triggerer is given the connection for this instance, while it is deferred, and only for a target that a
 worker of this same instance held before; a run with another `trigger_conn_id`, or with `conn_id` null, is denied.
@@ -39,7 +40,7 @@ class SelectingOperator(BaseOperator):
         "conn_id": Param("orders_db", type=["string", "null"]),
         "trigger_conn_id": Param("orders_db"),
         "sql": Param(SELECT),
-        "seconds": Param(0),
+        "seconds": Param(3),
     },
 )
 def attack_defers():

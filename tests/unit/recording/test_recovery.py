@@ -8,6 +8,8 @@ import pytest
 
 from taskgate.recording.checkpoints import Checkpoint, read_checkpoints
 from taskgate.recording.recorder import Recorder
+from taskgate.recording.recovery import Recovery
+from taskgate.recording.storage import LocalFolder
 from taskgate.recording.verify import verify
 from tests.unit.recording.faulty_disk import FaultyDisk
 from tests.unit.recording.samples import opened, session, statement
@@ -75,6 +77,45 @@ async def test_the_living_are_left_alone(tmp_path: Path) -> None:
     assert await restart(tmp_path) == []
     assert living.journal.folder.exists()
     await living.stop()
+    assert verify(tmp_path).ok
+
+
+async def test_what_the_living_finish_meanwhile_stops_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their drafts come and go while another process looks for what the dead left."""
+    dead = Recorder(tmp_path)
+    statement(opened(dead))
+    dead.write()
+    die(dead)
+    listed = LocalFolder.drafts
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalFolder, "drafts", lambda storage: (*listed(storage), "ses_of_the_living"))
+        assert [one.process for one in (await restart(tmp_path))[-1].body.recovered] == [dead.process_id]
+    assert verify(tmp_path).ok
+
+
+async def test_a_draft_that_grew_until_its_process_died(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How far it is counts once the process is known to be dead, not before."""
+    dead = Recorder(tmp_path)
+    recording = opened(dead)
+    statement(recording, "select 1")
+    await dead.sync()
+    await dead._upkeep._save(recording)
+    is_dead = Recovery._is_dead
+
+    def dies_late(recovery: Recovery, folder: Path, has_drafts: bool) -> bool:
+        if folder.name == dead.process_id and recording.id in dead.sessions:
+            statement(recording, "select 2")
+            dead.write()
+            recording.job(finish=False).run(dead.storage)
+            dead._upkeep._compiler.shutdown()
+            del dead.sessions[recording.id]
+            die(dead)
+        return is_dead(recovery, folder, has_drafts)
+
+    monkeypatch.setattr(Recovery, "_is_dead", dies_late)
+    await restart(tmp_path)
+    texts = [one.content["text"] for one in dead.recordings.read("ses_1") if one.kind == "action" and one.content]
+    assert texts == ["select 1", "select 2"]
     assert verify(tmp_path).ok
 
 
