@@ -46,7 +46,7 @@ def _from_here(host: str) -> str:
 
 
 class StoreSettings(Section):
-    """`url` is SQLAlchemy's; unset: SQLite in the data directory. `postgresql+asyncpg://…` for many replicas."""
+    """`url` unset: SQLite in the data directory. `postgresql://…` for many replicas: `taskgate.store.address`."""
 
     url: str | None = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ class TwinRun:
 
     @classmethod
     def of(cls, run_id: str, tasks: Mapping[str, tuple[str, int, Any]]) -> TwinRun:
+        (Path(tempfile.gettempdir()) / f"{run_id}.tsv").unlink(missing_ok=True)  # its task `file` left it there
         return cls(
             {name: (state, tries) for name, (state, tries, _) in tasks.items()},
             {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -36,6 +37,7 @@ def stored_connections() -> list[StoredConnection]:
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
+    _must_exist()
     with create_session() as session:
         return [
             StoredConnection(
@@ -43,6 +45,16 @@ def stored_connections() -> list[StoredConnection]:
             )
             for row in session.scalars(select(Connection).order_by(Connection.conn_id))
         ]
+
+
+def _must_exist() -> None:
+    """SQLite makes the file that it does not find. Raises FileNotFoundError."""
+    from airflow.configuration import conf
+    from sqlalchemy.engine import make_url
+
+    url = make_url(conf.get_mandatory_value("database", "sql_alchemy_conn"))
+    if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
+        raise FileNotFoundError(url.database)
 
 
 def _keys(row: Any) -> frozenset[str] | None:
@@ -61,6 +73,7 @@ def scheduled_tasks(connection_parameters: Iterable[str]) -> Iterator[ScheduledT
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
+    _must_exist()
     names = tuple(connection_parameters)
     with create_session() as session:
         current = set(session.scalars(select(DagModel.dag_id).where(DagModel.is_stale.is_(False))))

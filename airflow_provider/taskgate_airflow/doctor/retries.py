@@ -27,7 +27,7 @@ def retries(setup: Setup) -> Iterator[Finding]:
     except Exception as error:  # noqa: BLE001  a worker has no way there, and the driver's text may hold a password
         yield Finding(
             "retries", Level.WARN, f"DAGs cannot be read from here ({type(error).__name__})",
-            "well on a worker; run this where `airflow dags list` works",
+            "fine on a worker; run this where `airflow dags list` works",
         )  # fmt: skip
         return
     if not without:

@@ -37,7 +37,7 @@ def _database(setup: Setup) -> Iterator[Finding]:
     except Exception as error:  # noqa: BLE001  a worker has no way there, and the driver's text may hold a password
         yield Finding(
             "stored connections", Level.WARN, f"Airflow's database cannot be read from here ({type(error).__name__})",
-            "well on a worker; run this where `airflow connections list` works",
+            "fine on a worker; run this where `airflow connections list` works",
         )  # fmt: skip
         return
     governed = GovernedConnections(setup.connections)

@@ -14,7 +14,7 @@ from taskgate.cli.local import DEFAULT_CONFIG, Config, load_settings, open_store
 from taskgate.cli.output import AsJson, Limit, print_fields, print_json, print_table, remark
 from taskgate.errors import ClientFault
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
 def _who() -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from taskgate.client import Client
     from taskgate.client.models import Approval, ApprovalParameters
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 ApprovalId = Annotated[str, typer.Argument(help="`apr_…`")]
 Comment = Annotated[str | None, typer.Option("--comment", "-m", help="Recorded, and shown to the task.")]

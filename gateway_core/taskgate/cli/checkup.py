@@ -170,9 +170,9 @@ def policy(settings: Settings) -> Iterator[Finding]:
     except TaskgateError as error:
         yield Finding("policy", Level.FAIL, error.message, "`taskgate policy check` shows each problem")
         return
-    yield Finding(
-        "policy", Level.OK, f"{len(found.rules)} rules, {len(found.all_masks)} masks, version {found.version[:12]}"
-    )
+    builtin = sum(rule.builtin for rule in found.rules)
+    rules = f"{len(found.rules) - builtin} rules ({builtin} more are built in)"
+    yield Finding("policy", Level.OK, f"{rules}, {len(found.all_masks)} masks, version {found.version[:12]}")
     for warning in found.warnings:
         yield Finding("policy", Level.WARN, str(warning), "`taskgate policy check` explains it")
 

@@ -11,7 +11,7 @@ from taskgate.cli.durations import seconds
 from taskgate.cli.output import AsJson, Limit, print_fields, print_json, print_table, remark
 from taskgate.cli.remote import ApiKey, CaFile, Url, connect
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 _TASK = "Task (service keys)"
 

@@ -7,7 +7,7 @@ import typer
 from taskgate.cli.local import DEFAULT_CONFIG, Config, load_settings, open_store, run
 from taskgate.cli.output import AsJson, print_json
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
 @app.command()

@@ -15,7 +15,7 @@ import typer
 
 from taskgate.errors import SettingsError
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

@@ -19,7 +19,7 @@ from taskgate.errors import SettingsError
 if TYPE_CHECKING:
     from taskgate.settings import Settings
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 _COLOURS = {checkup.Level.OK: "green", checkup.Level.WARN: "yellow", checkup.Level.FAIL: "red"}
 
@@ -28,8 +28,9 @@ _COLOURS = {checkup.Level.OK: "green", checkup.Level.WARN: "yellow", checkup.Lev
 def doctor(context: typer.Context, config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """Check everything the gateway needs: settings, store, policy, targets, certificates, file modes, disk, journal.
 
-    Changes nothing but a small file it writes and removes to see how fast the disk is. Ends with code 1 where something
-    would keep the gateway from its work."""
+    Changes nothing but a small file it writes and removes to see how fast the disk is.
+
+    Ends with code 1 where something would keep the gateway from its work."""
     if context.invoked_subcommand is not None:
         return
     try:

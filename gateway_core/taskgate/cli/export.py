@@ -33,7 +33,7 @@ from taskgate.errors import ClientFault, TaskgateError
 if TYPE_CHECKING:
     from taskgate.client import SessionFilter
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 _DATA_DIR = Path("taskgate-data")
 

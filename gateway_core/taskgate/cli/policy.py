@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from taskgate.policy.problems import Problem
     from taskgate.policy.table_tests import CaseResult
 
-policy_app = typer.Typer(no_args_is_help=True)
+policy_app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 Paths = Annotated[
     list[Path] | None,

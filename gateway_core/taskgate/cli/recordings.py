@@ -20,7 +20,7 @@ from taskgate.recording.records import RecordKind
 from taskgate.recording.replay import TimelineEvent
 from taskgate.recording.verify import verify
 
-verify_app = typer.Typer()
+verify_app = typer.Typer(add_completion=False)
 
 
 @verify_app.command()

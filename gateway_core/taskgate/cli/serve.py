@@ -6,7 +6,7 @@ import typer
 
 from taskgate.cli.local import DEFAULT_CONFIG, Config, load_settings
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

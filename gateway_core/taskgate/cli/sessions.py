@@ -30,7 +30,7 @@ from taskgate.cli.session_filters import (
 if TYPE_CHECKING:
     from taskgate.client.models import Record
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 SessionId = Annotated[str, typer.Argument(help="`ses_…`")]
 

@@ -12,7 +12,7 @@ from taskgate.cli.local import DEFAULT_CONFIG, Config, load_settings, run
 from taskgate.cli.output import AsJson, print_json, print_table
 from taskgate.cli.remote import ApiKey, CaFile, Url, connect
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
 @app.command("list")

@@ -9,7 +9,7 @@ import typer
 from taskgate import __version__
 from taskgate.cli.output import AsJson, print_json
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 def line() -> str:

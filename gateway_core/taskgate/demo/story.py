@@ -55,7 +55,8 @@ class Story:
             self._task(task_id, task["state"], task["value"])
         bundle = self._stage.directory / "trail.zip"
         if airflow.form.assurance is Assurance.VERIFIED:
-            self._say("Gateway", "the attempts are over: what they held may read for their callbacks' last minute, …")
+            self._say("Gateway", "the attempts are over: what they held may read for one more minute, for callbacks.")
+            self._console.print("  Waiting for that minute to pass, to see that all of it is dead then.")
         promises = check(self._stage, airflow, Seen(self._held, self._states, rows_before), bundle)
         return self._verdict(promises, bundle)
 
@@ -118,10 +119,14 @@ class Story:
             sessions = list(rae.sessions(SessionFilter(dag_id=DAG_ID, task_id=task_id)))
             for known in sorted({known_as(session.principal) for session in sessions}):
                 self._console.print(Text(f"  the gateway knew it: {known}"))
-            for session in reversed(sessions):
+            for number, session in enumerate(reversed(sessions), 1):
+                if len(sessions) > 1:
+                    self._console.print(Text(f"  connection {number} of {len(sessions)}"))
                 for record in rae.records(session.id):
                     if record.kind == "refused" and record.content:
-                        self._console.print(Text(f"  refused: {record.content['reason']}"))
+                        reason = str(record.content["reason"])
+                        said = "asked, and let go" if reason.endswith("is pending") else "refused"
+                        self._console.print(Text(f"  {said}: {reason}"))
                 ran = server_log.statements(self._stage.postgres.log_file, session.id)
                 for one in ran or [server_log.RanStatement(session.id, "nothing")]:
                     self._console.print(Text(f"  the server ran: {escaped(one.text)}"))

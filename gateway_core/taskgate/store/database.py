@@ -20,28 +20,29 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import event
-from sqlalchemy.engine import URL, Connection, make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from taskgate.errors import SettingsError, StoreFault
+from taskgate.errors import StoreFault
 from taskgate.store import migrate as migrations
+from taskgate.store.address import StoreAddress
 from taskgate.store.direct_sqlite import DirectSqlite
 from taskgate.store.prepared import Prepared, PreparedStatement, SqliteText
 
-_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 _FAULTS = (SQLAlchemyError, sqlite3.Error, OSError, TimeoutError)
 
 
 class Database:
-    """`url`: `sqlite:///path/to/file` or `postgresql://user:password@host:port/database` (`sslmode` is understood).
+    """`url`: see `StoreAddress.parse`.
 
     `timeout` in seconds bounds connecting, waiting for a free connection and every single statement: a store that hangs
     is found out of reach after at most twice that.
     """
 
     def __init__(self, url: str, *, pool_size: int = 10, timeout: float = 3.0) -> None:
-        self._url = _async_url(url)
+        address = StoreAddress.parse(url)
+        self._url, self._connect = address.url, address.connect
         self._timeout = timeout
         self._engine = self._create_engine(pool_size)
         if self.shared:
@@ -133,7 +134,9 @@ class Database:
                 "timeout": self._timeout,
                 "command_timeout": self._timeout,
                 "server_settings": {"application_name": "taskgate"},
-            } | connect
+                **self._connect,
+                **connect,
+            }
         else:
             self._prepare_file()
             options["connect_args"] = {"timeout": self._timeout}
@@ -191,23 +194,6 @@ class _Past:
             except sqlite3.IntegrityError as error:
                 raise IntegrityError(self._text.text, None, error) from error
         return self._text.row(rows[0]) if rows else None
-
-
-def _async_url(text: str) -> URL:
-    try:
-        url = make_url(text)
-    except ArgumentError:
-        raise SettingsError(
-            "The store's URL is not a database URL."
-        ) from None  # never with the text: it has a password
-    driver = _DRIVERS.get(url.drivername.partition("+")[0])
-    if driver is None:
-        raise SettingsError(f"The store cannot be {url.drivername!r}: use sqlite or postgresql.")
-    if driver.startswith("sqlite") and url.database in (None, "", ":memory:"):
-        raise SettingsError("A store in memory would forget every revocation: give SQLite a file.")
-    if "sslmode" in url.query:
-        url = url.update_query_dict({"ssl": url.query["sslmode"]}).difference_update_query(["sslmode"])
-    return url.set(drivername=driver)
 
 
 def _configure_sqlite(connection: Any, _record: object) -> None:

@@ -14,12 +14,13 @@ from sqlalchemy import Connection, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
 from taskgate.demo.postgres_server import PostgresServer
-from taskgate.errors import SettingsError, StoreFault
+from taskgate.errors import StoreFault
 from taskgate.store import migrate
 from taskgate.store.clock import database_time
 from taskgate.store.database import Database
 from taskgate.store.tables import metadata, person_aliases
 from tests.integration.store.databases import execute
+from tests.servers.certificates import TlsFront, certificate
 
 
 async def test_migrated_schema_is_exactly_the_tables(database: Database) -> None:
@@ -176,11 +177,21 @@ async def test_statement_values_never_reach_an_error(database: Database) -> None
         error = error.__cause__ or error.__context__
 
 
-@pytest.mark.parametrize("url", ["mysql://host/db", "sqlite://", "sqlite:///:memory:", "no url: hunter2"])
-async def test_unusable_urls_are_refused(url: str) -> None:
-    with pytest.raises(SettingsError) as refused:
-        Database(url)
-    assert "hunter2" not in str(refused.value)
+async def test_a_server_is_known_by_its_certificate(tmp_path: Path, postgres18: PostgresServer) -> None:
+    trusted, key = certificate(tmp_path)
+    (tmp_path / "other").mkdir()
+    stranger, _ = certificate(tmp_path / "other")
+    async with _EmptyPostgres(postgres18) as url:
+        with TlsFront(postgres18.port, trusted, key) as front:
+            through = url.replace(f":{postgres18.port}/", f":{front.port}/").partition("?")[0]
+            database = Database(f"{through}?sslmode=verify-full&sslrootcert={trusted}")
+            await database.migrate()
+            await database.close()
+            database = Database(f"{through}?sslmode=verify-full&sslrootcert={stranger}")
+            with pytest.raises(StoreFault) as refused:
+                await database.check_migrated()
+            assert refused.value.detail == "SSLCertVerificationError"
+            await database.close()
 
 
 class _EmptyPostgres:
