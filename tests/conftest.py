@@ -12,8 +12,8 @@ from tests.servers.folders import server_folder
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where two workers share the tests a file stays with one of them, and so does whatever needs the package's Airflow:
-    it is started once, and two of them are more than two cores can carry."""
+    """Where two workers share the tests a file stays with one of them, and so does whatever needs the package's
+    Airflow: it is started once, and two of them are more than two cores can carry."""
     for item in items:
         whole = "real_airflow" in getattr(item, "fixturenames", ())
         item.add_marker(pytest.mark.xdist_group("airflow" if whole else item.nodeid.partition("::")[0]))

@@ -39,7 +39,9 @@ def data_path_credentials(error: BaseException | None) -> list[DataPathCredentia
 
 
 def _hooks_of_lineage() -> Iterator[Any]:
-    for entry in hook_lineage_collector().collected_assets.extra:
+    if (collector := hook_lineage_collector()) is None:
+        return
+    for entry in collector.collected_assets.extra:
         yield entry.context
 
 

@@ -37,6 +37,8 @@ def report_statement(
     """One entry `taskgate`: the statement, the gateway's session, what became of it (`ran`, `pending`, `refused`,
     `failed`) and the approvals it asked for or was given. Never raises, as stock lineage never does."""
     try:
+        if (collector := hook_lineage_collector()) is None:
+            return
         approvals = list(asked)
         outcome = "ran"
         if error is not None:
@@ -50,6 +52,6 @@ def report_statement(
             "outcome": outcome,
             "approvals": approvals,
         }
-        hook_lineage_collector().add_extra(context=hook, key=LINEAGE_KEY, value=facts)
+        collector.add_extra(context=hook, key=LINEAGE_KEY, value=facts)
     except Exception as fault:  # noqa: BLE001
         hook.log.warning("taskgate: lineage could not be reported: %s", type(fault).__name__)

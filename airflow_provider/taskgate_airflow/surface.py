@@ -10,10 +10,10 @@ from taskgate_airflow.options import control_api, option
 def extend(plugin: Any) -> None:
     """Called when Airflow has loaded the plugin: in the API server, and in each process that runs a task."""
     if control_api() is not None:
-        from airflow.sdk.lineage import HookLineageReader
+        from taskgate_airflow.compat import hook_lineage_readers
 
         # Airflow's hooks report what they touched only where somebody reads it: `task_report` does.
-        plugin.hook_lineage_readers = [HookLineageReader]
+        plugin.hook_lineage_readers = hook_lineage_readers()
     if option("dashboard_url"):
         from taskgate_airflow.links import ApprovalLink, GatewaySessionLink, dashboard_url
 

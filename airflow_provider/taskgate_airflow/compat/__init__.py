@@ -37,7 +37,7 @@ from taskgate_airflow.compat.denials import (
 )
 from taskgate_airflow.compat.event_loops import awaited_from_sync, in_event_loop
 from taskgate_airflow.compat.human_input import can_park, park
-from taskgate_airflow.compat.operators import hook_lineage_collector, sql_decorated_operator
+from taskgate_airflow.compat.operators import hook_lineage_collector, hook_lineage_readers, sql_decorated_operator
 from taskgate_airflow.compat.processes import TRIGGERS_SAY_WHOSE_THEY_ARE, Process, process
 from taskgate_airflow.compat.tasks import CurrentTask, TaskInstanceKey, current_task, deferred_task, task_instance_key
 
@@ -64,6 +64,7 @@ __all__ = [
     "denied_on_the_api_server",
     "description",
     "hook_lineage_collector",
+    "hook_lineage_readers",
     "in_event_loop",
     "mask_secret",
     "next_connection",

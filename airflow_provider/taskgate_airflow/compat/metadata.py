@@ -95,7 +95,11 @@ def loaded_plugin(name: str) -> Any:
     """The plugin of that name as this Airflow loads it; None where it loads none."""
     from airflow import plugins_manager
 
-    plugins, _ = plugins_manager._get_plugins()
+    if hasattr(plugins_manager, "_get_plugins"):
+        plugins, _ = plugins_manager._get_plugins()
+    else:  # 3.1
+        plugins_manager.ensure_plugins_loaded()
+        plugins = plugins_manager.plugins or []
     return next((plugin for plugin in plugins if plugin.name == name), None)
 
 

@@ -4,10 +4,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk.lineage import HookLineageCollector
 
 from taskgate_airflow import lineage
 from taskgate_airflow.lineage import report_statement, session_id
+from tests.unit.airflow.conftest import a_collector
 
 
 class _Refusal(Exception):
@@ -17,7 +17,7 @@ class _Refusal(Exception):
 
 @pytest.fixture
 def reported(monkeypatch: pytest.MonkeyPatch) -> Any:
-    collector = HookLineageCollector()
+    collector = a_collector()
     monkeypatch.setattr(lineage, "hook_lineage_collector", lambda: collector)
     return lambda: [entry.value for entry in collector.collected_assets.extra if entry.key == "taskgate"]
 

@@ -102,7 +102,10 @@ from airflow import plugins_manager
 from airflow.api_fastapi.core_api.datamodels.plugins import PluginResponse
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG
-from airflow.serialization.serialized_objects import DagSerialization
+try:
+    from airflow.serialization.serialized_objects import DagSerialization
+except ImportError:  # before 3.2
+    from airflow.serialization.serialized_objects import SerializedDAG as DagSerialization
 
 with DAG("d", schedule=None) as dag:
     BashOperator(task_id="t", bash_command="true")

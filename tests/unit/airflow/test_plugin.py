@@ -52,6 +52,13 @@ def test_where_ours_is_it_adds_the_middleware(tmp_path: Path) -> None:
     assert _loaded(tmp_path, AIRFLOW__SECRETS__BACKEND=ours)["middlewares"] == ["ApiServerMiddleware"]
 
 
+def test_what_it_shows_is_extended_in_every_airflow(tmp_path: Path) -> None:
+    ours = "taskgate_airflow.server_secrets.TaskgateServerSecretsBackend"
+    shows = {"AIRFLOW__TASKGATE__URL": "http://127.0.0.1:1", "AIRFLOW__TASKGATE__DASHBOARD_URL": "http://127.0.0.1:2"}
+    answer = _loaded(tmp_path, AIRFLOW__SECRETS__BACKEND=ours, **shows)
+    assert answer["middlewares"] == ["ApiServerMiddleware"]
+
+
 def test_the_name_it_looks_for_is_the_classs() -> None:
     from taskgate_airflow.plugin import SERVER_BACKEND
     from taskgate_airflow.server_secrets import TaskgateServerSecretsBackend

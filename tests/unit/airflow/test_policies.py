@@ -210,7 +210,8 @@ def test_airflow_loads_it_by_its_entry_point_and_rejects_the_dag(tmp_path: Path)
         "                            hook_params={'connection': Connection(conn_id='x', conn_type='postgres')})\n"
     )
     script = (
-        "import sys; from airflow.dag_processing.dagbag import DagBag\n"
+        "try:\n    from airflow.dag_processing.dagbag import DagBag\n"
+        "except ImportError:  # before 3.2\n    from airflow.models.dagbag import DagBag\n"
         f"bag = DagBag(dag_folder={str(dags)!r}, bundle_path=None, bundle_name='b')\n"
         "print(list(bag.dags), list(bag.import_errors.values()))"
     )

@@ -42,10 +42,8 @@ def _not_configured(cls: type[GatewayAccess]) -> GatewayAccess:
 def test_a_worker_without_a_key_leaves_it_to_the_triggerer(
     control_api: ControlApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow.sdk.exceptions import TaskDeferred
-
     monkeypatch.setattr(GatewayAccess, "from_airflow", classmethod(_not_configured))
-    with pytest.raises(TaskDeferred):
+    with pytest.raises(airflow_exception("TaskDeferred")):
         _sensor("apr_1").execute({})
     sensor = _sensor("apr_1")
     sensor.execute_complete({}, {"state": "approved", "approval": "apr_1", "approvals": ["apr_1"]})

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 import structlog
-from airflow.sdk.lineage import HookLineageCollector
 from structlog.testing import capture_logs
 
 from taskgate.client import Client
 from taskgate.client.models import Approval, Session
 from taskgate_airflow import gateway_hooks, task_report
+from taskgate_airflow.compat import hook_lineage_readers
 from taskgate_airflow.gateway_hooks import data_path_credentials
+from tests.unit.airflow.conftest import a_collector
 
 START = datetime(2026, 11, 29, 12, tzinfo=UTC)
 PRINCIPAL = {"kind": "task", "name": "etl.clean", "source": "s", "assurance": "verified", "verified_by": "airflow"}
@@ -55,14 +56,14 @@ def _raised(hook: _Hook, error: Exception) -> Exception:
 
 
 @pytest.fixture
-def collector(monkeypatch: pytest.MonkeyPatch) -> HookLineageCollector:
-    found = HookLineageCollector()
+def collector(monkeypatch: pytest.MonkeyPatch) -> Any:
+    found = a_collector()
     monkeypatch.setattr(gateway_hooks, "hook_lineage_collector", lambda: found)
     return found
 
 
 @pytest.fixture
-def logs(collector: HookLineageCollector) -> Iterator[list[Any]]:
+def logs(collector: Any) -> Iterator[list[Any]]:
     task_report._spent.clear()
     task_report.log = structlog.get_logger()
     with capture_logs() as captured:
@@ -102,7 +103,7 @@ def _said(logs: list[Any]) -> list[str]:
 
 
 def test_a_task_through_the_gateway_gets_its_lines(
-    asked: list[Any], collector: HookLineageCollector, logs: list[Any], monkeypatch: pytest.MonkeyPatch
+    asked: list[Any], collector: Any, logs: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__TASKGATE__DASHBOARD_URL", "https://dash.example/")
     collector.add_extra(_Hook("tg_1"), "sql_job", {"sql": "SELECT 1"})  # type: ignore[arg-type]
@@ -117,7 +118,7 @@ def test_a_task_through_the_gateway_gets_its_lines(
     assert "secret" not in str(logs)
 
 
-def test_other_tasks_ask_nothing(asked: list[Any], collector: HookLineageCollector, logs: list[Any]) -> None:
+def test_other_tasks_ask_nothing(asked: list[Any], collector: Any, logs: list[Any]) -> None:
     for hook in (_Hook("app_user"), _Hook(None), object()):
         collector.add_extra(hook, "sql_job", {"sql": "SELECT 1"})  # type: ignore[arg-type]
     task_report.on_task_instance_success()
@@ -151,7 +152,7 @@ def test_errors_of_others_are_not_called_refusals(asked: list[Any], logs: list[A
     assert logs == []
 
 
-def test_an_attempt_is_reported_once(asked: list[Any], collector: HookLineageCollector, logs: list[Any]) -> None:
+def test_an_attempt_is_reported_once(asked: list[Any], collector: Any, logs: list[Any]) -> None:
     """`dag.test()` runs every task in one process, whose lineage goes on knowing the earlier tasks' hooks."""
     collector.add_extra(_Hook("tg_1"), "sql_job", {"sql": "SELECT 1"})  # type: ignore[arg-type]
     task_report.on_task_instance_success()
@@ -161,7 +162,7 @@ def test_an_attempt_is_reported_once(asked: list[Any], collector: HookLineageCol
 
 @pytest.mark.parametrize("url", ["", "http://127.0.0.1:1", "https://127.0.0.1:1", "not an address"])
 def test_a_gateway_that_does_not_answer_fails_nothing_and_costs_little(
-    monkeypatch: pytest.MonkeyPatch, collector: HookLineageCollector, logs: list[Any], url: str
+    monkeypatch: pytest.MonkeyPatch, collector: Any, logs: list[Any], url: str
 ) -> None:
     monkeypatch.setenv("AIRFLOW__TASKGATE__URL", url)
     monkeypatch.setattr(Client, "attempt", Client.whoami)
@@ -173,7 +174,7 @@ def test_a_gateway_that_does_not_answer_fails_nothing_and_costs_little(
     assert "secret" not in str(logs)
 
 
-def test_credentials_are_listed_once_and_hide_themselves(collector: HookLineageCollector) -> None:
+def test_credentials_are_listed_once_and_hide_themselves(collector: Any) -> None:
     hook = _Hook("tg_1")
     collector.add_extra(hook, "sql_job", {"sql": "SELECT 1"})  # type: ignore[arg-type]
     collector.add_extra(hook, "sql_job", {"sql": "SELECT 2"})  # type: ignore[arg-type]
@@ -183,7 +184,7 @@ def test_credentials_are_listed_once_and_hide_themselves(collector: HookLineageC
     assert "secret" not in repr(found)
 
 
-def test_errors_in_a_circle_end(collector: HookLineageCollector) -> None:
+def test_errors_in_a_circle_end(collector: Any) -> None:
     error = ValueError()
     error.__cause__ = error
     assert data_path_credentials(error) == []
@@ -198,4 +199,4 @@ def test_lineage_is_read_only_where_somebody_can_be_asked(monkeypatch: pytest.Mo
     monkeypatch.setenv("AIRFLOW__WORKERS__SECRETS_BACKEND", "taskgate_airflow.secrets.TaskgateSecretsBackend")
     monkeypatch.setenv("AIRFLOW__WORKERS__SECRETS_BACKEND_KWARGS", '{"url": "https://gw:8400"}')
     plugin.on_load()
-    assert len(plugin.hook_lineage_readers) == 1
+    assert plugin.hook_lineage_readers == hook_lineage_readers()
