@@ -74,6 +74,7 @@ class ScriptedSession:
         self.target = gate.target
         self.read_only = gate.read_only
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.confined: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.begun: list[Begun] = []
         self.judged: list[Action] = []
         self.refused: list[Action] = []

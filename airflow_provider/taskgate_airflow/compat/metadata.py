@@ -99,7 +99,7 @@ def loaded_plugin(name: str) -> Any:
         plugins, _ = plugins_manager._get_plugins()
     else:  # 3.1
         plugins_manager.ensure_plugins_loaded()
-        plugins = plugins_manager.plugins or []
+        plugins = getattr(plugins_manager, "plugins", None) or []
     return next((plugin for plugin in plugins if plugin.name == name), None)
 
 

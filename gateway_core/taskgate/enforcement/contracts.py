@@ -37,6 +37,7 @@ class Permit:
     row_bound: int | None = None  # more changed rows than this: roll back and refuse
     recording: RecordingLevel = RecordingLevel.STATEMENTS
     durable: bool = False  # record on disk before forwarding
+    may_change: bool = False  # it, or a function that it calls, may do more than read
     read_only: bool = False
     approval_id: str | None = None
     needs_judgement: bool = False  # verdict hangs on parameters or a human: judge again when it executes
@@ -91,6 +92,11 @@ class GovernedSession(Protocol):
     @property
     def ended(self) -> asyncio.Future[str]:
         """Resolves with the reason when the session must end now: revoked, killed, expired, store out of reach."""
+
+    @property
+    def confined(self) -> asyncio.Future[str]:
+        """Resolves, with the reason, when the session may do nothing but read any more. What it is in the middle of,
+        and a transaction in which something may have changed, must not be completed: then the session ends."""
 
     @property
     def scope(self) -> object:

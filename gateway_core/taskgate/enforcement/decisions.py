@@ -98,6 +98,7 @@ class DecisionScope:
             row_bound=decision.row_bound,
             recording=decision.recording,
             durable=action.changes,
+            may_change=not _reads(action),
             read_only=self.read_only,
             needs_judgement=open_question or decision.verdict is Verdict.APPROVE or not decision.cacheable,
         )
@@ -119,9 +120,14 @@ def _means_its_own(action: Action) -> bool:
 
 
 def _only_reads(action: Action, decision: Decision) -> bool:
-    """Nobody is asked about an attempt that is over, and a function that is not known may do anything."""
-    reads = not action.changes and all(pair.effect in READS for pair in action.pairs)
-    return reads and decision.verdict is not Verdict.APPROVE
+    """Nobody is asked about an attempt that is over, and it tells nobody anything (NOTIFY)."""
+    quiet = all(pair.effect != "sql.listen" for pair in action.pairs)
+    return quiet and _reads(action) and decision.verdict is not Verdict.APPROVE
+
+
+def _reads(action: Action) -> bool:
+    """A function that is not known may do anything."""
+    return action.complete and not action.changes and all(pair.effect in READS for pair in action.pairs)
 
 
 def _opens_writing(pair: Pair) -> bool:

@@ -88,6 +88,8 @@ class Parking:
         )  # fmt: skip
         if grant := await self._grant(asking, digest):
             return self._granted(asking, judgement.permit, grant)
+        if not asking.is_current():  # nobody is asked about what would be judged otherwise by now
+            raise refusals.judged_anew(decision.matches, asking.session_id)
         hold = _hold(terms, action.transaction) if waits else 0.0
         draft = ApprovalDraft(
             digest=digest, principal=asking.principal, target=asking.target.name, session_id=asking.session_id,
@@ -207,6 +209,8 @@ class Parking:
             return replace(approval, state=ApprovalState.WITHDRAWN)
 
     def _granted(self, asking: Asking, permit: Permit, grant: Approval) -> Permit:
+        if not asking.is_current():
+            raise refusals.overtaken(grant, self._url(grant.id), asking.session_id)
         used = {"approval": grant.id, "by": grant.decided_by, "uses_left": grant.uses_left}
         asking.record(RecordKind.EVENT, Event("grant_used", used))
         return replace(permit, approval_id=grant.id, durable=True, needs_judgement=False)

@@ -155,7 +155,7 @@ def of_approval(
 
 
 def overtaken(approval: Approval, url: str | None, session_id: str) -> PolicyRefusal:
-    """A human said yes to what an older policy or catalogue made of the statement. The grant stays unused."""
+    """A human said yes to what an older policy or catalogue made of the statement, or to an attempt that is over."""
     return PolicyRefusal(
         f"taskgate: refused: the policy or the catalogue changed while approval {approval.id} was waited for",
         rules=tuple(RuleMatch(rule, "approve") for rule in approval.rules),
@@ -163,6 +163,16 @@ def overtaken(approval: Approval, url: str | None, session_id: str) -> PolicyRef
         hint="Run it again: it is judged by what is in force now.",
         approval_id=approval.id,
         approval_url=url,
+    )
+
+
+def judged_anew(rules: tuple[RuleMatch, ...], session_id: str) -> PolicyRefusal:
+    """What the statement was judged by was replaced before anybody could be asked."""
+    return PolicyRefusal(
+        "taskgate: refused: the policy, the catalogue or the state of the attempt changed while it was judged",
+        rules=rules,
+        detail=_detail(rule=tuple(match.rule for match in rules), session=session_id),
+        hint="Run it again: it is judged by what is in force now.",
     )
 
 

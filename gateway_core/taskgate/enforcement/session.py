@@ -79,6 +79,7 @@ class Session:
         self._waits = waits
         self._on_close = on_close
         self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._only_reads: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._expiry: asyncio.TimerHandle | None = None
         self._closed = False
         self._confined = credential.confined_until is not None
@@ -136,6 +137,10 @@ class Session:
     def ended(self) -> asyncio.Future[str]:
         return self._ended
 
+    @property
+    def confined(self) -> asyncio.Future[str]:
+        return self._only_reads
+
     def end(self, reason: str) -> None:
         """Ask the protocol to close both sides now."""
         if not self._ended.done():
@@ -153,6 +158,7 @@ class Session:
         if not self._confined:
             self._confined = True
             self._record(RecordKind.EVENT, Event("attempt_over", {"reads_until": until.isoformat()}))
+            self._only_reads.set_result(ATTEMPT_OVER)
         self.end_at(min(until, self.credential.expires_at), ATTEMPT_OVER)
 
     # --- judging -----------------------------------------------------------------------------------------------
@@ -189,6 +195,7 @@ class Session:
                     for name, number in (await self._estimate(action)).items()
                     if isinstance(number, int | float)
                 }
+                scope = self._current()  # while the planner was asked it may have been replaced
                 judgement = self._decide(scope, action, Context(client_address=self.client_address, impact=seen))
             if not action.executes or judgement.decision.verdict is Verdict.ALLOW:
                 return judgement.permit

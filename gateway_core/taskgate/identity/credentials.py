@@ -12,10 +12,13 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from taskgate.domain import Assurance, Credential, Principal
 from taskgate.errors import ClientFault
+from taskgate.identity.orchestrators.faults import NotProven
 from taskgate.identity.secret_tokens import matches, new_secret, scram_verifier, secret_hash, split_token
+from taskgate.store.attempts import now_over, why_over
 from taskgate.store.clock import database_time
 from taskgate.store.database import Database
 from taskgate.store.ids import IdPrefix, is_id, new_id
@@ -66,7 +69,8 @@ class Credentials:
         self, principal: Principal, target: str, ttl: float, issued_by: str, *, confined_until: datetime | None = None
     ) -> tuple[Credential, str]:
         """The credential and its secret, which nobody can ask for again. `confined_until`: for the callbacks of an
-        attempt that is over. Raises ClientFault where `ttl` is out of bounds."""
+        attempt that is over. Raises ClientFault where `ttl` is out of bounds, NotProven where the attempt has ended
+        since it was looked at."""
         if not self._min_ttl <= ttl <= self._max_ttl:
             raise ClientFault(
                 f"A credential can live for {self._min_ttl:g} to {self._max_ttl:g} seconds, not {ttl:g}.",
@@ -87,8 +91,17 @@ class Credentials:
             bearer_hash=secret_hash(secret),
             confined_until=confined_until,
         )
-        async with self._database.statement(writes=True) as connection:
-            stored = (await connection.execute(row.returning(*credentials.c))).one()
+        row = row.returning(*credentials.c)
+        if principal.attempt is None or confined_until is not None:
+            async with self._database.statement(writes=True) as connection:
+                stored = (await connection.execute(row)).one()
+            return _credential(stored), secret
+        async with self._database.transaction() as connection:
+            # Who ends the attempt waits for this, and then confines it too; or has been here before.
+            ended = (await connection.execute(why_over(principal.attempt.id))).scalar_one_or_none()
+            if ended is not None:
+                raise NotProven("instance_not_running", f"the attempt is over: {ended}")
+            stored = (await connection.execute(row)).one()
         return _credential(stored), secret
 
     async def find(self, credential_id: str) -> Credential | None:
@@ -120,30 +133,39 @@ class Credentials:
         """Everything issued to an attempt: what its end calls for. Returns how many were live."""
         return await self._revoke(credentials.c.attempt_id == attempt_id, by, reason)
 
-    async def confine_attempt(self, attempt_id: str, seconds: float) -> int:
+    async def end_attempt(self, attempt_id: str, because: str, seconds: float) -> tuple[bool, int]:
         """The attempt is over: what it was issued may only read, and for no longer than `seconds` from now, in live
-        sessions too. Called again, it changes nothing: an end is not put off by being found again. Returns how many
-        there were."""
-        return await self._confine(attempt_id, credentials.c.confined_until.is_(None), database_time(seconds))
+        sessions too, and from now on it is issued nothing. Called again, it changes nothing: an end is not put off by
+        being found again. Returns whether this was the first to say so, and how many credentials there were."""
+        async with self._database.transaction() as connection:
+            first = (await connection.execute(now_over(attempt_id, because))).rowcount == 1
+            where = credentials.c.confined_until.is_(None)
+            confined = await self._confine(connection, attempt_id, where, database_time(seconds))
+        if confined:
+            self._signals.wake()
+        return first, confined
 
     async def lengthen_confinement(self, attempt_id: str, until: datetime) -> int:
         """What is confined and may still read may do so until then, where that is longer. What is dead stays dead."""
-        return await self._confine(attempt_id, credentials.c.confined_until < until, until)
+        async with self._database.transaction() as connection:
+            confined = await self._confine(connection, attempt_id, credentials.c.confined_until < until, until)
+        if confined:
+            self._signals.wake()
+        return confined
 
-    async def _confine(self, attempt_id: str, where: ColumnElement[bool], until: Any) -> int:
+    async def _confine(
+        self, connection: AsyncConnection, attempt_id: str, where: ColumnElement[bool], until: Any
+    ) -> int:
         change = (
             update(credentials)
             .where(credentials.c.attempt_id == attempt_id, credential_is_live(), where)
             .values(confined_until=until)
             .returning(credentials.c.id, credentials.c.confined_until)
         )
-        async with self._database.transaction() as connection:
-            confined = (await connection.execute(change)).all()
-            for row in confined:
-                payload = {"until": row.confined_until.isoformat()}
-                await self._signals.append(connection, SignalKind.CREDENTIAL_CONFINED, row.id, payload)
-        if confined:
-            self._signals.wake()
+        confined = (await connection.execute(change)).all()
+        for row in confined:
+            payload = {"until": row.confined_until.isoformat()}
+            await self._signals.append(connection, SignalKind.CREDENTIAL_CONFINED, row.id, payload)
         return len(confined)
 
     async def settled(self) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import Select, Update, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from taskgate.domain import TaskKey
@@ -34,6 +34,17 @@ class KnownAttempt:
     @property
     def alive(self) -> bool:
         return self.over_at is None
+
+
+def now_over(attempt_id: str, because: str) -> Update:
+    """For a transaction; changes a row where that was not known already."""
+    change = update(attempts).where(attempts.c.id == attempt_id, attempts.c.over_at.is_(None))
+    return change.values(over_at=database_time(), over_because=because)
+
+
+def why_over(attempt_id: str) -> Select[Any]:
+    """For a transaction: why the attempt is over; None where it is not. Until the transaction ends nobody ends it."""
+    return select(attempts.c.over_because).where(attempts.c.id == attempt_id).with_for_update(read=True)
 
 
 class Attempts:
@@ -86,13 +97,6 @@ class Attempts:
         change = update(attempts).where(attempts.c.id.in_(list(attempt_ids)), attempts.c.over_at.is_(None))
         async with self._database.statement(writes=True) as connection:
             await connection.execute(change.values(seen_at=database_time()))
-
-    async def over(self, attempt_id: str, because: str) -> bool:
-        """False where that was known already."""
-        change = update(attempts).where(attempts.c.id == attempt_id, attempts.c.over_at.is_(None))
-        change = change.values(over_at=database_time(), over_because=because)
-        async with self._database.statement(writes=True) as connection:
-            return (await connection.execute(change)).rowcount == 1
 
     async def lost(self, source: str, seconds: float) -> list[KnownAttempt]:
         """Those that nobody has been able to look at for so long."""

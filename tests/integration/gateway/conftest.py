@@ -40,6 +40,21 @@ rules:
       objects: [public.customers]
     verdict: approve
     approval: {from: ["group:dba"], hold: 2s, expires: 1h}
+  - id: tests-tasks-write
+    match:
+      targets: [orders-db]
+      principals: {kind: task, source: demo-airflow, assurance: asserted}
+      effects: [sql.insert, sql.copy_in, sql.select, sql.listen, sql.call, sql.unknown]
+      objects: [public.log_of_ends, public.write_down, news]
+    verdict: allow
+  - id: tests-tasks-write-a-little
+    match:
+      targets: [orders-db]
+      principals: {kind: task, source: demo-airflow, assurance: asserted}
+      effects: [sql.delete]
+      objects: [public.log_of_ends]
+    when: impact.rows < 1000.0
+    verdict: allow
 """
 
 

@@ -45,7 +45,7 @@ from taskgate.store.signals import Signals
 async def main():
     database = Database(Settings.load(sys.argv[1]).store_url)
     credentials = Credentials(database, Signals(database))
-    assert await credentials.confine_attempt(sys.argv[2], float(sys.argv[3])) == 1
+    assert await credentials.end_attempt(sys.argv[2], "it ended", float(sys.argv[3])) == (False, 1)
     print((await credentials.get(sys.argv[4])).confined_until.timestamp())
     await database.close()
 

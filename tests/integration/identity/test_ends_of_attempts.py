@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 import pytest
 
-from taskgate.identity.orchestrators.faults import OrchestratorAway
+from taskgate.identity.orchestrators.faults import NotProven, OrchestratorAway
 from taskgate.store.database import Database
 from tests.integration.identity.airflow_stand_in import SOURCE, Instance, token_of
 from tests.integration.identity.gateway_of_airflow import TARGET, Setting, refused
@@ -138,6 +139,38 @@ async def _time_passes(setting: Setting, seconds: float) -> None:
                 if row[1] is not None:
                     earlier = {column: row[1] - timedelta(seconds=seconds)}
                     await connection.execute(update(table).where(table.c.id == row.id).values(earlier))
+
+
+async def test_al_03_nothing_is_issued_for_an_attempt_that_ended_since_it_was_looked_at(setting: Setting) -> None:
+    instance = setting.airflow.add()
+    proven = await setting.orchestrators.exchange(token_of(instance), instance.key, TARGET)
+    instance.state = "success"
+    await setting.orchestrators.posted(SOURCE, [instance.id])
+    assert await refused(setting.issue(proven)) == "instance_not_running"
+
+
+async def test_al_03_no_race_with_the_end_leaves_a_credential_out(setting: Setting) -> None:
+    """Whoever comes first: what is issued is confined with the rest, or is not issued."""
+
+    async def asks(instance: Instance) -> str | None:
+        try:
+            return await setting.issued(instance)
+        except NotProven:
+            return None
+
+    issued = []
+    for number in range(25):
+        instance = setting.airflow.add(map_index=number)
+        held = await setting.issued(instance)
+
+        async def ends(instance: Instance = instance) -> None:
+            instance.state = "success"
+            await setting.orchestrators.posted(SOURCE, [instance.id])
+
+        *raced, _ = await asyncio.gather(*(asks(instance) for _ in range(4)), ends())
+        issued += [held, *(one for one in raced if one is not None)]
+    await setting.check()  # where one was seen alive after its end was told it is looked at once more
+    assert [one for one in issued if await confined(setting, one) is None] == []
 
 
 async def test_a_callback_that_asks_before_anybody_noticed_the_end_may_only_read(setting: Setting) -> None:

@@ -35,9 +35,8 @@ class Endings:
 
     async def end(self, attempt: KnownAttempt, over: Over, *, told: bool) -> None:
         """`told`: by the task itself, through its orchestrator. Raises StoreFault."""
-        # In this order: a process that dies in between leaves an attempt that will be looked at again.
-        confined = await self._credentials.confine_attempt(attempt.id, CALLBACKS if told else UNTOLD)
-        first = await self._attempts.over(attempt.id, over.because)
+        seconds = CALLBACKS if told else UNTOLD
+        first, confined = await self._credentials.end_attempt(attempt.id, over.because, seconds)
         if told and not first:
             confined += await self._lengthened(attempt)
         if told and confined:

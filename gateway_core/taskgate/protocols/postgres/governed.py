@@ -63,6 +63,7 @@ class GovernedConnection:
     async def run(self, wishes: Wishes) -> str:
         """Returns why it ended."""
         self._session.ended.add_done_callback(self._revoked)
+        self._session.confined.add_done_callback(self._confined)
         self._client.lost = lambda: self._end(Ended("the client disconnected"))
         process = 0
         ended = Ended("the gateway failed")
@@ -291,6 +292,16 @@ class GovernedConnection:
         words = fatal("57P01", f"taskgate: the session ends now: {reason}", detail=f"session={self._session.id}")
         self._end(Ended(reason, words, cancel=True))
 
+    def _confined(self, confined: asyncio.Future[str]) -> None:
+        """A write that was begun is not completed: the target rolls it back with the session."""
+        if confined.cancelled() or self._opened is None or not self._relay.transaction.changed:
+            return
+        reason = confined.result()
+        words = fatal(
+            "57P01", f"taskgate: {reason}: what was begun is rolled back", detail=f"session={self._session.id}"
+        )
+        self._end(Ended(reason, words, cancel=True))
+
     def _target_lost(self) -> None:
         if self._relay.farewell:
             self._end(Ended("the target ended the session"))
@@ -316,6 +327,7 @@ class GovernedConnection:
     async def _hang_up(self, ended: Ended) -> None:
         """Both sides are closed within the time limit even when neither reads."""
         self._session.ended.remove_done_callback(self._revoked)
+        self._session.confined.remove_done_callback(self._confined)
         client, server = self._client, self._server
         client.lost = server.lost = None
         client.received = server.received = lambda _: None

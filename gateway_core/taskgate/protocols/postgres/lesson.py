@@ -153,6 +153,7 @@ def _constant(statement: Statement) -> bool:
 def _unconditional(permit: Permit) -> bool:
     return not (
         permit.durable
+        or permit.may_change
         or permit.needs_judgement
         or permit.row_bound is not None
         or permit.approval_id is not None

@@ -121,17 +121,19 @@ class Transaction:
     | ReadyForQuery E       | FAILED | FAILED | FAILED | FAILED |
 
     A ReadyForQuery says nothing about messages sent behind the one it answers: with any of those outstanding the state
-    stays what sending made of it, which is never milder.
+    stays what sending made of it, which is never milder. `changed`: something sent in it may have changed something.
     """
 
-    __slots__ = ("block", "settings_touched", "state")
+    __slots__ = ("block", "changed", "settings_touched", "state")
 
     def __init__(self) -> None:
         self.state = TransactionState.IDLE
         self.block = False  # the last ReadyForQuery was inside BEGIN … COMMIT
+        self.changed = False
         self.settings_touched = False  # a setting may have been changed in it, so its end may change it back
 
-    def sent(self, *, begins: bool) -> None:
+    def sent(self, *, begins: bool, may_change: bool = False) -> None:
+        self.changed |= may_change
         if self.state is TransactionState.IDLE and begins:
             self.state = TransactionState.BEGUN
         elif self.state is not TransactionState.FAILED:
@@ -144,6 +146,7 @@ class Transaction:
             return
         if status == 0x49:
             self.state = TransactionState.IDLE
+            self.changed = False
         elif status == 0x45:
             self.state = TransactionState.FAILED
         elif self.state is not TransactionState.BEGUN:

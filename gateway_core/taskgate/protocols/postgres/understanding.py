@@ -109,7 +109,7 @@ class Understanding:
             insist_on_masks(statement, permit)
         sequence = self._session.begin(statement.action, permit, parameters)
         relay.begun(durable=permit.durable)
-        relay.transaction.sent(begins=statement.begins)
+        relay.transaction.sent(begins=statement.begins, may_change=permit.may_change)
         self.settling.sent(statement)
         return Execution(self._session, permit, sequence), self.settling.stage_names(statement)
 

@@ -133,10 +133,10 @@ async def test_a_task_that_is_over_may_ask_as_long_as_its_callbacks_may_read(
     plane: Plane, client_for: ClientFor
 ) -> None:
     client = client_for(await bearer(plane))
-    await plane.credentials.confine_attempt("ti-1", 60)
+    await plane.credentials.end_attempt("ti-1", "it ended", 60)
     assert (await client.get("/v1/attempt")).status_code == 200
     over = client_for(await bearer(plane, TI_2))
-    await plane.credentials.confine_attempt("ti-2", 0)
+    await plane.credentials.end_attempt("ti-2", "it ended", 0)
     assert (await over.get("/v1/attempt")).status_code == 401
 
 
@@ -144,7 +144,7 @@ async def test_a_callers_proof_ends_with_its_confinement(plane: Plane) -> None:
     token = await bearer(plane)
     knows = CredentialAuthenticator(plane.credentials)
     before = await knows.authenticate(token)
-    await plane.credentials.confine_attempt("ti-1", 5)
+    await plane.credentials.end_attempt("ti-1", "it ended", 5)
     after = await knows.authenticate(token)
     assert before is not None
     assert after is not None
