@@ -62,7 +62,8 @@ class Rows(Protocol):
 
 
 class AirflowAnswers:
-    """One Airflow's, in one process. `people`: the name of a user's key by the id or name of an Airflow user."""
+    """One Airflow's, in one process. `people`: the name of a user's key by the id of an Airflow user. (Names of users
+    are not looked at: with some of Airflow's auth managers everybody chooses their own.)"""
 
     def __init__(
         self,
@@ -109,12 +110,13 @@ class AirflowAnswers:
             return self._counts_not(approval, "the row does not read as the gateway's own page")
         if row.answered_by is None or len(row.chosen) != 1 or row.chosen[0] not in page.options:
             return self._counts_not(approval, "no user of Airflow chose one of the two")
-        person = await self._person(row.answered_by)
+        person = await self._person(row.answered_by[0])
         if person is None:
             return self._counts_not(approval, f"no configured person is Airflow's user {row.answered_by[0][:80]!r}")
         comment = f"on Airflow's page, as {row.answered_by[0][:80]}"
         try:
-            await self._approvals.decide(approval.id, person.id, row.chosen[0] == APPROVE, comment)
+            approves = row.chosen[0] == APPROVE
+            await self._approvals.decide(approval.id, person.id, approves, comment, known_as=row.answered_by)
         except ApprovalClosed:
             return True
         except PolicyRefusal as refusal:
@@ -199,12 +201,11 @@ class AirflowAnswers:
             except TaskgateError as fault:
                 log.warning("airflow_answers.not_answered", approval=approval_id, reason=fault.message)
 
-    async def _person(self, user: tuple[str, str]) -> ApiKey | None:
-        """Whoever the Airflow user is: by id or by name, and one person only."""
-        names = {self._people[key] for key in user if key in self._people}
-        if len(names) != 1:
+    async def _person(self, user_id: str) -> ApiKey | None:
+        name = self._people.get(user_id)
+        if name is None:
             return None
-        keys = await self._api_keys.of_person(names.pop())
+        keys = await self._api_keys.of_person(name)
         return next((key for key in keys if Scope.APPROVALS_DECIDE in key.scopes), None)
 
     def _counts_not(self, approval: Approval, why: str) -> bool:

@@ -24,10 +24,15 @@ class Entitlement:
         return await self._api_keys.current(connection, approver_id)
 
     async def obstacle(
-        self, connection: AsyncConnection, approver: ApiKey | None, terms: ApprovalTerms, parties: Collection[str]
+        self,
+        connection: AsyncConnection,
+        approver: ApiKey | None,
+        terms: ApprovalTerms,
+        parties: Collection[str],
+        known_as: Collection[str] = (),
     ) -> str | None:
         """Why this approver may not decide, for people; None where they may. `parties` are canonical names of those who
-        stand behind the request."""
+        stand behind the request, `known_as` more names of the approver."""
         if approver is None:
             return "the approver's key is revoked, expired or unknown"
         if approver.kind is not PrincipalKind.USER:
@@ -37,7 +42,7 @@ class Entitlement:
         if not is_among(approver, terms.approvers):
             return f"the rule asks for {' or '.join(terms.approvers)}"
         if not terms.allow_requester:
-            own = await with_aliases(connection, (approver.name, *approver.aliases))
+            own = await with_aliases(connection, (approver.name, *approver.aliases, *known_as))
             if may_be_one_person(own, await with_aliases(connection, parties)):
                 return "whoever stands behind a request cannot decide it"
         return None

@@ -14,6 +14,7 @@ is only what `use_grant` returns.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -29,7 +30,7 @@ from taskgate.approvals.faults import ApprovalClosed, ApprovalUnknown
 from taskgate.approvals.feed import DecisionFeed
 from taskgate.approvals.grants import Grants
 from taskgate.approvals.notifiers.outbox import Outbox
-from taskgate.approvals.parties import parties_of
+from taskgate.approvals.parties import People, parties_of
 from taskgate.approvals.rows import approval_from_row, terms_from_json
 from taskgate.approvals.sealing import ParameterSeal
 from taskgate.approvals.searching import ApprovalFilter, Searching
@@ -51,7 +52,7 @@ log = structlog.get_logger(__name__)
 
 
 class Approvals:
-    """One a process. `outbox` None: nobody is notified."""
+    """One a process. `outbox` None: nobody is notified. `people`: who the users of orchestrators are here."""
 
     def __init__(
         self,
@@ -60,7 +61,9 @@ class Approvals:
         api_keys: ApiKeys,
         seal: ParameterSeal,
         outbox: Outbox | None = None,
+        people: People | None = None,
     ) -> None:
+        self._people = people or {}
         self._database = database
         self._signals = signals
         self._seal = seal
@@ -92,7 +95,7 @@ class Approvals:
 
     async def _request(self, draft: ApprovalDraft) -> Approval:
         async with self._database.transaction() as connection:
-            parties = await parties_of(connection, draft.principal, draft.session_id)
+            parties = await parties_of(connection, draft.principal, draft.session_id, self._people)
             row = await self._open(connection, draft)
             if row is None:
                 approval_id = new_id(IdPrefix.APPROVAL)
@@ -129,8 +132,17 @@ class Approvals:
             await self._end(connection, overdue, ApprovalState.EXPIRED)
         return row
 
-    async def decide(self, approval_id: str, approver: str, approve: bool, comment: str | None = None) -> Approval:
-        """`approver` is the id of a person's API key, read again here. Raises ApprovalUnknown, ApprovalClosed (with how
+    async def decide(
+        self,
+        approval_id: str,
+        approver: str,
+        approve: bool,
+        comment: str | None = None,
+        *,
+        known_as: Collection[str] = (),
+    ) -> Approval:
+        """`approver` is the id of a person's API key, read again here; `known_as`: other names of theirs, where they
+        decided somewhere else. Raises ApprovalUnknown, ApprovalClosed (with how
         it ended) or PolicyRefusal where this approver may not decide."""
         if comment is not None and "\x00" in comment:
             raise ClientFault("A comment is text.")
@@ -138,7 +150,7 @@ class Approvals:
             row = await self._row(connection, approval_id, lock=True)
             terms = terms_from_json(row.terms)
             person = await self._entitlement.approver(connection, approver)
-            obstacle = await self._entitlement.obstacle(connection, person, terms, row.parties)
+            obstacle = await self._entitlement.obstacle(connection, person, terms, row.parties, known_as)
             if obstacle or person is None:
                 raise PolicyRefusal(f"You may not decide this approval: {obstacle}.", approval_id=approval_id)
             state = ApprovalState.APPROVED if approve else ApprovalState.DENIED

@@ -54,7 +54,8 @@ async def approval_side(
         notifiers.append(notifier_class(other.kind)(name=other.name, **other.options))
     outbox = Outbox(store.database, notifiers, url)
     keys = ApprovalKeys.at(settings.data_dir / "keys" / "approvals.key")
-    approvals = Approvals(store.database, store.signals, store.api_keys, ParameterSeal(keys.sealing), outbox)
+    people = {one.source: one.people for one in settings.airflow}
+    approvals = Approvals(store.database, store.signals, store.api_keys, ParameterSeal(keys.sealing), outbox, people)
     parking = Parking(approvals, ActionDigest(keys.digest), url, settings.approvals.max_parked_per_target)
     return ApprovalSide(approvals, parking, keys, outbox, bool(notifiers))
 

@@ -12,6 +12,7 @@ from sqlalchemy import update
 
 from taskgate.approvals.keys import ApprovalKeys
 from taskgate.approvals.notifiers.outbox import Outbox
+from taskgate.approvals.parties import People
 from taskgate.approvals.requests import ApprovalDraft, Approvals
 from taskgate.approvals.sealing import ParameterSeal
 from taskgate.domain import (
@@ -68,6 +69,7 @@ class Gateway:
     database: Database
     master: bytes = field(default_factory=lambda: os.urandom(32))
     outbox: Outbox | None = None
+    people: People | None = None
     signals: Signals = field(init=False)
     keys: ApiKeys = field(init=False)
     approvals: Approvals = field(init=False)
@@ -76,7 +78,7 @@ class Gateway:
         self.signals = Signals(self.database)
         self.keys = ApiKeys(self.database, self.signals)
         seal = ParameterSeal(ApprovalKeys.derive(self.master).sealing)
-        self.approvals = Approvals(self.database, self.signals, self.keys, seal, self.outbox)
+        self.approvals = Approvals(self.database, self.signals, self.keys, seal, self.outbox, self.people)
 
     async def person(
         self,

@@ -12,6 +12,7 @@ import pytest
 from taskgate.approvals import airflow_answers
 from taskgate.approvals.airflow_answers import AirflowAnswers
 from taskgate.domain import Approval, ApprovalState, Attempt
+from taskgate.errors import PolicyRefusal
 from taskgate.identity.orchestrators.airflow.human_input import HumanInputs
 from taskgate.identity.scopes import Scope
 from taskgate.store.database import Database
@@ -19,6 +20,7 @@ from tests.integration.approvals.setting import TERMS, Gateway, draft, task
 from tests.integration.identity.airflow_stand_in import SOURCE, Airflow, Instance, answer
 
 TERMS_THERE = replace(TERMS, channels=("airflow",))
+PEOPLE = {"alice": "dana", "8": "dana", "9": "carol"}
 URL = "https://taskgate/approvals?id="
 
 
@@ -27,7 +29,7 @@ class Setting:
         self.gateway = gateway
         self.airflow = airflow
         self.instance = airflow.add()
-        source = airflow.source(people={"alice": "dana", "8": "dana", "Carol": "carol", "9": "carol"})
+        source = airflow.source(people=PEOPLE)
         self.answers = AirflowAnswers(
             SOURCE, HumanInputs(source.account), source.settings.people,
             approvals=gateway.approvals, api_keys=gateway.keys, url=lambda approval_id: URL + approval_id,
@@ -58,7 +60,7 @@ class Setting:
 
 @pytest.fixture
 async def setting(database: Database) -> Setting:
-    gateway = Gateway(database)
+    gateway = Gateway(database, people={SOURCE: PEOPLE})
     await gateway.person("dana")
     return Setting(gateway, Airflow())
 
@@ -140,14 +142,39 @@ async def test_a_key_that_may_not_decide_is_no_deciders(setting: Setting) -> Non
     assert await setting.answers.look(approval) is False
 
 
-async def test_an_id_and_a_name_that_are_two_people_are_nobody(setting: Setting) -> None:
-    await setting.gateway.person("carol")
+async def test_al_01_a_name_is_no_id(setting: Setting) -> None:
+    """Where users choose their names, one may call himself as another."""
     approval = await setting.asked()
     answer(setting.row, ["Approve"], "alice")
-    setting.row["responded_by_user"] = {"id": "8", "name": "Carol"}
+    setting.row["responded_by_user"] = {"id": "999", "name": "alice"}
     assert await setting.answers.look(approval) is False
     setting.row["responded_by_user"] = {"id": "8", "name": "Bob"}
     assert await setting.answers.look(approval) is True
+
+
+@pytest.mark.parametrize("there", [True, False])
+async def test_al_01_a_user_of_airflows_is_the_person_he_is_configured_to_be(setting: Setting, there: bool) -> None:
+    """alice is dana: what alice has started dana may not decide, on Airflow's page or here."""
+    triggered = replace(task(triggering_user="Alice"), attempt=Attempt(setting.instance.id, setting.instance.key))
+    own = await setting.asked(principal=triggered)
+    if there:
+        answer(setting.row, ["Approve"], "alice")
+        assert await setting.answers.look(own) is False
+    else:
+        (dana,) = await setting.gateway.keys.of_person("dana")
+        with pytest.raises(PolicyRefusal, match="stands behind"):
+            await setting.gateway.approvals.decide(own.id, dana.id, True)
+    assert await setting.state(own) is ApprovalState.PENDING
+
+
+async def test_al_01_whoever_answers_under_the_name_that_started_the_run_does_not_count(setting: Setting) -> None:
+    """Configured by an id that says nothing, the user's name still tells."""
+    triggered = replace(task(triggering_user="al"), attempt=Attempt(setting.instance.id, setting.instance.key))
+    own = await setting.asked(principal=triggered)
+    answer(setting.row, ["Approve"], "8")
+    setting.row["responded_by_user"]["name"] = "al"
+    assert await setting.answers.look(own) is False
+    assert await setting.state(own) is ApprovalState.PENDING
 
 
 async def test_only_where_the_rule_says_so(setting: Setting) -> None:
