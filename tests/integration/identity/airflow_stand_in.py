@@ -40,6 +40,7 @@ class Instance:
     state: str | None = "running"
     try_number: int = 1
     max_tries: int = 1
+    padding: int = 0  # bytes that its author makes it describe itself with
 
     @property
     def key(self) -> TaskKey:
@@ -51,7 +52,7 @@ class Instance:
             "map_index": self.map_index, "state": self.state, "try_number": self.try_number,
             "max_tries": self.max_tries, "queue": "default",
             "dag_version": {"version_number": 3, "bundle_name": "etl-bundle", "bundle_version": "c0ffee"},
-            "rendered_fields": {"sql": "canary-rendered"},
+            "rendered_fields": {"sql": "canary-rendered"}, "executor_config": "a" * self.padding,
         }  # fmt: skip
 
     def retried(self) -> None:
@@ -69,6 +70,7 @@ class Airflow:
         self.instances: list[Instance] = []
         self.away: int | None = None
         self.forbidden: str | None = None
+        self.lists_nothing = False
         self.signed_in = 0
         self.asked: list[str] = []
         self.token = "t1"
@@ -100,6 +102,8 @@ class Airflow:
             where = (*map(unquote, match.groups()[:3]), int(match[4]))
             found = [one for one in self.instances if (one.dag_id, one.run_id, one.task_id, one.map_index) == where]
             return httpx.Response(200, json=found[0].json()) if found else httpx.Response(404, json={"detail": "no"})
+        if path == "/api/v2/dags/~/dagRuns/~/taskInstances" and self.lists_nothing:
+            return httpx.Response(500, text="one of them cannot be described")
         if path == "/api/v2/dags/~/dagRuns/~/taskInstances":
             states, offset = request.url.params.get_list("state"), int(request.url.params["offset"])
             listed = [one.json() for one in self.instances if one.state in states]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from taskgate.identity.orchestrators.airflow import account
 from taskgate.identity.orchestrators.faults import NotProven, OrchestratorAway
 from taskgate.store.database import Database
 from tests.integration.identity.airflow_stand_in import SOURCE, Instance, token_of
@@ -214,6 +215,39 @@ async def test_many_attempts_are_looked_up_in_few_requests(setting: Setting) -> 
     setting.airflow.asked.clear()
     assert await setting.check() == 1
     assert len(setting.airflow.asked) == 3  # two pages of those that live, and the one that is missing there
+
+
+async def test_al_08_one_that_describes_itself_at_length_blinds_nobody(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its author chooses how much Airflow says of an instance. Every page it is on would be too large to be read."""
+    monkeypatch.setattr(account, "_MOST_BYTES", 50_000)
+    for index in range(60):
+        await setting.issued(setting.airflow.add(map_index=index))
+    setting.airflow.add(task_id="huge", padding=60_000)
+    ended = setting.airflow.instances[7]
+    ended.state = "success"
+    assert await setting.check() == 1
+    assert {one.id for one in await setting.attempts.lost(SOURCE, 0)} == {
+        one.id for one in setting.airflow.instances[:60] if one is not ended
+    }
+    held = await setting.issued(setting.airflow.add(task_id="grows"))
+    setting.airflow.instances[-1].padding = 60_000
+    assert await setting.check() == 1  # nobody can vouch for what nobody can read
+    assert await confined(setting, held) is not None
+
+
+async def test_a_list_that_fails_leaves_each_to_be_asked_about(setting: Setting) -> None:
+    for index in range(20):
+        await setting.issued(setting.airflow.add(map_index=index))
+    setting.airflow.instances[7].state = "success"
+    setting.airflow.lists_nothing = True
+    assert await setting.check() == 1
+    setting.airflow.away = 503
+    setting.airflow.asked.clear()
+    with pytest.raises(OrchestratorAway):
+        await setting.check()
+    assert len([one for one in setting.airflow.asked if "taskInstances" in one]) < 12  # it is not asked for each
 
 
 async def test_requests_of_tasks_that_will_not_come_back_are_withdrawn(setting: Setting) -> None:

@@ -41,6 +41,9 @@ def test_it_reads_whose_it_claims_to_be() -> None:
         f"Bearer {jwt({})}".encode(),
         f"Bearer {jwt([1])}".encode(),
         f"Bearer {jwt('text')}".encode(),
+        f"Bearer a.{base64.urlsafe_b64encode(b'[' * 9000).decode()}.c".encode(),
+        f"Bearer a.{base64.urlsafe_b64encode(b'[' * 20000).decode()}.c".encode(),
+        f"Bearer {jwt({'sub': ATTEMPT, 'more': 'x' * 20000})}".encode(),
     ],
 )
 def test_anything_else_is_no_token(header: bytes) -> None:

@@ -9,6 +9,10 @@ class OrchestratorAway(TargetFault):
     """It does not answer, or not as it should: nothing can be verified, so nothing is issued."""
 
 
+class AnswerTooLarge(OrchestratorAway):
+    """It answers more than anybody here reads. Whoever asked for several asks for fewer: one may be the cause."""
+
+
 class NotProven(PolicyRefusal):
     """The attempt has not proven what it has to. `code` is stable, for programs; the message never repeats a token."""
 

@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import structlog
 
-from taskgate.identity.orchestrators.airflow.bounded import bounded
-from taskgate.identity.orchestrators.faults import OrchestratorAway
+from taskgate.identity.orchestrators.airflow.bounded import TooLarge, bounded
+from taskgate.identity.orchestrators.faults import AnswerTooLarge, OrchestratorAway
 from taskgate.secrets.secret import Secret
 from taskgate.settings_airflow import AirflowSettings
 
@@ -34,7 +34,8 @@ class AirflowAccount:
         self._signing_in = asyncio.Lock()
 
     async def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any | None:
-        """The answer's JSON; None where there is no such thing (404). Raises OrchestratorAway."""
+        """The answer's JSON; None where there is no such thing (404). Raises OrchestratorAway: AnswerTooLarge is a kind
+        of it."""
         answer = await self._send("GET", path, params=query)
         return None if answer.status_code == httpx.codes.NOT_FOUND else self._json(answer, path)
 
@@ -58,6 +59,8 @@ class AirflowAccount:
         try:
             url = f"{self._base}/api/v2{path}"
             return await bounded(self._client, method, url, _MOST_BYTES, headers=headers, **content)
+        except TooLarge:
+            raise AnswerTooLarge(f"Airflow {self._settings.source} answers more than {_MOST_BYTES} bytes") from None
         except (httpx.HTTPError, ssl.SSLError) as error:
             raise self._away(type(error).__name__) from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
@@ -12,7 +13,7 @@ from taskgate.domain import AttributeValue, TaskKey
 from taskgate.identity.orchestrators.airflow.account import AirflowAccount
 from taskgate.identity.orchestrators.airflow.instances import ALIVE, TaskInstance
 from taskgate.identity.orchestrators.airflow.paths import addressable, dag_path, instance_path, run_path
-from taskgate.identity.orchestrators.faults import OrchestratorAway
+from taskgate.identity.orchestrators.faults import AnswerTooLarge, OrchestratorAway
 
 _KEPT = 60.0
 _MOST_KEPT = 2048
@@ -36,18 +37,32 @@ class AirflowRest:
         return None if found is None else _instance(self._source, found)
 
     async def alive(self) -> AsyncIterator[TaskInstance]:
-        """Every instance of this Airflow that is running or waiting. Raises OrchestratorAway."""
-        query = {"state": sorted(ALIVE), "limit": _PAGE, "order_by": "id", "offset": 0}
+        """Every instance of this Airflow that is running or waiting, as far as what it says of each can be read
+        (authors choose how much that is). Raises OrchestratorAway."""
+        offset, size = 0, _PAGE
         while True:
-            page = await self._account.get("/dags/~/dagRuns/~/taskInstances", query) or {}
-            found = page.get("task_instances")
-            if not isinstance(found, list):
-                raise OrchestratorAway(f"Airflow {self._source} lists no task instances")
+            try:
+                found = await self._listed(offset, size)
+            except AnswerTooLarge:
+                if size == 1:
+                    offset += 1  # this one is asked about by itself
+                else:
+                    size = max(1, size // 4)
+                continue
             for one in found:
-                yield _instance(self._source, one)
-            if len(found) < _PAGE:
+                with contextlib.suppress(OrchestratorAway):
+                    yield _instance(self._source, one)
+            if len(found) < size:
                 return
-            query["offset"] = int(query["offset"]) + _PAGE  # type: ignore[call-overload]
+            offset, size = offset + size, min(_PAGE, size * 2)
+
+    async def _listed(self, offset: int, size: int) -> list[Any]:
+        query = {"state": sorted(ALIVE), "limit": size, "order_by": "id", "offset": offset}
+        page = await self._account.get("/dags/~/dagRuns/~/taskInstances", query) or {}
+        found = page.get("task_instances")
+        if not isinstance(found, list):
+            raise OrchestratorAway(f"Airflow {self._source} lists no task instances")
+        return found
 
     async def run_facts(self, task: TaskKey) -> tuple[Mapping[str, AttributeValue], str]:
         """What the run and the DAG say, as attributes of a principal, and the logical date. Raises OrchestratorAway."""

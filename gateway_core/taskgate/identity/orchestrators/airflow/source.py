@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import structlog
 
 from taskgate.domain import Assurance, Attempt, Principal, PrincipalKind, TaskKey
 from taskgate.identity.orchestrators.airflow.account import AirflowAccount, Fetch
@@ -22,8 +24,10 @@ from taskgate.identity.orchestrators.airflow.signing_keys import (
     SigningKeys,
 )
 from taskgate.identity.orchestrators.airflow.task_token import ProvenInstance, TaskTokens
-from taskgate.identity.orchestrators.faults import OrchestratorAway
+from taskgate.identity.orchestrators.faults import AnswerTooLarge, OrchestratorAway
 from taskgate.settings_airflow import AirflowSettings
+
+log = structlog.get_logger(__name__)
 
 _AT_ONCE = 8
 _ONE_BY_ONE = 16  # more than so many are found in the list of all that live
@@ -31,7 +35,8 @@ _ONE_BY_ONE = 16  # more than so many are found in the list of all that live
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What Airflow says of some tasks. What is neither found nor `unanswered` is not there."""
+    """What Airflow says of some tasks. What is neither found nor `unanswered` is not there, or says so much of itself
+    that nobody reads it: nothing vouches for it either."""
 
     found: Mapping[TaskKey, TaskInstance]
     unanswered: frozenset[TaskKey]
@@ -83,21 +88,26 @@ class AirflowSource:
         wanted = set(tasks)
         found: dict[TaskKey, TaskInstance] = {}
         if len(wanted) > _ONE_BY_ONE:
-            async for instance in self._rest.alive():
-                if instance.task in wanted:
-                    found[instance.task] = instance
-        others = [task for task in wanted if task not in found]
+            with contextlib.suppress(OrchestratorAway):  # of a list for everybody one instance may be the fault
+                async for instance in self._rest.alive():
+                    if instance.task in wanted:
+                        found[instance.task] = instance
         unanswered: dict[TaskKey, OrchestratorAway] = {}
-        answers = await asyncio.gather(*map(self.instance, others), return_exceptions=True)
-        for task, answer in zip(others, answers, strict=True):
-            if isinstance(answer, OrchestratorAway):
-                unanswered[task] = answer
-            elif isinstance(answer, BaseException):
-                raise answer
-            elif answer is not None:
-                found[task] = answer
-        if unanswered and len(unanswered) == len(wanted):
-            raise next(iter(unanswered.values()))
+        others = [task for task in wanted if task not in found]
+        for start in range(0, len(others), _AT_ONCE):
+            some = others[start : start + _AT_ONCE]
+            answers = await asyncio.gather(*map(self.instance, some), return_exceptions=True)
+            for task, answer in zip(some, answers, strict=True):
+                if isinstance(answer, AnswerTooLarge):
+                    log.warning("orchestrator.instance_unreadable", task=str(task), reason=answer.message)
+                elif isinstance(answer, OrchestratorAway):
+                    unanswered[task] = answer
+                elif isinstance(answer, BaseException):
+                    raise answer
+                elif answer is not None:
+                    found[task] = answer
+            if not found and len(unanswered) == start + len(some):
+                raise next(iter(unanswered.values()))  # it is away: the others need not be tried
         return Looked(found, frozenset(unanswered))
 
     async def principal(self, instance: TaskInstance, assurance: Assurance, verified_by: str) -> Principal:

@@ -67,7 +67,7 @@ class TaskTokens:
             self._claims.validate(claims)
         except ExpiredTokenError:
             raise NotProven("task_token_expired", "the task's token has expired") from None
-        except (JoseError, ValueError, TypeError):
+        except (JoseError, ValueError, TypeError, RecursionError):
             raise _refused("it is not one that this Airflow has signed for its tasks") from None
         if claims.get("scope", "execution") != "execution":
             raise _refused("it is not a running task's")

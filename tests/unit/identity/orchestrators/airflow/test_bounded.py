@@ -70,5 +70,5 @@ async def test_an_airflow_that_answers_without_end_is_away(monkeypatch: pytest.M
     async with serving(Endless()) as client:
         with pytest.raises(OrchestratorAway, match="TooLarge"):
             await RemoteKeySet("https://airflow/jwks.json", client).find("a")
-        with pytest.raises(OrchestratorAway, match="TooLarge"):
+        with pytest.raises(OrchestratorAway, match="TooLarge"):  # the sign-in
             await account.AirflowAccount(settings, password, client).get("/dags/x")
