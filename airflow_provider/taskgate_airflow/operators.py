@@ -79,7 +79,7 @@ class GovernedSQLExecuteQueryOperator(SQLExecuteQueryOperator):
     ) -> Any:  # fmt: skip
         """Resumed by an answer on Airflow's page, whoever gave it: what counts is what the gateway made of it."""
         if (event or {}).get("error_type") == "timeout":
-            raise AirflowFailException(f"Nobody decided within {self._timeout()}")
+            raise self._overdue(waiting_for)
         approvals = tuple(waiting_for or ())
         found = [self._look_up(one) for one in approvals]
         ended = [one for one in found if one is not None and one.state is not ApprovalState.PENDING]
@@ -95,7 +95,11 @@ class GovernedSQLExecuteQueryOperator(SQLExecuteQueryOperator):
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except TaskDeferralTimeout as error:
-            raise AirflowFailException(f"Nobody decided within {self._timeout()}") from error
+            raise self._overdue((next_kwargs or {}).get("waiting_for")) from error
+
+    def _overdue(self, approvals: Sequence[str] | None) -> AirflowFailException:
+        asked = f" on {', '.join(approvals)}" if approvals else ""
+        return AirflowFailException(f"Nobody decided{asked} within {self._timeout()}")
 
     def _wait(self, context: Any, pending: ApprovalPending) -> None:
         """Raises what makes the task wait, or fail."""

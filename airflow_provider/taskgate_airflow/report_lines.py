@@ -23,8 +23,9 @@ def _session(session: Session) -> str:
         _count(session.rows, "row"),
         _count(session.masked, "value") + " masked",
     ]
-    if session.state == "open":
-        said.append("still open")
+    if session.state == "open":  # the gateway brings its counts up to date now and then
+        counted = session.actions or session.refused
+        said = [*said, "so far: it is still open"] if counted else ["still open: the dashboard shows what it does"]
     line = f"Taskgate session {session.id} on {session.target}: {', '.join(said)}"
     return f"{line}. {url}/timeline?id={session.id}" if (url := _dashboard()) else line
 

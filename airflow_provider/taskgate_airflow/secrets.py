@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+import airflow as _airflow  # noqa: F401  first: while it is imported it imports a secrets backend of ours
+
 from taskgate.client import ConnectionSettingsError, TaskClaim
 from taskgate.errors import TaskgateError
 from taskgate_airflow.compat import (

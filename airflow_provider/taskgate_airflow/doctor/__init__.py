@@ -8,6 +8,8 @@ own. It changes nothing and shows no secret.
 
 from __future__ import annotations
 
+import airflow as _airflow  # noqa: F401  first: while it is imported it imports a secrets backend of ours
+
 from taskgate_airflow.doctor.examination import examine
 from taskgate_airflow.doctor.finding import Finding, Level
 

@@ -20,7 +20,7 @@ def signing(setup: Setup) -> Iterator[Finding]:
         return
     key = option("jwt_private_key_path", "api_auth")
     if key is None:
-        if option("trusted_jwks_url", "api_auth") and not option("jwt_secret", "api_auth"):
+        if option("trusted_jwks_url", "api_auth"):  # asked first, whatever else is set
             yield Finding("signing", Level.OK, "this machine only verifies tokens")
             return
         yield Finding(
@@ -29,10 +29,7 @@ def signing(setup: Setup) -> Iterator[Finding]:
             "set [api_auth] jwt_private_key_path on scheduler and API server, and jwt_secret nowhere",
         )  # fmt: skip
         return
-    if option("jwt_secret", "api_auth"):
-        yield Finding(
-            "signing", Level.FAIL, "[api_auth] has both jwt_secret and jwt_private_key_path", "take jwt_secret away"
-        )
+    # A jwt_secret says nothing: Airflow makes one up where none is set, and uses it only without a private key.
     yield _private_key(Path(key))
 
 

@@ -64,7 +64,7 @@ def list_approvals(
                 item.requested_at,
                 item.expires_at,
                 item.waits_until,
-                item.principal.name,
+                item.principal.label,
                 item.target,
                 _short(item.text),
             )
@@ -126,7 +126,7 @@ def print_approval(approval: Approval, parameters: ApprovalParameters | None) ->
             ("approval", approval.id),
             ("state", approval.state),
             ("waits until", _waiting(approval)),
-            ("who", f"{principal.kind} {principal.name} of {principal.source}"),
+            ("who", f"{principal.kind} {principal.label} of {principal.source}"),
             ("assurance", f"{principal.assurance} by {principal.verified_by}"),
             (
                 "run",

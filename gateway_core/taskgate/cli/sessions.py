@@ -90,7 +90,7 @@ def list_sessions(
                 item.id,
                 item.state,
                 item.opened_at,
-                item.principal.name,
+                item.principal.label,
                 item.target,
                 item.actions,
                 item.refused,
@@ -129,7 +129,7 @@ def show(
         [
             ("session", session.id),
             ("state", f"{session.state}{f': {session.closed_reason}' if session.closed_reason else ''}"),
-            ("who", f"{session.principal.kind} {session.principal.name} of {session.principal.source}"),
+            ("who", f"{session.principal.kind} {session.principal.label} of {session.principal.source}"),
             ("assurance", f"{session.principal.assurance} by {session.principal.verified_by}"),
             ("run", task.run_id if task else None),
             ("try", session.principal.attempt.try_number if session.principal.attempt else None),

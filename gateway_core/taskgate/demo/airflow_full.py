@@ -97,6 +97,7 @@ class WholeAirflow:
                 raise RuntimeError(f"the DAG does not load:\n{errors}")
             self._wait(began)
         say(f"{time.monotonic() - began:.0f} s: Airflow is up at [bold]{self.place.url}[/] and knows the DAG")
+        say(f"sign in as {self._accounts()}; its DAGs are in {example_folder() / 'dags'}, two tasks run at a time")
 
     def start(self, say: Callable[[str], None]) -> None:
         self._run_id = self._signed_in.trigger(DAG_ID)
@@ -146,11 +147,13 @@ class WholeAirflow:
 
     @property
     def look_around(self) -> str:
-        people = " or ".join(f"{user} with {self.place.passwords[user]}" for user in ("admin", STARTED_BY))
         return (
-            f"Airflow is at {self.place.url} (sign in as {people}); its task instances link to their gateway session "
-            f"and approval."
+            f"Airflow is at {self.place.url} (sign in as {self._accounts()}); its task instances link to their gateway "
+            "session and approval."
         )
+
+    def _accounts(self) -> str:
+        return " or ".join(f"{user} with {self.place.passwords[user]}" for user in ("admin", STARTED_BY))
 
     def stop(self) -> None:
         if self._rest is not None:

@@ -61,10 +61,10 @@ class Story:
         return self._verdict(promises, bundle)
 
     def _pending(self, dana: Client) -> Iterator[Approval]:
-        """Every approval once, while it is pending, until the DAG has ended."""
+        """Every approval of the demo's DAG once, while it is pending, until that has ended."""
         known: set[str] = set()
         while self._airflow.running:
-            for approval in dana.approvals(state=["pending"]):
+            for approval in dana.approvals(state=["pending"], dag_id=DAG_ID):
                 if approval.id not in known:
                     known.add(approval.id)
                     yield approval

@@ -102,11 +102,12 @@ def attempt_over(pairs: tuple[Pair, ...], session_id: str) -> PolicyRefusal:
 
 
 def where(approval_id: str, url: str | None) -> str:
-    """Where an approver decides, as the end of a sentence: on the dashboard's page, or without one in a terminal."""
+    """Where an approver decides: on the dashboard's page, or without one in a terminal. To be followed by a blank:
+    whatever else stands behind an address is taken for a part of it."""
     return f"at {url}" if url else f"with `taskgate approvals approve {approval_id}` (or `deny`)"
 
 
-_NEEDS_RETRIES = " (so it needs one: in Airflow, `retries` of at least 1)"
+_NEEDS_RETRIES = ", so it needs one: in Airflow, `retries` of at least 1"
 
 
 def of_approval(
@@ -125,10 +126,10 @@ def of_approval(
             message = f"rule {rules} wants a human to approve this; {after}approval {approval.id} is pending"
             place = where(approval.id, url)
             then = "a retry of the same task finds the grant" + (_NEEDS_RETRIES if waited is not None else "")
-            hint = f"Ask an approver to decide {place}; {then}."
+            hint = f"Ask an approver to decide {place} ({then})."
             if nobody:
                 message += f", and nobody may decide it as things are: {_visible(nobody)}"
-                hint = f"Ask whoever issues API keys for an approver, who decides {place}; {then}."
+                hint = f"Ask whoever issues API keys for an approver, who decides {place} ({then})."
         case ApprovalState.DENIED:
             message = f"approval {approval.id} was denied{by}{why}"
         case ApprovalState.EXPIRED:

@@ -115,7 +115,7 @@ def test_an_answer_that_has_not_decided_is_waited_on_in_the_triggerer_and_nothin
 def test_nobody_in_time_fails_without_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     Gateway(monkeypatch)
     timed_out = {"error": "The Human-in-the-loop response timeout has passed", "error_type": "timeout"}
-    with pytest.raises(AirflowFailException, match="Nobody decided within 0:01:00"):
+    with pytest.raises(AirflowFailException, match="Nobody decided on apr_1 within 0:01:00"):
         asking(_Hook(), monkeypatch, approval_timeout=timedelta(minutes=1)).execute_answered(
             CONTEXT, timed_out, ["apr_1"]
         )

@@ -59,6 +59,22 @@ def test_what_it_shows_is_extended_in_every_airflow(tmp_path: Path) -> None:
     assert answer["middlewares"] == ["ApiServerMiddleware"]
 
 
+@pytest.mark.parametrize("module", ["doctor.__main__", "secrets", "hooks"])
+def test_whatever_is_imported_first_airflow_can_load_our_backend(tmp_path: Path, module: str) -> None:
+    """Airflow imports the secrets backend while it is being imported itself, perhaps by us."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    backend = {
+        "AIRFLOW__SECRETS__BACKEND": "taskgate_airflow.server_secrets.TaskgateServerSecretsBackend",
+        "AIRFLOW__SECRETS__BACKEND_KWARGS": json.dumps({"url": "http://127.0.0.1:1", "source": "prod"}),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", f"import taskgate_airflow.{module}"],
+        env={**own, "AIRFLOW_HOME": str(tmp_path), **backend},
+        cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_name_it_looks_for_is_the_classs() -> None:
     from taskgate_airflow.plugin import SERVER_BACKEND
     from taskgate_airflow.server_secrets import TaskgateServerSecretsBackend

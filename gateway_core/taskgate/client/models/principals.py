@@ -37,6 +37,12 @@ class Principal(Answer):
     attributes: dict[str, AttributeValue] = Field(default_factory=dict)
     attempt: Attempt | None = None
 
+    @property
+    def label(self) -> str:
+        """The name, and of a mapped task which one it is: `etl.clean[3]`."""
+        mapped = self.attempt.task.map_index if self.attempt else -1
+        return f"{self.name}[{mapped}]" if mapped >= 0 else self.name
+
 
 class WhoAmI(Answer):
     """The key that asks, and what it may do."""

@@ -261,7 +261,7 @@ class GovernedConnection:
         """`Waiting`: tell the client at once that a human is asked, and watch whether it stays."""
         text = f"taskgate: waiting for approval {notice.approval_id} ({', '.join(notice.rules)})"
         place = where(notice.approval_id, notice.url)
-        hint = f"An approver decides {place}; the statement waits at most {notice.hold:.0f} s."
+        hint = f"An approver decides {place} (the statement waits at most {notice.hold:.0f} s)."
         nobody = f"Nobody may decide it as things are: {notice.nobody_may}." if notice.nobody_may else None
         self._client.write(report("NOTICE", "01000", text, detail=nobody, hint=hint).encode(b"N"))
         self._watch()

@@ -76,10 +76,17 @@ def test_readable_by_owner_group_and_root(key: Path) -> None:
     assert module._readable(key, os.stat_result(found), "root")
 
 
-def test_both_are_named(configure: Configure, key: Path) -> None:
+def test_a_secret_that_airflow_made_up_besides_is_nobodys_fault(configure: Configure, key: Path) -> None:
     options = {
         "api_auth__jwt_private_key_path": str(key),
         "api_auth__jwt_secret": "x",
         "core__executor": "CeleryExecutor",
     }
-    assert [one.level for one in signing(configure("server", **options))] == [Level.FAIL, Level.OK]
+    assert [one.level for one in signing(configure("server", **options))] == [Level.OK]
+
+
+def test_who_only_verifies_signs_for_nobody(configure: Configure) -> None:
+    (finding,) = signing(
+        configure("server", api_auth__trusted_jwks_url="https://airflow/jwks", api_auth__jwt_secret="x")
+    )
+    assert finding.level is Level.OK
