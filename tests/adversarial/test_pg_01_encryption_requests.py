@@ -144,6 +144,24 @@ def test_pg_01_silence_ends(gate: ScriptedGate) -> None:
             assert Refusal.of(slow.rest()[0]).severity == "FATAL"
 
 
+def test_al_08_those_who_only_knock_keep_nobody_out(gate: ScriptedGate) -> None:
+    """However long they may take: the next that comes takes the place of the one that has waited longest."""
+    with running_gateway(gate, limits=Limits(unauthenticated=5, startup_seconds=60)) as running:
+        knocking = [WireClient(running.port) for _ in range(12)]
+        for number, client in enumerate(knocking):
+            if number % 3 == 1:
+                client.send(SSL[:1])
+            elif number % 3 == 2:
+                client.send(SSL)
+        dsn = f"host=127.0.0.1 port={running.port} user={USER} password={PASSWORD} dbname=orders-db sslmode=disable"
+        with psycopg.connect(dsn) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+            assert knocking[0].closed()
+            assert connection.execute("SELECT 2").fetchone() == (2,)  # whoever has come in stays
+        for client in knocking:
+            client.raw.close()
+
+
 @pytest.mark.parametrize("request_", [SSL, GSS])
 def test_pg_02_plaintext_behind_a_request_closes(encrypted: RunningGateway, request_: bytes) -> None:
     with WireClient(encrypted.port) as client:

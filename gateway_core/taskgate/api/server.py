@@ -9,8 +9,11 @@ from collections.abc import Iterator
 import uvicorn
 from fastapi import FastAPI
 
+from taskgate.api.connections import MOST_HEADER_BYTES, bounded
 from taskgate.errors import GatewayFault
 from taskgate.settings import ApiSettings
+
+_MOST_CONNECTIONS = 1024  # the next is answered 503
 
 
 class _Server(uvicorn.Server):
@@ -35,8 +38,10 @@ class ApiServer:
                 server_header=False,
                 lifespan="off",
                 timeout_graceful_shutdown=3,
+                http=bounded(),
+                h11_max_incomplete_event_size=MOST_HEADER_BYTES,
                 timeout_keep_alive=30,
-                limit_concurrency=512,
+                limit_concurrency=_MOST_CONNECTIONS,
             )
         )
         self._serving: asyncio.Task[None] | None = None

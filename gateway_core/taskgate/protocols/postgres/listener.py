@@ -32,7 +32,7 @@ class Listener:
         self._listening = listening
         self._accepting = [asyncio.ensure_future(self._accept(each)) for each in listening]
         self._connections: set[asyncio.Task[None]] = set()
-        self._unauthenticated = 0
+        self._knocking: dict[asyncio.Task[None], None] = {}  # have not proven who they are; the longest first
         self.port: int = listening[0].getsockname()[1]
 
     async def close(self) -> None:
@@ -55,34 +55,39 @@ class Listener:
                 log.warning("postgres.accept_failed", reason=error.strerror)
                 await asyncio.sleep(0.1)
                 continue
-            if len(self._connections) >= limits.connections or self._unauthenticated >= limits.unauthenticated:
+            if len(self._connections) >= limits.connections:
                 connection.close()
                 continue
-            self._unauthenticated += 1
+            if len(self._knocking) >= limits.unauthenticated:
+                # Whoever means it needs milliseconds: those who only hold a place lose it, and keep nobody out.
+                oldest = next(iter(self._knocking))
+                del self._knocking[oldest]
+                oldest.cancel()
             task = loop.create_task(self._serve(connection, str(address[0])))
             self._connections.add(task)
-            task.add_done_callback(self._connections.discard)
+            self._knocking[task] = None
+            task.add_done_callback(self._gone)
+
+    def _gone(self, task: asyncio.Task[None]) -> None:
+        self._connections.discard(task)
+        self._knocking.pop(task, None)
 
     async def _serve(self, connection: socket.socket, address: str) -> None:
-        counted = True
+        task = asyncio.current_task()
 
         def admitted() -> None:
-            nonlocal counted
-            if counted:
-                counted = False
-                self._unauthenticated -= 1
+            if task is not None:
+                self._knocking.pop(task, None)
 
         try:
             async with asyncio.timeout(self._service.limits.startup_seconds):
                 peer, encrypted = await self._attach(connection)
-        except (OSError, TimeoutError):
-            admitted()
+        except BaseException as error:
             connection.close()
-            return
-        try:
-            await Connection(self._service, peer, address, encrypted=encrypted, admitted=admitted).run()
-        finally:
-            admitted()
+            if isinstance(error, OSError | TimeoutError):
+                return
+            raise
+        await Connection(self._service, peer, address, encrypted=encrypted, admitted=admitted).run()
 
     async def _attach(self, connection: socket.socket) -> tuple[Peer, bool]:
         """A TLS handshake's first byte cannot be a startup packet's: so a client may start with TLS at once, if it says
