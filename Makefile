@@ -19,7 +19,7 @@ demo: setup-demo  ## an Airflow DAG through the gateway, narrated (ARGS=--exit r
 	@$(BIN)/taskgate demo $(ARGS)
 
 test: setup check  ## lint, types, and every test but the long matrix
-	$(BIN)/python -m pytest -m "not long" -n 2 --dist loadgroup --timeout 240 $(ARGS)
+	$(BIN)/python -m pytest -m "not long" -n 2 --timeout 240 $(ARGS)
 
 test-all: setup check  ## the long matrix as well: both servers × all drivers, kill loops, fuzz minutes
 	$(BIN)/python -m pytest --timeout 1800 $(ARGS)

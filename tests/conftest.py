@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,13 +13,22 @@ from taskgate.demo.postgres_server import PostgresServer, debian_bin, embedded_b
 from tests.servers.folders import server_folder
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Where two workers share the tests a file stays with one of them, and so does whatever needs the package's
     Airflow: it is started once, and two of them are more than two cores can carry."""
-    for item in items:
-        whole = "real_airflow" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("airflow" if whole else item.nodeid.partition("::")[0]))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _scope(nodeid.partition("::")[0])
+
+    return ByFile(config, log)
+
+
+@cache
+def _scope(file: str) -> str:
+    return "airflow" if "real_airflow" in Path(file).read_text(encoding="utf-8") else file
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -24,6 +25,7 @@ from taskgate.store.database import Database
 from tests.integration.approvals.conftest import gateway
 from tests.integration.approvals.setting import Gateway, draft, task
 from tests.integration.store.databases import database, migrated_file, migrated_template, store_url
+from tests.servers.folders import server_folder
 
 __all__ = ["database", "gateway", "migrated_file", "migrated_template", "store_url"]
 
@@ -76,14 +78,15 @@ async def test_al_03_store_down_refuses_and_comes_back(
     await other.database.close()
 
 
-async def test_al_03_real_store_outage_is_a_store_fault_and_heals(
-    tmp_path_factory: pytest.TempPathFactory, postgres18: PostgresServer
-) -> None:
+@pytest.fixture
+def server(postgres18: PostgresServer) -> Iterator[PostgresServer]:
+    """A store's server of its own, to be stopped."""
+    with server_folder("store") as folder:
+        yield PostgresServer(postgres18.bin, folder)
+
+
+async def test_al_03_real_store_outage_is_a_store_fault_and_heals(server: PostgresServer) -> None:
     """A PostgreSQL store of its own is stopped and started again under a running gateway."""
-    server = PostgresServer(postgres18.bin, tmp_path_factory.mktemp("outage"))
-    for parent in server.directory.parents:
-        if parent.name.startswith("pytest-"):
-            parent.chmod(0o711)
     server.start()
     try:
         own = Database(server.dsn(), timeout=2)
@@ -111,14 +114,8 @@ async def test_al_03_real_store_outage_is_a_store_fault_and_heals(
         server.stop()
 
 
-async def test_al_03_store_that_hangs_is_out_of_reach_in_bounded_time(
-    tmp_path_factory: pytest.TempPathFactory, postgres18: PostgresServer
-) -> None:
+async def test_al_03_store_that_hangs_is_out_of_reach_in_bounded_time(server: PostgresServer) -> None:
     """Every process of the store's server is frozen: connections stay open, nothing answers, nothing is granted."""
-    server = PostgresServer(postgres18.bin, tmp_path_factory.mktemp("frozen"))
-    for parent in server.directory.parents:
-        if parent.name.startswith("pytest-"):
-            parent.chmod(0o711)
     server.start()
     frozen: list[int] = []
     try:
