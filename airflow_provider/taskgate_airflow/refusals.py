@@ -47,7 +47,7 @@ def refusals_in(error: BaseException) -> list[Refusal]:
         if diagnostics is None or not _SESSION.search(detail):
             continue
         words = [getattr(diagnostics, name, None) for name in ("message_primary", "message_hint")]
-        text = " ".join(" ".join(word.split()) for word in words if word).removeprefix("taskgate: ")
+        text = " ".join(_sentence(" ".join(word.split())) for word in words if word).removeprefix("taskgate: ")
         facts: dict[str, str] = {}
         for name, _, value in (line.partition("=") for line in detail.splitlines()):
             if name in _LEADING_ON:
@@ -79,6 +79,10 @@ def _found(pattern: re.Pattern[str], error: BaseException) -> str | None:
         return None
     found = pattern.search(getattr(diagnostics, "message_detail", None) or "")
     return found[1] if found else None
+
+
+def _sentence(text: str) -> str:
+    return text if text[-1:] in ".?!:;" or "://" in text.rpartition(" ")[2] else f"{text}."
 
 
 def _diagnostics(error: BaseException) -> Any:

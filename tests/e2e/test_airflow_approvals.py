@@ -135,7 +135,7 @@ def test_a_stock_task_is_refused_with_the_way_to_the_approval_and_its_retries_fi
     first = asking.task.try_number
     (approval,) = asking.requests()
     asking.logs(
-        f"approval {approval.id} is pending Ask an approver to decide at http://dashboard.test/approvals?id={approval.id}"
+        f"approval {approval.id} is pending. Ask an approver to decide at http://dashboard.test/approvals?id={approval.id}"
     )
     # The gateway looks after what tasks have asked for every fifteen seconds: one that will be retried keeps it.
     real_airflow.until(lambda: datetime.now(UTC) - approval.requested_at > timedelta(seconds=20), 30)

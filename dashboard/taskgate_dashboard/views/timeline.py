@@ -46,7 +46,7 @@ def _header(session: Session) -> None:
                         f"{times.clock(ended)} {style.said(session.closed_reason or '')}" if ended else "still open",
                     ),
                     ("From", style.said(session.client_address or "—")),
-                    ("Sent back", f"{session.rows:,} rows"),
+                    ("Rows", f"{session.rows:,} sent back or changed"),
                 ]
             ),
         )
@@ -87,8 +87,15 @@ def _verdict(step: Step) -> str:
         case "closed":
             return style.chip("session closed", "blue")
         case _:
-            event = step.content.get("name") or step.content.get("event") or "event"
-            return style.chip(str(event).replace("_", " "))
+            return _event(step)
+
+
+def _event(step: Step) -> str:
+    name = str(step.content.get("name") or step.content.get("event") or "event")
+    fields = step.content.get("fields")
+    if name == "grant_used" and isinstance(fields, dict):
+        return style.chip(f"used approval {fields.get('approval')}, given by {fields.get('by')}", "green")
+    return style.chip(name.replace("_", " "))
 
 
 def _step(step: Step, started: float) -> None:

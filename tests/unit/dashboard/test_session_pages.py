@@ -136,6 +136,18 @@ def test_a_refusal_says_why(open_page: Callable[..., AppTest]) -> None:
     assert "tg-refused" in shown
 
 
+def test_who_gave_a_grant_is_told_where_it_was_used(api: ControlApi, open_page: Callable[..., AppTest]) -> None:
+    used = {"approval": "apr_7", "by": "user:taskgate:dana", "uses_left": 0}
+    at = "2026-11-30T04:00:00+00:00"
+    api.records["ses_del"] = [
+        {"sequence": 0, "kind": "event", "at": at, "hash": "0", "content": {"name": "grant_used", "fields": used}},
+        {"sequence": 1, "kind": "event", "at": at, "hash": "1", "content": {"name": "cancel_requested", "fields": {}}},
+    ]
+    shown = html(open_page("timeline", id="ses_del"))
+    assert "used approval apr_7, given by user:taskgate:dana" in shown
+    assert "cancel requested" in shown
+
+
 def test_a_session_without_readable_records_says_so(open_page: Callable[..., AppTest]) -> None:
     assert "No record can be read yet" in html(open_page("timeline", id="ses_del"))
 
