@@ -105,6 +105,7 @@ def loaded_plugin(name: str) -> Any:
 
 def loaded_policies() -> set[str]:
     """The modules of the cluster policies that this Airflow has registered."""
-    from airflow.settings import get_policy_plugin_manager
+    from airflow import settings
 
-    return {getattr(plugin, "__name__", "") for plugin in get_policy_plugin_manager().get_plugins()}
+    manager = getattr(settings, "get_policy_plugin_manager", lambda: getattr(settings, "POLICY_PLUGIN_MANAGER", None))()
+    return {getattr(plugin, "__name__", "") for plugin in (manager.get_plugins() if manager else ())}

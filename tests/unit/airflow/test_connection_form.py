@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ def stored(monkeypatch: pytest.MonkeyPatch) -> str:
     return "stored"
 
 
+@pytest.mark.skipif(version("apache-airflow-core") < "3.2", reason="this Airflow reads forms from hooks only")
 def test_airflow_draws_the_form_without_a_warning() -> None:
     """In a process of its own: what warns does so once, when the providers are first looked at."""
     script = """

@@ -212,7 +212,7 @@ def test_airflow_loads_it_by_its_entry_point_and_rejects_the_dag(tmp_path: Path)
     script = (
         "try:\n    from airflow.dag_processing.dagbag import DagBag\n"
         "except ImportError:  # before 3.2\n    from airflow.models.dagbag import DagBag\n"
-        f"bag = DagBag(dag_folder={str(dags)!r}, bundle_path=None, bundle_name='b')\n"
+        f"bag = DagBag(dag_folder={str(dags)!r}, bundle_path=None)\n"
         "print(list(bag.dags), list(bag.import_errors.values()))"
     )
     environment = os.environ | {
