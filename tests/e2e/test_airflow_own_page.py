@@ -107,8 +107,8 @@ def test_what_is_cleared_while_it_waits_there_is_asked_anew_and_can_be_decided(r
 def test_nobody_in_time_fails_the_task_without_retries(runs: dict[str, Asking]) -> None:
     asking = runs["in time"]
     assert asking.fails(120).try_number == 1
-    asking.logs("Nobody decided within 0:00:05")
     (approval,) = asking.requests()
+    asking.logs(f"Nobody decided on {approval.id} within 0:00:05")
     asking.withdrawn(approval)
 
 

@@ -160,7 +160,7 @@ async def test_al_03_no_race_with_the_end_leaves_a_credential_out(setting: Setti
             return None
 
     issued = []
-    for number in range(25):
+    for number in range(8):
         instance = setting.airflow.add(map_index=number)
         held = await setting.issued(instance)
 
