@@ -111,6 +111,11 @@ class GovernedSQLExecuteQueryOperator(SQLExecuteQueryOperator):
                 f"Asked for approval {self._round} times, and what runs differs from what was approved each time. "
                 "Do the SQL or its parameters change with every rendering?"
             ) from None
+        if self._asked:
+            self.log.info(
+                "Approved so far: %s. This asks for more: another statement, or the SQL, its parameters or the policy "
+                "have changed since", ", ".join(self._asked),
+            )  # fmt: skip
         self.log.info("Waiting for approval of %s\n%s", ", ".join(pending.approvals), pending)
         if self._may_park and len(pending.approvals) == 1:
             page = page_in_airflow(pending.approvals[0], lambda: self.get_db_hook().task_token())

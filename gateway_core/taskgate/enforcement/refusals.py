@@ -55,7 +55,7 @@ def denied(
         names = ", ".join(match.rule for match in denying)
         reason = next((match.reason for match in denying if match.reason), None)
         message = f"refused by rule {names}" + (f": {reason}" if reason else "")
-        hint = "Ask the owners of the policy if this task should be allowed to do it."
+        hint = "Ask the owners of the policy if this should be allowed."
     elif missing is not None:
         sqlstate, words = _MISSING[missing.kind]
         message = words.format(_visible(missing.name))

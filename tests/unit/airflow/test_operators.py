@@ -114,11 +114,14 @@ def test_approved_and_refused_again_is_the_end(monkeypatch: pytest.MonkeyPatch) 
         operator.execute_approved({}, {"state": "approved", "approvals": ["apr_1"]})
 
 
-def test_another_statement_may_ask_in_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_statement_may_ask_in_its_turn(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     operator = _operator(_Hook(("apr_2",)), monkeypatch)
     event = {"state": "approved", "approvals": ["apr_1"]}
     deferred = _deferral(operator, lambda: operator.execute_approved({}, event, asked=[], rounds=1))
     assert deferred.kwargs == {"asked": ["apr_1"], "rounds": 2, "waiting_for": ["apr_2"]}
+    assert "Approved so far: apr_1. This asks for more" in capsys.readouterr().out
 
 
 def test_sql_that_changes_with_every_rendering_ends_after_five_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
