@@ -13,12 +13,10 @@ SOURCE = "demo-airflow"
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """`environment` is every component's, `components` adds to one component's (`real_airflow.Name`).
-    `triggers_connect`: stock triggers are given mapped connections in the triggerer."""
+    """`environment` is every component's, `components` adds to one component's (`real_airflow.Name`)."""
 
     environment: Mapping[str, str]
     components: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    triggers_connect: bool = False
 
 
 def own_environment() -> dict[str, str]:

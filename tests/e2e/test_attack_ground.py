@@ -8,17 +8,26 @@ import pytest
 
 from tests.e2e.attack_out import AttackOut
 from tests.e2e.real_airflow import RealAirflow
-from tests.e2e.shop import APP_PASSWORD
+from tests.e2e.shop import APP_PASSWORD, Shop
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 
-def test_a_task_reads_any_connection_and_publishes_it(real_airflow: RealAirflow, attack_out: AttackOut) -> None:
+@pytest.fixture
+def orders(airflow_shop: Shop) -> int:
+    """How many there are now: tests before may have deleted some."""
+    ((count,),) = airflow_shop.query("SELECT count(*) FROM orders")
+    return int(count)
+
+
+def test_a_task_reads_any_connection_and_publishes_it(
+    real_airflow: RealAirflow, attack_out: AttackOut, orders: int
+) -> None:
     real_airflow.wait_for_dags("attack_reads")
     run = real_airflow.admin.trigger("attack_reads", {"conn_id": "direct_db"})
     assert run.end() == "success"
     (taken,), (published,) = attack_out.of(run.run_id, "takes"), attack_out.of(run.run_id, "publishes")
-    assert taken.fields["found"] == [1000]
+    assert taken.fields["found"] == [orders]
     assert published.fields["found"][-1] == APP_PASSWORD
     assert APP_PASSWORD in str(run.xcom("publishes"))
     assert "xcom" in real_airflow.metadata.containing(APP_PASSWORD)
@@ -28,7 +37,7 @@ def test_a_task_reads_any_connection_and_publishes_it(real_airflow: RealAirflow,
 
     again = real_airflow.admin.trigger("attack_reads", {"conn_id": "direct_db", "stolen": published.fields["found"]})
     assert again.end() == "success"
-    assert attack_out.of(again.run_id, "replays")[0].fields["found"] == [1000]
+    assert attack_out.of(again.run_id, "replays")[0].fields["found"] == [orders]
 
 
 def test_code_at_the_top_of_a_file_reads_a_connection(real_airflow: RealAirflow) -> None:
@@ -84,10 +93,10 @@ def test_a_task_that_was_marked_failed_goes_on_in_a_process_of_its_own(
 
 @pytest.mark.parametrize("worker", ["direct_db", None])
 def test_a_trigger_selects_in_the_triggerer(
-    real_airflow: RealAirflow, attack_out: AttackOut, worker: str | None
+    real_airflow: RealAirflow, attack_out: AttackOut, worker: str | None, orders: int
 ) -> None:
     real_airflow.wait_for_dags("attack_defers")
-    conf = {"conn_id": worker, "trigger_conn_id": "direct_db", "seconds": 4}
+    conf = {"conn_id": worker, "trigger_conn_id": "direct_db", "seconds": 12}
     run = real_airflow.admin.trigger("attack_defers", conf)
     waiting = run.wait("selects", "deferred")
     assert waiting.trigger is not None
@@ -95,7 +104,7 @@ def test_a_trigger_selects_in_the_triggerer(
     assert run.end() == ("success")
     selected = attack_out.of(run.run_id, "trigger")
     assert len(selected) > 3
-    assert all(one.fields["found"] == ["taskgate_app", 1000] for one in selected)
+    assert all(one.fields["found"] == ["taskgate_app", orders] for one in selected)
     triggerer = real_airflow.components["triggerer"]
     assert {one.fields["pid"] for one in selected} <= {one.pid for one in triggerer.processes()}
     assert attack_out.outcomes(run.run_id) == {"trigger": True, "resumed": worker is not None} | (

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.e2e.airflow_api import Run
-from tests.e2e.airflow_forms import Form
 from tests.e2e.real_airflow import RealAirflow
 from tests.e2e.shop import Shop
 from tests.e2e.twin_database import DIRECT, GOVERNED, contents
@@ -80,18 +79,14 @@ def test_no_masked_value_has_come_out(sides: tuple[Side, Side], airflow_shop: Sh
     expect_no_masked_value(*sides, secrets_of(airflow_shop))
 
 
-def test_a_deferrable_operator_s_trigger_connects_where_the_form_lets_it(
-    real_airflow: RealAirflow, airflow_form: Form, airflow_shop: Shop
-) -> None:
+def test_a_trigger_gets_nothing_that_its_worker_has_not_held(real_airflow: RealAirflow, airflow_shop: Shop) -> None:
+    """This operator defers before it connects."""
     real_airflow.wait_for_dags("stock_deferrable")
     run = real_airflow.admin.trigger("stock_deferrable")
     state = run.end()
     written = airflow_shop.query("SELECT count(*) FROM twin_paged", GOVERNED)
-    if airflow_form.triggers_connect:
-        assert (state, written) == ("success", [(200,)])
-    else:
-        assert (state, written) == ("failed", [(0,)])
-        assert "only handed to a running task" in run.log("in_deferred_pages")
+    assert (state, written) == ("failed", [(0,)])
+    assert "its trigger gets none" in run.log("in_deferred_pages")
 
 
 def test_everything_went_through_the_gateway(sides: tuple[Side, Side], airflow_shop: Shop) -> None:
