@@ -157,6 +157,9 @@ def test_al_08_those_who_only_knock_keep_nobody_out(gate: ScriptedGate) -> None:
         with psycopg.connect(dsn) as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
             assert knocking[0].closed()
+            assert knocking[1].closed()
+            assert knocking[2].exactly(1) == b"N"
+            assert kinds(knocking[2].rest()) in ("", "E")  # and then it is closed, however far it had come
             assert connection.execute("SELECT 2").fetchone() == (2,)  # whoever has come in stays
         for client in knocking:
             client.raw.close()
