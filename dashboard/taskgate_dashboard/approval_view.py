@@ -39,6 +39,8 @@ def show_request(approval: Approval, parameters: list[ApprovalParameter] | None,
         st.error(
             f"Nobody may decide this as things are: {literal(approval.nobody_may_because)}", icon=":material/group_off:"
         )
+    if approval.outdated_because:
+        st.warning(f"Approving opens nothing: {literal(approval.outdated_because)}", icon=":material/history:")
     for warning in warnings(approval.text):
         st.warning(literal(warning), icon=":material/visibility:")
     head = "Exactly this will run" if _pending(approval) else "The exact text"

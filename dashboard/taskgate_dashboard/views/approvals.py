@@ -42,11 +42,14 @@ def _forget() -> None:
 
 
 def _listed(scope: str) -> list[Approval]:
-    """At most a hundred; pending ones oldest first, so that new ones appear below and nothing moves."""
+    """The newest hundred at most. Pending ones oldest first, so that new ones appear below and nothing moves; decided
+    ones with the last decision first."""
     mine = _SCOPES[scope]
     states = ["pending"] if mine is not None else ["approved", "denied", "expired", "withdrawn"]
     found = list(islice(gateway().approvals(state=states, mine=True if mine else None), _SHOWN))
-    return found if mine is None else sorted(found, key=lambda one: one.requested_at)
+    if mine is None:
+        return sorted(found, key=lambda one: one.decided_at or one.requested_at, reverse=True)
+    return sorted(found, key=lambda one: one.requested_at)
 
 
 def _of_task(task: AskedTask) -> list[Approval]:
@@ -75,12 +78,14 @@ def inbox(scope: str, task: AskedTask | None = None) -> None:
             st.rerun()  # the whole page: the request stands outside this fragment
         held = waiting_chip(approval)
         stuck = style.chip("nobody may decide", "red") if approval.nobody_may_because else ""
+        outdated = style.chip("outdated") if approval.outdated_because else ""
         when = times.since(approval.decided_at or approval.requested_at)
         style.show(
             f'<div style="margin:-.6rem 0 .3rem .2rem"><span class="tg-when">{when}</span> ',
             style.chip(approval.target),
             held or (style.chip(approval.state.value, STATE_COLOURS[approval.state]) if decided else ""),
             stuck,
+            outdated,
             "</div>",
         )
 

@@ -96,6 +96,7 @@ def approval(
     may_decide: bool,
     may_not_because: str | None = None,
     nobody_may_because: str | None = None,
+    outdated_because: str | None = None,
 ) -> models.Approval:
     return models.Approval(
         id=value.id,
@@ -124,6 +125,7 @@ def approval(
         may_decide=may_decide,
         may_not_because=may_not_because,
         nobody_may_because=nobody_may_because,
+        outdated_because=outdated_because,
     )
 
 

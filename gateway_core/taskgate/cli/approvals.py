@@ -60,7 +60,7 @@ def list_approvals(
         [
             (
                 item.id,
-                f"{item.state}, nobody may decide" if item.nobody_may_because else item.state,
+                _state(item),
                 item.requested_at,
                 item.expires_at,
                 item.waits_until,
@@ -72,6 +72,12 @@ def list_approvals(
         ],
         empty="Nothing waits for a human.",
     )
+
+
+def _state(approval: Approval) -> str:
+    if approval.outdated_because:
+        return f"{approval.state}, outdated"
+    return f"{approval.state}, nobody may decide" if approval.nobody_may_because else str(approval.state)
 
 
 def _short(text: str) -> str:
@@ -139,6 +145,7 @@ def print_approval(approval: Approval, parameters: ApprovalParameters | None) ->
             ("who may decide", terms.approvers),
             ("also in", terms.channels),
             ("but nobody", approval.nobody_may_because),
+            ("outdated", approval.outdated_because),
             ("bound", f"at most {terms.max_rows} rows, else rolled back" if terms.max_rows is not None else None),
             ("uses", terms.uses if terms.uses != 1 else None),
             ("search path", approval.environment.search_path),

@@ -209,10 +209,10 @@ class Parking:
             return replace(approval, state=ApprovalState.WITHDRAWN)
 
     def _granted(self, asking: Asking, permit: Permit, grant: Approval) -> Permit:
-        if not asking.is_current():
-            raise refusals.overtaken(grant, self._url(grant.id), asking.session_id)
         used = {"approval": grant.id, "by": grant.decided_by, "uses_left": grant.uses_left}
         asking.record(RecordKind.EVENT, Event("grant_used", used))
+        if not asking.is_current():
+            raise refusals.overtaken(grant, self._url(grant.id), asking.session_id)
         return replace(permit, approval_id=grant.id, durable=True, needs_judgement=False)
 
     async def _estimated(self, estimate: Estimate, action: Action) -> Mapping[str, object]:

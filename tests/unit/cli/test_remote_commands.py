@@ -97,6 +97,17 @@ def test_approving_shows_the_exact_text_and_asks(cli: Cli, running: Running, mon
 
 
 @pytest.mark.usefixtures("dana")
+def test_what_was_asked_under_another_policy_is_shown_as_outdated(cli: Cli, running: Running) -> None:
+    version = running.plane.policy.current.version
+    current = running.do(running.plane.approvals.request(draft("1" * 64, policy_version=version)))
+    older = running.do(running.plane.approvals.request(draft("2" * 64, policy_version="older")))
+    listed = {line.split("\t")[0]: line.split("\t")[1] for line in cli("approvals", "list").stdout.splitlines()}
+    assert (listed[current.id], listed[older.id]) == ("pending", "pending, outdated")
+    assert "the policy has changed since it was asked for" in cli("approvals", "show", older.id).stdout
+    assert "outdated" not in cli("approvals", "show", current.id).stdout
+
+
+@pytest.mark.usefixtures("dana")
 def test_approve_with_yes_and_deny(cli: Cli, running: Running) -> None:
     first = running.do(running.plane.approvals.request(draft("1" * 64)))
     second = running.do(running.plane.approvals.request(draft("2" * 64)))
@@ -137,7 +148,8 @@ def test_after_the_decision_parameters_need_records_read(
 
 @pytest.mark.usefixtures("admin")
 def test_how_long_a_connection_waits_and_that_nobody_may_decide(cli: Cli, running: Running) -> None:
-    approval = running.do(running.plane.approvals.request(draft(held=True, hold=90.0)))
+    version = running.plane.policy.current.version
+    approval = running.do(running.plane.approvals.request(draft(held=True, hold=90.0, policy_version=version)))
     shown = cli("approvals", "show", approval.id).stdout
     assert re.search(r"waits until\s+20\d\d-.*Z: a connection waits [89]\d s more", shown), shown
     assert re.search(r"but nobody\s+no live key with the scope approvals:decide is of group:dba", shown), shown

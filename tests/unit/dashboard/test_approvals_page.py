@@ -56,6 +56,31 @@ def test_that_nobody_may_decide_is_loud(api: ControlApi, open_page: Callable[...
     assert "nobody may decide" in html(app)
 
 
+def test_that_approving_opens_nothing_any_more_is_said(api: ControlApi, open_page: Callable[..., AppTest]) -> None:
+    approval_id = _of(api, GOVERNED)
+    app = open_page(id=approval_id)
+    assert "outdated" not in html(app)
+    api.approvals[approval_id]["outdated_because"] = "the policy has changed since it was asked for"
+    app = open_page(id=approval_id)
+    assert "Approving opens nothing: the policy has changed" in app.warning[0].value
+    assert "outdated" in html(app)
+
+
+def test_the_last_decision_comes_first(api: ControlApi, open_page: Callable[..., AppTest]) -> None:
+    for name in (HOSTILE, GOVERNED):
+        api.decide(_of(api, name), True, "user:erin")
+    early, late = _of(api, GOVERNED), _of(api, HOSTILE)
+    api.approvals[early]["decided_at"] = (datetime.now(UTC) - timedelta(minutes=3)).isoformat()
+    api.approvals[late]["decided_at"] = (datetime.now(UTC) - timedelta(minutes=1)).isoformat()
+    for first, second in ((late, early), (early, late)):
+        app = open_page()
+        app.session_state["scope"] = "Decided"
+        app.run()
+        opened = [key for key in _keys(app) if key in (f"open-{early}", f"open-{late}")]
+        assert opened == [f"open-{first}", f"open-{second}"]
+        api.approvals[early]["decided_at"] = datetime.now(UTC).isoformat()
+
+
 def test_other_scopes_show_the_rest(api: ControlApi, open_page: Callable[..., AppTest]) -> None:
     app = open_page()
     app.session_state["scope"] = "All pending"

@@ -179,6 +179,24 @@ async def test_a_grant_is_not_used_under_a_policy_that_is_gone(desk: Desk) -> No
     assert desk.approvals.approval.uses_left == 1
 
 
+async def test_a_grant_that_is_overtaken_while_it_is_used_is_recorded_as_used(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use = desk.approvals.use_grant
+
+    async def overtaken(*asked: Any, **named: Any) -> Approval | None:
+        desk.policy_in_force = False
+        return await use(*asked, **named)
+
+    asking = desk.asks()
+    await desk.client.told.wait()
+    monkeypatch.setattr(desk.approvals, "use_grant", overtaken)
+    desk.approvals.decide(ApprovalState.APPROVED)
+    with pytest.raises(PolicyRefusal, match="changed"):
+        await asking
+    assert desk.records == [RecordKind.PARKED, RecordKind.DECIDED, RecordKind.EVENT]
+
+
 async def test_denied(desk: Desk) -> None:
     asking = desk.asks()
     await desk.client.told.wait()

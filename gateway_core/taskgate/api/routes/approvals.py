@@ -141,6 +141,15 @@ async def _rendered(plane: ControlPlane, caller: Caller, approvals: list[Approva
                 may_decide=obstacle is None,
                 may_not_because=obstacle,
                 nobody_may_because=nobody.get(approval.id),
+                outdated_because=_outdated(approval, plane.policy.current.version),
             )
         )
     return rendered
+
+
+def _outdated(approval: Approval, policy_version: str) -> str | None:
+    """A grant fits only what is asked under the very policy that the approver was told of."""
+    counts = approval.state is ApprovalState.PENDING or approval.uses_left > 0
+    if not counts or approval.policy_version == policy_version:
+        return None
+    return "the policy has changed since it was asked for: whoever asks again is judged anew, by a request of its own"

@@ -40,7 +40,8 @@ class Approval(Answer):
     """A request for a human decision about one action; once approved, also the grant. `text` is exact: control and
     bidirectional characters in it must be made visible before a person reads it. `held`: a connection waits for it,
     until `waits_until` at the latest. `may_decide` is about the key that asks; `may_not_because` says why not, and
-    `nobody_may_because` why no live key at all may decide it while it is pending (None: some may)."""
+    `nobody_may_because` why no live key at all may decide it while it is pending (None: some may). `outdated_because`
+    says why approving it opens nothing any more, though it is pending or has uses left (None: it does)."""
 
     id: str
     state: ApprovalState
@@ -68,6 +69,7 @@ class Approval(Answer):
     may_decide: bool = False
     may_not_because: str | None = None
     nobody_may_because: str | None = None
+    outdated_because: str | None = None
 
 
 class ApprovalParameter(Answer):

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from taskgate.api.long_polls import LongPolls
+from taskgate.domain import Approval
 from taskgate.identity.scopes import Scope
 from tests.unit.api.conftest import ClientFor
 from tests.unit.api.control_plane import Plane, draft, task
@@ -110,6 +111,24 @@ async def test_it_says_that_nobody_at_all_may_decide(
     dana = client_for(await plane.key("dana", READ, DECIDE, user=True, groups=["dba"]))
     for client in (airflow, dana):
         assert (await client.get(f"/v1/approvals/{approval.id}")).json()["nobody_may_because"] is None
+
+
+async def test_it_is_said_that_the_policy_is_no_longer_the_one_it_was_asked_under(
+    dana: httpx.AsyncClient, plane: Plane
+) -> None:
+    current = await plane.approvals.request(draft("1" * 64, policy_version=plane.policy.current.version))
+    older = await plane.approvals.request(draft("2" * 64, policy_version="older"))
+    denied = await plane.approvals.request(draft("3" * 64, policy_version="older"))
+    why = "the policy has changed since it was asked for: whoever asks again is judged anew, by a request of its own"
+
+    async def said(approval: Approval) -> str | None:
+        found: str | None = (await dana.get(f"/v1/approvals/{approval.id}")).json()["outdated_because"]
+        return found
+
+    assert [await said(one) for one in (current, older, denied)] == [None, why, why]
+    for approval, approve in ((current, True), (older, True), (denied, False)):
+        await dana.post(f"/v1/approvals/{approval.id}/decision", json={"approve": approve})
+    assert [await said(one) for one in (current, older, denied)] == [None, why, None]
 
 
 async def test_a_service_key_can_never_decide(client_for: ClientFor, plane: Plane) -> None:
