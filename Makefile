@@ -22,7 +22,7 @@ test: setup check  ## lint, types, and every test but the long matrix
 	$(BIN)/python -m pytest -m "not long" -n 2 --timeout 240 $(ARGS)
 
 test-all: setup check  ## the long matrix as well: both servers × all drivers, kill loops, fuzz minutes
-	$(BIN)/python -m pytest --timeout 1800 $(ARGS)
+	$(BIN)/python -m pytest -n 2 --timeout 1800 $(ARGS)
 
 check: setup  ## format, lint, types
 	$(BIN)/ruff format --check .

@@ -50,7 +50,7 @@ def test_a_viewer_reads_all_that_the_gateway_needs(real_airflow: RealAirflow, qu
     assert seen.api.call("GET", "/dags/questions/details")["dag_id"] == "questions"
     assert [one["attempt"] if "attempt" in one else one["try_number"] for one in seen.tries("asks")] == [1]
     assert seen.hitl("asks")["subject"] == "Shall it be?"
-    assert [one["task_instance"]["id"] for one in seen.api.pending_hitl()] == [task.id]
+    assert task.id in [one["task_instance"]["id"] for one in seen.api.pending_hitl()]
 
 
 def test_answering_takes_a_user_and_no_less(real_airflow: RealAirflow, question: Run) -> None:

@@ -30,7 +30,8 @@ def dashboard(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def plugin() -> type[TaskgatePlugin]:
     """A class of this test's own: loading sets attributes."""
-    return type("Plugin", (TaskgatePlugin,), {})
+    shown = ("global_operator_extra_links", "external_views", "hook_lineage_readers")
+    return type("Plugin", (TaskgatePlugin,), {name: [] for name in shown})
 
 
 def test_they_name_the_task_and_the_session_its_try(dashboard: None) -> None:
