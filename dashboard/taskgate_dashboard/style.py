@@ -34,6 +34,8 @@ _SHEET = """
 .tg-row {border-left: 3px solid #d8dee4; padding: .1rem 0 .5rem .9rem; margin-left: .3rem;}
 .tg-row.tg-refused {border-color: #cf222e;} .tg-row.tg-ran {border-color: #2da44e;}
 .tg-row.tg-asked {border-color: #d4a72c;}
+.st-key-deny-confirm button, .st-key-kill-confirm button {background: #cf222e; border-color: #cf222e;}
+.st-key-deny-confirm button:hover, .st-key-kill-confirm button:hover {background: #a40e26; border-color: #a40e26;}
 .tg-when {color: #656d76; font-size: .8rem; font-variant-numeric: tabular-nums;}
 .tg-note {color: #656d76; font-size: .85rem;}
 </style>

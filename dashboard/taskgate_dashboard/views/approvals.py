@@ -184,7 +184,7 @@ def _confirm(approval: Approval, *, approve: bool) -> None:
         yes, no, _ = st.columns([1, 1, 2])
         if yes.button(
             "Yes, approve" if approve else "Yes, deny",
-            key="confirm",
+            key="confirm" if approve else "deny-confirm",
             type="primary",
             width="stretch",
             icon=":material/check:" if approve else ":material/block:",
