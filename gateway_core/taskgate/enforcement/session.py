@@ -164,11 +164,12 @@ class Session:
     # --- judging -----------------------------------------------------------------------------------------------
 
     @property
-    def scope(self) -> DecisionScope:
-        return self._current()
+    def scope(self) -> object:
+        # One of its own each time where the process stood still: what was revoked meanwhile is heard of first.
+        return object() if self._services.store_lost else self._current()
 
     def cached(self, action: Action) -> Permit | None:
-        return self._current().cached(action)
+        return None if self._services.store_lost else self._current().cached(action)
 
     def _current(self) -> DecisionScope:
         """The scope for the policy and the catalogue in force now."""
@@ -183,6 +184,8 @@ class Session:
         return scope
 
     async def judge(self, action: Action, waiting: Waiting) -> Permit:
+        if self._services.store_lost and not await self._services.signals.caught_up():
+            raise StoreFault("taskgate: the store is out of reach, so nobody can say what was revoked")
         if self._ended.done():
             raise GatewayFault(f"taskgate: the session is ending: {self._ended.result()}")
         scope = self._current()

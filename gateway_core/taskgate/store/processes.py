@@ -1,7 +1,8 @@
 """The gateway processes that share a store, by heartbeat.
 
-A process without the store for 5 s ends its live sessions (DESIGN: control signals), and the heartbeat goes through the
-same store: one that has not been heard of for 15 s by the database's clock has no session left, whatever became of it.
+Time is the database's. A process that has not beaten for 20 s counts as dead: the others mark its sessions as closed.
+It may be alive all the same (it stood still, it could read but not write, somebody removed its row, the store was set
+back), so a beat that comes after 15 s ends its sessions before it counts again: what is marked as closed is closed.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from collections.abc import Callable
 
 import structlog
-from sqlalchemy import insert, select, update
+from sqlalchemy import Update, insert, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from taskgate.errors import StoreFault
@@ -22,12 +24,20 @@ from taskgate.store.tables import processes
 
 log = structlog.get_logger(__name__)
 
-DEAD_AFTER = 15.0
+DEAD_AFTER = 20.0
+"""Seconds without a heartbeat after which others take a process for dead."""
+
+TOO_LATE_AFTER = 15.0
+"""Seconds after which a process takes itself for dead: less, so that none is in time while another gives up on it."""
 
 
 def alive() -> ColumnElement[bool]:
     """The condition that a row of `processes` is of a process that may have live sessions."""
-    return processes.c.stopped_at.is_(None) & (processes.c.heartbeat_at > database_time(-DEAD_AFTER))
+    return _heard_of_within(DEAD_AFTER)
+
+
+def _heard_of_within(seconds: float) -> ColumnElement[bool]:
+    return processes.c.stopped_at.is_(None) & (processes.c.heartbeat_at > database_time(-seconds))
 
 
 class GatewayProcess:
@@ -41,6 +51,10 @@ class GatewayProcess:
         self.alone = True  # as far as is known: no other process is alive on this store
 
     async def register(self) -> None:
+        await self._enter()
+        self.alone = await self.peers() < 2
+
+    async def _enter(self) -> None:
         row = insert(processes).values(
             id=self.id,
             host=socket.gethostname(),
@@ -51,19 +65,27 @@ class GatewayProcess:
         )
         async with self._database.statement(writes=True) as connection:
             await connection.execute(row)
-        self.alone = await self.peers() < 2
 
-    async def beat(self) -> None:
-        mine = update(processes).where(processes.c.id == self.id).values(heartbeat_at=database_time())
+    async def beat(self, taken_for_dead: Callable[[], None]) -> None:
+        """`taken_for_dead` is called where the beat comes too late, before this process counts again."""
+        mine = update(processes).where(processes.c.id == self.id)
+        if await self._changed(mine.where(_heard_of_within(TOO_LATE_AFTER)).values(heartbeat_at=database_time())):
+            return
+        log.error("process.taken_for_dead", process=self.id)
+        taken_for_dead()
+        if not await self._changed(mine.values(heartbeat_at=database_time(), stopped_at=None)):
+            await self._enter()
+
+    async def _changed(self, change: Update) -> bool:
         async with self._database.statement(writes=True) as connection:
-            await connection.execute(mine)
+            return (await connection.execute(change)).rowcount > 0
 
-    async def run(self) -> None:
+    async def run(self, taken_for_dead: Callable[[], None]) -> None:
         """Beat until cancelled; an unreachable store is logged and tried again."""
         while True:
             await asyncio.sleep(self._interval)
             try:
-                await self.beat()
+                await self.beat(taken_for_dead)
                 self.alone = await self.peers() < 2
             except StoreFault as fault:
                 log.warning("process.heartbeat_failed", process=self.id, reason=fault.detail)

@@ -4,6 +4,9 @@ A signal is a row with a sequence number. Each process polls for rows above the 
 after it sent one itself. Numbers become visible in their order (see `tables.signal_counter`), so none is ever skipped.
 Delivery is at least once a process from the moment `run` starts; a callback must bear a repetition.
 
+A store that was set back (a backup brought in, a failover to a replica that lagged behind) has forgotten what was
+revoked and decided, and gives its numbers out again: that is told to whoever asked with `when_set_back`.
+
 `last_contact` tells how long the store has been out of reach: a gateway that has not heard for 5 s cannot know what has
 been revoked, and ends its live sessions.
 """
@@ -21,7 +24,7 @@ from enum import StrEnum
 from typing import Any
 
 import structlog
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import Select, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from taskgate.errors import StoreFault
@@ -69,7 +72,9 @@ class Signals:
         self._wake = asyncio.Event()
         self._started = asyncio.Event()
         self._catching_up: list[asyncio.Future[None]] = []
+        self._set_back: list[Callable[[], None]] = []
         self._seen = 0
+        self._seen_at: datetime | None = None  # when the last one was sent: tells it from another of the same number
         self._pruned = 0.0
         self.last_contact = float("-inf")
 
@@ -92,6 +97,10 @@ class Signals:
                 self._callbacks[kind].remove(callback)
 
         return unsubscribe
+
+    def when_set_back(self, callback: Callable[[], None]) -> None:
+        """`callback` is called in the event loop where the store is found at an earlier state than it was."""
+        self._set_back.append(callback)
 
     async def send(self, kind: str, subject: str, payload: Mapping[str, Any] | None = None) -> None:
         """Committed when this returns. Raises StoreFault."""
@@ -152,17 +161,35 @@ class Signals:
             self._started.set()
         more = True
         while more:
-            query = select(signals).where(signals.c.sequence > self._seen).order_by(signals.c.sequence).limit(_BATCH)
             async with self._database.statement() as connection:
-                rows = (await connection.execute(query)).all()
+                rows = (await connection.execute(_from(self._seen))).all()
             self.last_contact = asked
+            if self._is_set_back(rows[0]):
+                self._begin_anew(rows[0].value)
+                return
             for row in rows:
-                self._seen = row.sequence
-                self._deliver(_signal(row))
-            more = len(rows) == _BATCH
+                if row.sequence is not None and row.sequence > self._seen:
+                    self._seen, self._seen_at = row.sequence, row.sent_at
+                    self._deliver(_signal(row))
+            more = len(rows) > _BATCH
         if asked - self._pruned > _PRUNE_EVERY:
             self._pruned = asked
             await self.prune()
+
+    def _is_set_back(self, first: Any) -> bool:
+        """`first`: of what is there from the last one seen on, that one included while it is kept."""
+        if first.value < self._seen:
+            return True
+        if first.sequence != self._seen:
+            return False
+        known, self._seen_at = self._seen_at, first.sent_at
+        return known is not None and known != first.sent_at
+
+    def _begin_anew(self, counter: int) -> None:
+        log.critical("signals.store_set_back", seen=self._seen, now_at=counter)
+        self._seen, self._seen_at = counter, None
+        for callback in self._set_back:
+            callback()
 
     def _deliver(self, signal: Signal) -> None:
         for callback in tuple(self._callbacks[signal.kind]):
@@ -195,6 +222,13 @@ class Signals:
         """How many signals are kept: for health pages."""
         async with self._database.statement() as connection:
             return int((await connection.execute(select(func.count()).select_from(signals))).scalar_one())
+
+
+def _from(sequence: int) -> Select[Any]:
+    """The counter, and beside it each signal from this number on; at least one row."""
+    both = signal_counter.outerjoin(signals, signals.c.sequence >= sequence)
+    chosen = select(signal_counter.c.value, *signals.c).select_from(both)
+    return chosen.where(signal_counter.c.id == 1).order_by(signals.c.sequence).limit(_BATCH + 1)
 
 
 def _signal(row: Any) -> Signal:

@@ -51,8 +51,10 @@ class StoreSide:
         else:
             await self.database.migrate()
         await self.process.register()
+        self.signals.when_set_back(lambda: _end_all(live, "the store was set back to an earlier state"))
         background.spawn("signals", self.signals.run())
-        background.spawn("heartbeat", self.process.run())
+        silent = "the gateway was silent for so long that it counted as dead"
+        background.spawn("heartbeat", self.process.run(lambda: _end_all(live, silent)))
         await asyncio.wait_for(self.signals.started(), _PATIENCE)
         await self.sessions.close_abandoned()
         background.spawn("store watch", self._watch(live))
@@ -74,7 +76,7 @@ class StoreSide:
         while True:
             await asyncio.sleep(store_watch.INTERVAL)
             if watch.lost(time.monotonic(), self.signals.last_contact):
-                live.end("the store is out of reach", lambda session: True)
+                _end_all(live, "the store is out of reach")
 
     async def _keep_index(self, live: LiveSessions) -> None:
         while True:
@@ -85,3 +87,7 @@ class StoreSide:
                 await self.sessions.close_abandoned()
             except StoreFault as fault:
                 log.warning("gateway.index_behind", reason=fault.message)
+
+
+def _end_all(live: LiveSessions, reason: str) -> None:
+    live.end(reason, lambda session: True)

@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from taskgate.errors import StoreFault
 from taskgate.store.clock import database_time
 from taskgate.store.database import Database
 from taskgate.store.signals import Signal, SignalKind, Signals
+from taskgate.store.tables import signal_counter
 from taskgate.store.tables import signals as signals_table
 
 
@@ -177,3 +178,60 @@ async def test_whoever_waits_to_have_caught_up_has_heard_all_that_was_sent_befor
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+async def _set_back(database: Database, to: int) -> None:
+    """As a backup does that is brought in while this process is running."""
+    async with database.transaction() as connection:
+        await connection.execute(update(signal_counter).values(value=to))
+        await connection.execute(delete(signals_table).where(signals_table.c.sequence > to))
+
+
+async def test_a_store_that_was_set_back_is_noticed_and_what_is_sent_then_is_heard(database: Database) -> None:
+    signals = Signals(database, interval=0.02)
+    heard: list[str] = []
+    found: list[int] = []
+    signals.subscribe("test", lambda signal: heard.append(signal.subject))
+    signals.when_set_back(lambda: found.append(signals.seen))
+    async with running(signals):
+        for number in range(4):
+            await signals.send("test", f"{number}")
+        await until(lambda: len(heard) == 4)
+        await asyncio.sleep(0.1)
+        assert found == []
+        await _set_back(database, to=1)
+        await until(lambda: bool(found))
+        assert found == [1]
+        await signals.send("test", "afterwards")
+        await until(lambda: heard[-1] == "afterwards")
+        assert found == [1]
+
+
+async def test_it_is_noticed_although_the_numbers_have_caught_up(database: Database) -> None:
+    signals = Signals(database, interval=30)
+    found: list[int] = []
+    signals.when_set_back(lambda: found.append(signals.seen))
+    async with running(signals):
+        for number in range(3):
+            await signals.send("test", f"{number}")
+        assert await signals.caught_up()
+        assert await signals.caught_up()  # whoever sees the last one again does not take it for another
+        assert found == []
+        await _set_back(database, to=1)
+        elsewhere = Signals(database)
+        for number in range(4):
+            await elsewhere.send("test", f"again {number}")
+        assert await signals.caught_up()
+        assert found == [5]
+
+
+async def test_more_signals_than_one_look_takes_are_all_heard(database: Database) -> None:
+    signals = Signals(database, interval=30)
+    heard: list[int] = []
+    signals.subscribe("test", lambda signal: heard.append(signal.sequence))
+    async with running(signals):
+        async with database.transaction() as connection:
+            for _ in range(2100):
+                await signals.append(connection, "test", "many")
+        assert await signals.caught_up(10)
+    assert heard == list(range(1, 2101))

@@ -15,7 +15,7 @@ from taskgate.client import models
 from taskgate.client.models import Name
 from taskgate.identity.scopes import Scope
 from taskgate.store.ids import IdPrefix, is_id
-from taskgate.store.sessions import SessionFilter
+from taskgate.store.sessions import PROCESS_DIED, SessionFilter
 
 router = APIRouter(tags=["sessions"])
 MayRead = Annotated[Caller, Depends(Requires(Scope.SESSIONS_READ))]
@@ -91,7 +91,8 @@ async def kill_session(session_id: str, reason: models.Reason, plane: Plane, cal
     session = await plane.sessions.get(session_id) if is_id(IdPrefix.SESSION, session_id) else None
     if session is None:
         raise not_found("session")
-    if session.closed_at is not None:
+    # That its process died is what others have concluded: the process may know better.
+    if session.closed_at is not None and session.closed_reason != PROCESS_DIED:
         raise ApiProblem(409, "this session is closed already", code="session_closed")
     await plane.live.kill(session_id, caller.label, reason.reason or "killed")
 
