@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.util import await_only
 
 from taskgate.errors import StoreFault
 from taskgate.store import migrate as migrations
@@ -31,6 +33,9 @@ from taskgate.store.direct_sqlite import DirectSqlite
 from taskgate.store.prepared import Prepared, PreparedStatement, SqliteText
 
 _FAULTS = (SQLAlchemyError, sqlite3.Error, OSError, TimeoutError)
+
+_LONGEST_MIGRATION = 60.0
+"""Seconds that a process waits for another that migrates the same SQLite file."""
 
 
 class Database:
@@ -95,7 +100,7 @@ class Database:
         """Bring the schema to this version's. Safe to run from several places at once; all or nothing.
         Raises StoreFault where a newer version has migrated it already: nothing is ever taken back."""
         self._prepare_file()
-        engine = self._create_engine(1, command_timeout=None).execution_options(taskgate_begin=True)
+        engine = self._create_engine(1, migrates=True).execution_options(taskgate_begin=True)
         try:
             with _faults():
                 async with engine.begin() as connection:
@@ -127,19 +132,18 @@ class Database:
             direct.close()
         await self._engine.dispose()
 
-    def _create_engine(self, pool_size: int, **connect: Any) -> AsyncEngine:
+    def _create_engine(self, pool_size: int, *, migrates: bool = False) -> AsyncEngine:
         options: dict[str, Any] = {"hide_parameters": True, "pool_timeout": self._timeout, "pool_size": pool_size}
         if self.shared:
             options["connect_args"] = {
                 "timeout": self._timeout,
-                "command_timeout": self._timeout,
+                "command_timeout": None if migrates else self._timeout,
                 "server_settings": {"application_name": "taskgate"},
                 **self._connect,
-                **connect,
             }
         else:
             self._prepare_file()
-            options["connect_args"] = {"timeout": self._timeout}
+            options["connect_args"] = {"timeout": _LONGEST_MIGRATION if migrates else self._timeout}
         engine = create_async_engine(self._url, **options)
         if not self.shared:
             event.listen(engine.sync_engine, "connect", _configure_sqlite)
@@ -200,10 +204,29 @@ def _configure_sqlite(connection: Any, _record: object) -> None:
     # Transactions are begun by _begin_sqlite alone, never by the driver's guess.
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+    _write_ahead(cursor)
+    for pragma in ("synchronous = FULL", "foreign_keys = ON"):
         # FULL: a grant that was used must stay used when the power goes.
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _write_ahead(cursor: Any) -> None:
+    """Several that open a new file at once wait for each other here, and SQLite refuses some without waiting: so this
+    waits by itself, as long as the connection would."""
+    cursor.execute("PRAGMA busy_timeout")
+    (patience,) = cursor.fetchone()  # milliseconds
+    cursor.execute("PRAGMA busy_timeout = 0")
+    until = time.monotonic() + patience / 1000
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            break
+        except sqlite3.OperationalError:
+            if time.monotonic() > until:
+                raise
+            await_only(asyncio.sleep(0.02))
+    cursor.execute(f"PRAGMA busy_timeout = {patience}")
 
 
 def _begin_sqlite(connection: Connection) -> None:

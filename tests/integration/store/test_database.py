@@ -42,6 +42,28 @@ async def test_concurrent_migrations_all_succeed(tmp_path: Path, postgres18: Pos
                 await database.close()
 
 
+async def test_a_new_file_is_opened_by_many_at_once(tmp_path: Path) -> None:
+    for number in range(10):
+        databases = [Database(f"sqlite:///{tmp_path / f'{number}.sqlite'}") for _ in range(4)]
+        await asyncio.gather(*(database.migrate() for database in databases))
+        for database in databases:
+            await database.close()
+
+
+async def test_a_migration_waits_for_whoever_is_migrating_already(tmp_path: Path) -> None:
+    path = tmp_path / "busy.sqlite"
+    database = Database(f"sqlite:///{path}", timeout=0.2)
+    with sqlite3.connect(path) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        migrating = asyncio.create_task(database.migrate())
+        await asyncio.sleep(0.8)
+        assert not migrating.done()
+        other.rollback()
+    await migrating
+    await database.check_migrated()
+    await database.close()
+
+
 async def test_interrupted_migration_leaves_the_store_as_it_was(
     tmp_path: Path, postgres18: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
