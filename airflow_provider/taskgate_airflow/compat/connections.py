@@ -96,8 +96,12 @@ def connection_under_test(conn_id: str) -> Any:
     """The connection that Airflow's test button is about, as typed into the form: from the place where a worker's test
     puts it, else from the environment, where an API server's does. Asks no other secrets backend: one of ours would
     refuse it, since no task asks."""
-    from airflow.sdk.execution_time.context import _preset_connections
     from airflow.secrets.environment_variables import EnvironmentVariablesBackend
 
-    preset = (_preset_connections.get() or {}).get(conn_id)
+    try:
+        from airflow.sdk.execution_time.context import _preset_connections
+    except ImportError:  # before 3.3, where only the API server tests
+        preset = None
+    else:
+        preset = (_preset_connections.get() or {}).get(conn_id)
     return preset if preset is not None else EnvironmentVariablesBackend().get_connection(conn_id)

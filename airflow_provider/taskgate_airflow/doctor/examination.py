@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import airflow as _airflow  # noqa: F401  first: while it is imported it imports a secrets backend of ours
+
 from taskgate_airflow.doctor.finding import Finding, Level
 from taskgate_airflow.doctor.form import Setup, form
 from taskgate_airflow.doctor.gateway import gateway
