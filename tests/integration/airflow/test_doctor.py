@@ -36,7 +36,13 @@ with DAG("etl", schedule=None):
 """
 _FILL = """
 import sys
-from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+from pathlib import Path
+try:
+    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+    known = {"bundle_name": "dags-folder"}
+except ImportError:  # 3.1
+    from airflow.models.dagbag import DagBag, sync_bag_to_db
+    known = {}
 from airflow.models.connection import Connection
 from airflow.models.dagbundle import DagBundleModel
 from airflow.utils.session import create_session
@@ -46,7 +52,7 @@ with create_session() as session:
     session.add(Connection(conn_id="orders_db", conn_type="postgres", login="app", password="stored-password-9Kx"))
     session.add(Connection(conn_id="stored_form", conn_type="governed_postgres", extra='{"target": "orders-db"}'))
     session.add(Connection(conn_id="other", conn_type="postgres", login="app", password="of-nobodys-business"))
-bag = DagBag(dag_folder=sys.argv[1], bundle_path=sys.argv[1], bundle_name="dags-folder")
+bag = DagBag(dag_folder=sys.argv[1], bundle_path=Path(sys.argv[1]), **known)
 assert not bag.import_errors, bag.import_errors
 sync_bag_to_db(bag, "dags-folder", None)
 """
