@@ -13,6 +13,7 @@ thread.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from time import monotonic, sleep
 from typing import Protocol
 
 import orjson
+import structlog
 
 from taskgate.errors import JournalFault
 from taskgate.recording.disk import Disk
@@ -29,6 +31,8 @@ from taskgate.recording.framing import frame
 from taskgate.recording.journal_reader import SEGMENT_GLOB
 from taskgate.recording.keys import sync_folder
 from taskgate.recording.segment import Segment
+
+log = structlog.get_logger("taskgate.recording")
 
 FORMAT = 1
 SEGMENT_BYTES = 64 * 1024**2
@@ -237,9 +241,18 @@ def lock(folder: Path, *, patience: float = 0.0) -> int | None:
 
 
 def discard(folder: Path) -> None:
-    """Remove a journal's folder, its lock last."""
+    """Remove a journal's folder, its lock last. What is not the journal's stays, and keeps the folder."""
     for path in folder.glob(SEGMENT_GLOB):
-        path.unlink(missing_ok=True)
+        if not path.is_dir():
+            path.unlink(missing_ok=True)
     (folder / "lock").unlink(missing_ok=True)
-    folder.rmdir()
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        return  # another process came first
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        names = sorted(path.name for path in folder.iterdir())[:10]
+        log.warning("journal_folder_kept", folder=str(folder), holds=names)
     sync_folder(folder.parent)

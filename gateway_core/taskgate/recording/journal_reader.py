@@ -12,6 +12,7 @@ import orjson
 
 from taskgate.errors import GatewayFault
 from taskgate.recording.framing import FrameReader, frame, read_frame
+from taskgate.recording.storage import is_safe_id
 
 SEGMENT_GLOB = "[0-9]*.seg"
 
@@ -37,7 +38,7 @@ class Found:
 
 class JournalReader:
     """All frames of a folder's segments in the order written. Afterwards `torn` says how many bytes of half-written
-    frames were passed over, `damaged` how many frames were not what was written."""
+    frames were passed over, `damaged` how many frames were not what was written, or not what a gateway writes."""
 
     def __init__(self, folder: Path, session_id: str | None = None) -> None:
         """`session_id`: only this session's."""
@@ -50,29 +51,40 @@ class JournalReader:
         for path in sorted(self._folder.glob(SEGMENT_GLOB)):
             try:
                 file = path.open("rb")
-            except FileNotFoundError:
-                continue  # compiled and removed in the meantime
+            except (FileNotFoundError, IsADirectoryError):
+                continue  # compiled and removed in the meantime, or no segment
             with file:
                 reader = FrameReader(file)
                 for piece in reader:
-                    found = self._found(path, piece.offset, piece.payload)
+                    try:
+                        found = self._found(path, piece.offset, piece.payload)
+                    except (ValueError, TypeError, KeyError):
+                        self.damaged += 1
+                        continue
                     if found is not None:
                         yield found
                 self.torn += reader.torn
                 self.damaged += reader.damaged
 
     def _found(self, path: Path, offset: int, payload: bytes) -> Found | None:
+        """Raises ValueError, TypeError, KeyError where it is no frame of a gateway's."""
         kind = payload[:1]
         if kind == b"R":
             header, sealed = split_record(payload)
             if self._wanted and not header.startswith(self._wanted):
                 return None
             fields = orjson.loads(header)
-            return Found(fields["session"], fields["seq"], path, offset, header, sealed)
+            session, seq = fields["session"], fields["seq"]
+            if type(seq) is not int or seq < 0 or not is_safe_id(session):
+                raise ValueError("not a record")
+            return Found(session, seq, path, offset, header, sealed)
         if kind == b"S":
             if self._wanted and not payload.startswith(self._wanted, 1):
                 return None
             key = orjson.loads(payload[1:])
+            if not is_safe_id(key["session"]) or type(key["process"]) is not str or type(key["key_id"]) is not str:
+                raise ValueError("not a session's key")
+            bytes.fromhex(key["wrapped"])
             return Found(key["session"], -1, path, offset, key=key)
         return None
 

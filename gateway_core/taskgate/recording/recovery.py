@@ -33,6 +33,8 @@ from taskgate.recording.storage import Finished, RecordingStorage
 log = structlog.get_logger("taskgate.recording")
 
 REASON = "gateway died"
+# What comes of reading what no gateway has written: it costs the session that it claims to be, and no other.
+_NO_RECORDING = (GatewayFault, ValueError, TypeError, KeyError, IsADirectoryError)
 _BEING_MADE = 60.0  # seconds for which an empty folder is left alone: a process may be starting
 
 
@@ -79,6 +81,7 @@ class TakenOver:
     summary: Recovered
     heads: list[SessionHead]
     complete: bool
+    empty: bool  # there was nothing to take over but the folder
 
     def discard(self) -> None:
         if self.complete:
@@ -114,26 +117,37 @@ class Recovery:
             try:
                 with self._storage.draft(session).open("rb") as file:
                     done = progress(file)
+                    process = None if done.key is None else done.key["process"]
             except FileNotFoundError:
                 continue  # finished since it was listed
-            if done.key is not None:
-                yield done.key["process"], session, done
+            except _NO_RECORDING as error:
+                log.critical("draft_not_readable", session=session, error=str(error))
+                continue
+            if isinstance(process, str):
+                yield process, session, done
 
     def _is_dead(self, folder: Path, has_drafts: bool) -> bool:
         empty = not has_drafts and not any(folder.glob(SEGMENT_GLOB))
-        if empty and time() - folder.stat().st_mtime < _BEING_MADE:
+        try:
+            if empty and time() - folder.stat().st_mtime < _BEING_MADE:
+                return False
+            held = lock(folder)
+        except FileNotFoundError:
+            return False  # it ended in order since it was listed, and took its folder along
+        except IsADirectoryError:
+            log.warning("journal_folder_strange", folder=str(folder))
             return False
-        held = lock(folder)
         if held is None:
             return False
         self._locks.append(held)
-        return True
+        return folder.is_dir()
 
     def release(self) -> None:
         while self._locks:
             os.close(self._locks.pop())
 
     def _take_over(self, folder: Path, drafts: Sequence[tuple[str, Progress]]) -> TakenOver:
+        empty = not drafts and not any(folder.glob(SEGMENT_GLOB))
         sessions = {session: _Left(done, done.key, done.next_seq) for session, done in drafts}
         reader = JournalReader(folder)
         for found in reader:
@@ -145,14 +159,14 @@ class Recovery:
         for session, left in sessions.items():
             try:
                 head = self._finish(session, left, reader.torn)
-            except GatewayFault as fault:
+            except _NO_RECORDING as fault:
                 log.critical("session_not_recovered", session=session, process=folder.name, error=str(fault))
                 complete = False
             else:
                 heads += [head] if head is not None else []
         self._storage.store(self._finished)
         self._finished = []
-        return TakenOver(folder, Recovered(folder.name, len(heads), reader.torn), heads, complete)
+        return TakenOver(folder, Recovered(folder.name, len(heads), reader.torn), heads, complete, empty)
 
     def _finish(self, session: str, left: _Left, torn: int) -> SessionHead | None:
         finished = self._storage.open(session)

@@ -45,9 +45,14 @@ class RecordingStorage(Protocol):
     def sessions(self) -> Iterator[str]: ...
 
 
+def is_safe_id(session_id: str) -> bool:
+    """Whether it may become part of a path. Raises TypeError for what is no text."""
+    return _SAFE.match(session_id) is not None
+
+
 def safe_id(session_id: str) -> str:
     """Raises GatewayFault for what may not become part of a path."""
-    if not _SAFE.match(session_id):
+    if not is_safe_id(session_id):
         raise GatewayFault("taskgate: not a session id")
     return session_id
 

@@ -222,11 +222,13 @@ class Upkeep:
         recovery = Recovery(recorder.data_dir / "journal", recorder.process_id, recorder.storage, recorder.wrapper)
         try:
             taken = await loop.run_in_executor(self._compiler, recovery.run)
-            if taken:
-                heads = [head for one in taken for head in one.heads]
-                await self._sign(heads, recovered=[one.summary for one in taken])
-                for one in taken:
+            told = [one for one in taken if not one.empty]
+            if told:
+                heads = [head for one in told for head in one.heads]
+                await self._sign(heads, recovered=[one.summary for one in told])
+            for one in taken:
+                if not one.empty:
                     log.warning("journal_taken_over", **asdict(one.summary))
-                    await loop.run_in_executor(self._compiler, one.discard)
+                await loop.run_in_executor(self._compiler, one.discard)
         finally:
             recovery.release()

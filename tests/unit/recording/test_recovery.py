@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from taskgate.recording.checkpoints import Checkpoint, read_checkpoints
+from taskgate.recording.framing import frame
 from taskgate.recording.recorder import Recorder
 from taskgate.recording.recovery import Recovery
 from taskgate.recording.storage import LocalFolder
@@ -259,3 +261,120 @@ async def test_an_empty_folder_is_removed_when_it_is_old(tmp_path: Path) -> None
     os.utime(dead.journal.folder, (old, old))
     await restart(tmp_path)
     assert not dead.journal.folder.exists()
+
+
+async def test_a_process_that_ends_in_order_meanwhile_stops_no_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, starting = Recorder(tmp_path), Recorder(tmp_path)
+    session(other)
+    await other.settle()
+    loop, is_dead = asyncio.get_running_loop(), Recovery._is_dead
+
+    def ends_first(recovery: Recovery, folder: Path, has_drafts: bool) -> bool:
+        if folder.name == other.process_id:
+            asyncio.run_coroutine_threadsafe(other.stop(), loop).result(10)
+        return is_dead(recovery, folder, has_drafts)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Recovery, "_is_dead", ends_first)
+        await starting.start()
+    await starting.stop()
+    assert list((tmp_path / "journal").iterdir()) == []
+    assert verify(tmp_path).ok
+
+
+async def test_a_folder_that_goes_before_its_lock_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other, starting = Recorder(tmp_path), Recorder(tmp_path)
+    statement(opened(other))
+    other.write()
+
+    def gone(folder: Path) -> None:
+        other.journal.close()
+        other.journal.discard()
+        raise FileNotFoundError(folder / "lock")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("taskgate.recording.recovery.lock", gone)
+        await starting.start()
+    await starting.stop()
+    assert list((tmp_path / "journal").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [".nfs0001", "notes.txt", "00000007.seg/", "lock/"])
+async def test_what_is_not_the_journals_stops_no_start(tmp_path: Path, name: str) -> None:
+    dead = Recorder(tmp_path)
+    statement(opened(dead))
+    dead.write()
+    die(dead)
+    stray = dead.journal.folder / name
+    if name.endswith("/"):
+        stray.unlink(missing_ok=True)
+        stray.mkdir()
+    else:
+        stray.write_bytes(b"somebody else's")
+    found = await restart(tmp_path)
+    if name == "lock/":  # who is alive cannot be told: left alone
+        assert found == []
+        return
+    assert [one.process for one in found[-1].body.recovered] == [dead.process_id]
+    assert [path.name for path in dead.journal.folder.iterdir()] == [stray.name]
+    assert verify(tmp_path).ok
+    os.utime(dead.journal.folder, (1, 1))
+    again = await restart(tmp_path)
+    if stray.is_file():
+        assert len(again) == len(found)  # nothing new to say of it
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"R\x02\x00{}",
+        b"R\x02\x00[]",
+        b"R\x01\x001",
+        b"Rxxxx",
+        b"R\xff\xff{",
+        b'R\x1b\x00{"session":"ses_x","seq":-1}',
+        b'R\x1a\x00{"session":"../../x","seq":0}'[:29],
+        b'R\x15\x00{"session":7,"seq":0}',
+        b'R\x19\x00{"session":"ses_x","seq":0}sealed',
+        b'R\x1a\x00{"session":"ses_x","seq":0}sealed',
+        b"S",
+        b"S{}",
+        b"S[]",
+        b'S{"session":"ses_x","process":"gwp_x","key_id":"k","wrapped":"zz"}',
+        b'S{"session":"ses_x","process":"gwp_x","key_id":"k","wrapped":"00"}',
+        b'S{"session":"../x","process":"gwp_x","key_id":"k","wrapped":"00"}',
+        b'S{"session":"ses_x","process":1,"key_id":"k","wrapped":"00"}',
+        b"P{}",
+        b"?",
+    ],
+)
+async def test_a_frame_that_no_gateway_writes_costs_nobody_else(tmp_path: Path, payload: bytes) -> None:
+    dead = Recorder(tmp_path)
+    statement(opened(dead))
+    dead.write()
+    die(dead)
+    (path,) = dead.journal.folder.glob("*.seg")
+    path.write_bytes(frame(payload) + path.read_bytes())
+    assert "ses_1" in dead.recordings.sessions()
+    last = (await restart(tmp_path))[-1]
+    assert [head.session for head in last.body.sessions] == ["ses_1"]
+    assert [one.problem for one in verify(tmp_path, sessions=["ses_1"]).sessions] == [None]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"something", b"TGR1\n" + frame(b"K{"), b"TGR1\n" + frame(b"K[]"), b"TGR1\n" + frame(b"K{}")]
+)
+@pytest.mark.parametrize("name", ["ses_2.tgr", "ses 2.tgr"])
+async def test_a_draft_that_is_none_costs_nobody_else(tmp_path: Path, name: str, content: bytes) -> None:
+    dead = Recorder(tmp_path)
+    statement(opened(dead))
+    dead.write()
+    die(dead)
+    drafts = tmp_path / "recordings" / "drafts"
+    drafts.mkdir(parents=True)
+    (drafts / name).write_bytes(content)
+    (drafts / "ses_3.tgr").mkdir()
+    assert [head.session for head in (await restart(tmp_path))[-1].body.sessions] == ["ses_1"]
+    assert [one.problem for one in verify(tmp_path, sessions=["ses_1"]).sessions] == [None]
