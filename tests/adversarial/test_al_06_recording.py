@@ -361,3 +361,59 @@ def test_al_06_a_signal_in_the_middle_of_a_write_tears_nothing(tmp_path: Path) -
     (folder := tmp_path / "journal" / "gwp_pipe").mkdir()
     (folder / "00000001.seg").write_bytes(received)
     assert seqs(recorder, "ses_1") == list(range(1001))
+
+
+async def test_al_06_a_segment_removed_under_a_living_gateway(tmp_path: Path) -> None:
+    """Who was in it loses what it held; nobody else does, and the gateway says so and goes on."""
+    recorder = Recorder(tmp_path, sync_interval=0.05)
+    await recorder.start()
+    key = [recorder.signing_key.public]
+    hit = opened(recorder, "ses_hit")
+    await recorder.checkpoint()
+    next(recorder.journal.folder.glob("*.seg")).unlink()
+    spared = opened(recorder, "ses_spared")
+    statement(spared)
+    statement(hit)
+    with pytest.raises(JournalFault, match="removed"):
+        await recorder.sync()
+    with pytest.raises(JournalFault, match="removed"):
+        recorder.write()
+    assert await settled(recorder)
+    assert seqs(recorder, "ses_spared") == [0, 1, 2]
+    hit.close("over")
+    for number in range(70):
+        session(recorder, f"ses_{number}")
+    await recorder.settle()
+    assert recorder.healthy
+    assert len(list(recorder.storage.sessions())) == 70
+    spared.close("over")
+    await recorder.stop()
+    assert recorder.journal.folder.exists()  # for a human to look at
+    again = Recorder(tmp_path)
+    await again.start()
+    await again.stop()
+    result = verify(tmp_path, public_keys=key)
+    assert result.problems == ()
+    assert [one.session for one in result.sessions if one.problem] == ["ses_hit"]
+    assert len([one for one in result.sessions if one.sealed]) == 71
+
+
+async def test_al_06_a_full_segment_removed_under_a_living_gateway(tmp_path: Path) -> None:
+    """Nothing is synced to it any more, so the loss shows when its sessions are compiled: theirs alone."""
+    recorder = Recorder(tmp_path, segment_bytes=20_000)
+    hit = opened(recorder, "ses_hit")
+    for _ in range(100):
+        statement(hit)
+        await recorder.sync()
+    first = recorder.journal.segments[0]
+    assert first in recorder.journal.sealed
+    first.path.unlink()
+    session(recorder, "ses_other")
+    hit.close("over")
+    await recorder.settle()
+    assert list(recorder.storage.sessions()) == ["ses_other"]
+    assert recorder.healthy
+    await recorder.stop()
+    result = verify(tmp_path)
+    assert [one.session for one in result.sessions if one.problem] == ["ses_hit"]
+    assert result.problems == ()

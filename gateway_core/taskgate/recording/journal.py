@@ -4,7 +4,8 @@ Frames wait in memory until `write` puts all of them down with one system call, 
 them durable. So nothing is lost to a full disk (`write` fails, the frames wait for the next try), nor to a failed
 fsync. After that the kernel may have dropped the dirty pages while the next fsync says all is well, hence such a
 segment is never trusted again: all that was not durable is written once more, to a new segment, and the journal
-stays unhealthy until that one has been synced. Readers drop the doubles.
+stays unhealthy until that one has been synced. Readers drop the doubles. A segment that somebody has removed counts as
+one whose fsync failed.
 
 Layout: `<data_dir>/journal/<process id>/{lock, 00000001.seg, …}`. The first frame of a segment is `P` (who writes),
 then `S` (a session begins; its wrapped key) and `R` (a record). Not thread-safe; `SyncJob.run` alone is for a

@@ -31,6 +31,7 @@ COMPILE_EVERY = 0.25
 COMPILED_TOGETHER = 64
 SYNC_RETRY_AFTER = 0.5
 RETRY_AFTER = 1.0
+TOLD_AFTER = 10.0  # seconds for which recordings cannot be written until the gateway counts as unwell
 SEALED_KEPT = 4  # full segments that living sessions may hold; older ones are emptied into recording drafts
 
 
@@ -38,7 +39,8 @@ class Upkeep:
     def __init__(
         self, recorder: Recorder, sinks: Sequence[CheckpointSink], sync_interval: float, checkpoint_interval: float
     ) -> None:
-        self.fault: JournalFault | None = None  # a checkpoint could not be written
+        self._signing_fault: JournalFault | None = None  # a checkpoint could not be written
+        self._compiling_fault: JournalFault | None = None  # recordings could not be written for a while
         self._recorder = recorder
         self._pushers = [Pusher(sink) for sink in sinks]
         self._sync_interval = sync_interval
@@ -49,8 +51,13 @@ class Upkeep:
         self._compiler = ThreadPoolExecutor(1, "taskgate-compile")
         self._finished: list[SessionRecording] = []  # closed and signed for, not compiled yet
         self._stuck: list[SessionRecording] = []  # cannot be compiled: their journal is damaged
+        self._unreadable: set[str] = set()  # of these it is known, closed or not
         self._erased: list[str] = []
         self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def fault(self) -> JournalFault | None:
+        return self._signing_fault or self._compiling_fault
 
     async def start(self) -> None:
         await self._take_over()
@@ -131,11 +138,11 @@ class Upkeep:
         try:
             checkpoint = await asyncio.get_running_loop().run_in_executor(self._signer, call)
         except JournalFault as fault:
-            if self.fault is None:
+            if self._signing_fault is None:
                 log.critical("checkpoint_fault", error=str(fault))
-            self.fault = fault
+            self._signing_fault = fault
             raise
-        self.fault = None
+        self._signing_fault = None
         for pusher in self._pushers:
             pusher.add(checkpoint.line)
 
@@ -151,19 +158,33 @@ class Upkeep:
         await self._compile_finished()
 
     async def _keep_compiled(self) -> None:
+        failing: float | None = None  # since when
         while True:
             await asyncio.sleep(COMPILE_EVERY)
             try:
                 await self._compile_finished()
                 await self._relieve()
             except OSError as error:
+                failing = monotonic() if failing is None else failing
                 log.critical("recording_cannot_be_written", error=str(error))
+                if monotonic() - failing >= TOLD_AFTER:
+                    self._compiling_fault = JournalFault(
+                        f"taskgate: recordings cannot be written: {error.strerror or error}",
+                        detail="What is recorded stays in the journal, which grows; no session is opened.",
+                        hint="Free space or repair what holds the recordings; the gateway recovers by itself.",
+                    )
                 await asyncio.sleep(RETRY_AFTER)
+            else:
+                failing = self._compiling_fault = None
 
     async def _compile_finished(self) -> None:
+        """Every session that is closed by now. Raises OSError once those that can be compiled are, and tries the others
+        again the next time."""
         async with self._compiling:
-            while self._finished:
-                group = self._finished[:COMPILED_TOGETHER]
+            left, failure = len(self._finished), None
+            while left:
+                group = self._finished[: min(left, COMPILED_TOGETHER)]
+                left -= len(group)
                 jobs = [recording.job(finish=True) for recording in group]
                 call = partial(compile_finished, jobs, self._recorder.storage)
                 outcomes = await asyncio.get_running_loop().run_in_executor(self._compiler, call)
@@ -171,10 +192,17 @@ class Upkeep:
                 for recording, job, fault in zip(group, jobs, outcomes, strict=True):
                     if fault is None:
                         recording.compiled(job)
+                    elif isinstance(fault, OSError):
+                        failure = failure or fault
+                        self._finished.append(recording)  # behind the others, so that it holds up none
                     else:
                         self._damaged(recording, fault)
                         self._stuck.append(recording)
+                if all(isinstance(fault, OSError) for fault in outcomes):
+                    break  # no room, most likely: the others would fare no better
             self._remove_unpinned()
+            if failure is not None:
+                raise failure
 
     async def _relieve(self) -> None:
         """Empty the oldest full segments into drafts, so that a session that lives for weeks does not keep all that
@@ -182,7 +210,7 @@ class Upkeep:
         async with self._compiling:
             for segment in self._recorder.journal.sealed[:-SEALED_KEPT]:
                 for recording in list(self._recorder.sessions.values()):
-                    if recording.in_segment(segment):
+                    if recording.in_segment(segment) and recording.id not in self._unreadable:
                         await self._save(recording)
             self._remove_unpinned()
 
@@ -197,6 +225,7 @@ class Upkeep:
             recording.compiled(job)
 
     def _damaged(self, recording: SessionRecording, fault: GatewayFault) -> None:
+        self._unreadable.add(recording.id)
         log.critical("journal_damaged", session=recording.id, error=str(fault))
 
     def _remove_unpinned(self) -> None:

@@ -191,3 +191,22 @@ def test_a_folder_has_one_writer(journal: Journal, tmp_path: Path) -> None:
     journal.close()
     discard(journal.folder)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_went_into_a_removed_segment_is_written_again(journal: Journal, owner: Owner) -> None:
+    add(journal, owner, 1)
+    journal.write()
+    sync(journal)
+    journal.segments[0].path.unlink()
+    add(journal, owner, 2)
+    journal.write()
+    with pytest.raises(JournalFault, match="removed"):
+        sync(journal)
+    assert sorted(owner.places) == [1]
+    with pytest.raises(JournalFault):
+        journal.write()
+    journal.write(repair=True)
+    sync(journal)
+    assert journal.fault is None
+    assert on_disk(journal) == [b"R002"]
+    assert owner.places[2][0] is journal.segments[1]
