@@ -248,7 +248,8 @@ class Upkeep:
     async def _take_over(self) -> None:
         """Their sessions are closed and compiled, then signed for, and only then their journals go."""
         recorder, loop = self._recorder, asyncio.get_running_loop()
-        recovery = Recovery(recorder.data_dir / "journal", recorder.process_id, recorder.storage, recorder.wrapper)
+        journals, checkpoints = recorder.data_dir / "journal", recorder.checkpoints.path
+        recovery = Recovery(journals, recorder.process_id, recorder.storage, recorder.wrapper, checkpoints)
         try:
             taken = await loop.run_in_executor(self._compiler, recovery.run)
             told = [one for one in taken if not one.empty]

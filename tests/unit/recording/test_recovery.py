@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import time
 from pathlib import Path
 
 import pytest
 
-from taskgate.recording.checkpoints import Checkpoint, read_checkpoints
-from taskgate.recording.framing import frame
+from taskgate.recording.checkpoints import Checkpoint, Recovered, Shortened, read_checkpoints
+from taskgate.recording.framing import FrameReader, frame
 from taskgate.recording.recorder import Recorder
+from taskgate.recording.recordings import Recordings
 from taskgate.recording.recovery import Recovery
 from taskgate.recording.storage import LocalFolder
 from taskgate.recording.verify import verify
@@ -378,3 +380,91 @@ async def test_a_draft_that_is_none_costs_nobody_else(tmp_path: Path, name: str,
     (drafts / "ses_3.tgr").mkdir()
     assert [head.session for head in (await restart(tmp_path))[-1].body.sessions] == ["ses_1"]
     assert [one.problem for one in verify(tmp_path, sessions=["ses_1"]).sessions] == [None]
+
+
+async def test_a_journal_older_than_the_checkpoints_costs_only_its_session(tmp_path: Path) -> None:
+    """A copy made of a running gateway's data folder, the journal first."""
+    dead, copy = Recorder(tmp_path / "data"), tmp_path / "copy"
+    session(dead, "ses_done")
+    recording = opened(dead)
+    statement(recording)
+    await dead.checkpoint()
+    shutil.copytree(dead.journal.folder, copy / "journal" / dead.process_id)
+    for _ in range(3):
+        statement(recording)
+    await dead.checkpoint()
+    for name in ("keys", "checkpoints"):
+        shutil.copytree(dead.data_dir / name, copy / name)
+    (recovered,) = (await restart(copy))[-1].body.recovered
+    assert recovered == Recovered(dead.process_id, 1, 0, (Shortened("ses_1", 3, 9),))
+    for number in range(2):
+        later = Recorder(copy)
+        await later.start()
+        session(later, f"ses_later{number}")
+        await later.stop()
+    result = verify(copy, public_keys=[dead.signing_key.public])
+    assert result.problems == ()
+    problem = next(one.problem for one in result.sessions if one.session == "ses_1")
+    assert problem is not None
+    assert problem.message == "is missing: checkpoint 2 signed for records up to 8"
+    assert [one.session for one in result.sessions if one.sealed] == ["ses_done", "ses_later0", "ses_later1"]
+    assert [one.seq for one in Recordings(copy).read("ses_1")] == [0, 1, 2]
+    await dead.stop()
+
+
+async def test_a_signed_session_of_which_nothing_is_left(tmp_path: Path) -> None:
+    dead = Recorder(tmp_path)
+    opened(dead)
+    await dead.checkpoint()
+    die(dead)
+    (path,) = dead.journal.folder.glob("*.seg")
+    with path.open("rb") as file:
+        begun = [one for one in FrameReader(file) if one.payload[:1] == b"S"]
+    os.truncate(path, begun[0].end)
+    (recovered,) = (await restart(tmp_path))[-1].body.recovered
+    assert recovered == Recovered(dead.process_id, 0, 0, (Shortened("ses_1", 0, 1),))
+    result = verify(tmp_path)
+    assert result.problems == ()
+    assert [str(one.problem) for one in result.sessions] == ["session ses_1, record 0: is missing as a whole"]
+
+
+async def test_a_shortened_session_stays_so_however_often_recovery_dies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = Recorder(tmp_path)
+    recording = opened(dead)
+    await dead.sync()
+    (path,) = dead.journal.folder.glob("*.seg")
+    size = path.stat().st_size
+    statement(recording)
+    await dead.checkpoint()
+    die(dead)
+    os.truncate(path, size)
+    second = Recorder(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("taskgate.recording.recovery.discard", lambda folder: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            await second.start()
+    die(second)
+    found = await restart(tmp_path)
+    assert [one.body.recovered[0].short for one in found[-2:]] == [(Shortened("ses_1", 1, 3),)] * 2
+    assert [one.body.sessions for one in found[-2:]] == [(), ()]
+    assert verify(tmp_path).problems == ()
+
+
+async def test_another_recording_in_the_place_of_a_signed_one_is_not_signed_for(tmp_path: Path) -> None:
+    """As long as the first and of the same name: signing it too would spoil the checkpoints."""
+    first, second = Recorder(tmp_path / "1"), Recorder(tmp_path / "2")
+    for recorder in (first, second):
+        statement(opened(recorder))
+        await recorder.checkpoint()
+        die(recorder)
+    shutil.rmtree(first.journal.folder)
+    shutil.copytree(second.journal.folder, first.journal.folder)
+    shutil.copy(tmp_path / "2" / "keys" / "recording.key", tmp_path / "1" / "keys" / "recording.key")
+    last = (await restart(tmp_path / "1"))[-1]
+    assert [head.seq for head in last.body.sessions] == [3]  # it says more, so it may be said; the records tell
+    result = verify(tmp_path / "1")
+    assert result.problems == ()
+    assert result.first is not None
+    assert result.first.message == "differs from what checkpoint 1 signed for"
