@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -84,7 +85,8 @@ class JournalReader:
             key = orjson.loads(payload[1:])
             if not is_safe_id(key["session"]) or type(key["process"]) is not str or type(key["key_id"]) is not str:
                 raise ValueError("not a session's key")
-            bytes.fromhex(key["wrapped"])
+            if not bytes.fromhex(key["wrapped"]) or orjson.dumps(key) != payload[1:]:
+                raise ValueError("not a session's key")
             return Found(key["session"], -1, path, offset, key=key)
         return None
 
@@ -104,7 +106,8 @@ def blank_key(folder: Path, session_id: str) -> int:
     for found in reader:
         if found.key is not None and found.key["wrapped"].strip("0"):
             empty = found.key | {"wrapped": "0" * len(found.key["wrapped"])}
-            _overwrite(found.path, found.offset, b"S" + orjson.dumps(empty))
+            with contextlib.suppress(FileNotFoundError):  # removed in the meantime
+                _overwrite(found.path, found.offset, b"S" + orjson.dumps(empty))
             blanked += 1
     return blanked
 

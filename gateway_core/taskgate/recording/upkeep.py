@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -14,9 +15,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from taskgate.errors import GatewayFault, JournalFault
-from taskgate.recording.checkpoints import CheckpointSink, Recovered, SessionHead
+from taskgate.recording.checkpoints import CheckpointSink, Recovered, SessionHead, read_checkpoints
 from taskgate.recording.compiling import compile_finished
-from taskgate.recording.erasure import erase_content
+from taskgate.recording.erasure import Erasures
 from taskgate.recording.pushing import Pusher
 from taskgate.recording.recovery import Recovery
 
@@ -42,6 +43,7 @@ class Upkeep:
         self._signing_fault: JournalFault | None = None  # a checkpoint could not be written
         self._compiling_fault: JournalFault | None = None  # recordings could not be written for a while
         self._recorder = recorder
+        self._erasures = Erasures(recorder.storage, recorder.data_dir / "journal")
         self._pushers = [Pusher(sink) for sink in sinks]
         self._sync_interval = sync_interval
         self._checkpoint_interval = checkpoint_interval
@@ -52,7 +54,7 @@ class Upkeep:
         self._finished: list[SessionRecording] = []  # closed and signed for, not compiled yet
         self._stuck: list[SessionRecording] = []  # cannot be compiled: their journal is damaged
         self._unreadable: set[str] = set()  # of these it is known, closed or not
-        self._erased: list[str] = []
+        self._erasing: set[asyncio.Task[None]] = set()
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -61,13 +63,14 @@ class Upkeep:
 
     async def start(self) -> None:
         await self._take_over()
+        await self._finish_erasures()
         loops = (self._keep_synced(), self._keep_signed(), self._keep_compiled())
         self._tasks = [asyncio.create_task(loop) for loop in loops]
 
     async def stop(self) -> None:
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, *self._erasing, return_exceptions=True)
         try:
             await self.settle()
         except (OSError, GatewayFault) as error:
@@ -105,7 +108,7 @@ class Upkeep:
         while True:
             await asyncio.sleep(SIGNED_WITHIN / 2)
             urgent = any(one.closed or not one.signed for one in self._recorder.sessions.values())
-            if urgent or self._erased or monotonic() - last >= self._checkpoint_interval:
+            if urgent or monotonic() - last >= self._checkpoint_interval:
                 last = monotonic()
                 with contextlib.suppress(JournalFault):
                     await self.checkpoint()
@@ -119,12 +122,10 @@ class Upkeep:
                 del recorder.sessions[void.id]
                 void.let_go()
             heads = [(one, one.head()) for one in recorder.sessions.values() if one.sealed > one.signed]
-            erased = self._erased[:]
-            if not heads and not erased:
+            if not heads:
                 return
             await recorder.sync()
-            await self._sign([head for _, head in heads], erased=erased)
-            del self._erased[: len(erased)]
+            await self._sign([head for _, head in heads])
             for recording, head in heads:
                 recording.signed = head.seq + 1
                 if head.state == "closed":
@@ -236,12 +237,39 @@ class Upkeep:
                 del pins[segment]
 
     async def erase(self, session_id: str) -> None:
-        recorder = self._recorder
+        """What has begun goes on to its end, also where whoever asked for it is cancelled."""
+        erasing = asyncio.create_task(self._erase(session_id))
+        self._erasing.add(erasing)
+        erasing.add_done_callback(self._erased)
+        await asyncio.shield(erasing)
+
+    async def _erase(self, session_id: str) -> None:
+        in_thread = partial(asyncio.get_running_loop().run_in_executor, self._compiler)
         async with self._compiling:
-            call = partial(erase_content, recorder.storage, recorder.data_dir / "journal", session_id)
-            await asyncio.get_running_loop().run_in_executor(self._compiler, call)
-        self._erased.append(session_id)
-        await self.checkpoint()
+            held = await in_thread(self._erasures.lock)
+            try:
+                await in_thread(self._erasures.prepare, session_id)
+                try:
+                    async with self._signing:
+                        await self._sign([], erased=[session_id])
+                except JournalFault:
+                    await in_thread(self._erasures.abandon, session_id)
+                    raise
+                await in_thread(self._erasures.finish, session_id)
+            finally:
+                os.close(held)
+
+    def _erased(self, erasing: asyncio.Task[None]) -> None:
+        self._erasing.discard(erasing)
+        if not erasing.cancelled():
+            erasing.exception()  # whoever waits raises it
+
+    async def _finish_erasures(self) -> None:
+        lines = read_checkpoints(self._recorder.checkpoints.path)
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._compiler, self._erasures.finish_all, lines)
+        except GatewayFault as fault:  # another process is erasing for long
+            log.warning("erasures_not_looked_at", error=str(fault))
 
     # --- what dead processes left ------------------------------------------------------------------------------
 

@@ -468,3 +468,17 @@ async def test_another_recording_in_the_place_of_a_signed_one_is_not_signed_for(
     assert result.problems == ()
     assert result.first is not None
     assert result.first.message == "differs from what checkpoint 1 signed for"
+
+
+async def test_a_key_that_is_not_written_as_a_gateway_writes_it_is_not_overwritten(tmp_path: Path) -> None:
+    """A shorter frame in its place would swallow the one behind it."""
+    living = Recorder(tmp_path)
+    session(living)
+    await living.settle()
+    planted = living.journal.folder.parent / "gwp_planted"
+    planted.mkdir()
+    before = frame(b'S{"session": "ses_1", "process": "gwp_x", "key_id": "k", "wrapped": "aa"}') + frame(b"P{}")
+    (planted / "00000001.seg").write_bytes(before)
+    await living.erase("ses_1")
+    assert (planted / "00000001.seg").read_bytes() == before
+    await living.stop()
