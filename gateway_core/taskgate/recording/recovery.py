@@ -6,7 +6,8 @@ journal removed. Doing it twice, or dying in the middle, leads to the same recor
 
 Where less is found of a session than was signed for before (a journal that was shortened, or restored from an older
 copy than the checkpoints) what there is becomes its recording, without an end, and nothing is signed for it: that costs
-this session's proof and no other's.
+this session's proof and no other's. Nor is anything signed for that cannot be this gateway's own (`read_back.py`): it
+is logged, and the journal that named it is kept.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from taskgate.recording.header import SALT_BYTES, Header, SessionHeader
 from taskgate.recording.journal import discard, lock
 from taskgate.recording.journal_reader import SEGMENT_GLOB, Found, JournalReader, record_at
 from taskgate.recording.keys import KeyWrapper
+from taskgate.recording.read_back import head_to_sign
 from taskgate.recording.recording_file import Progress, RecordingWriter, progress
 from taskgate.recording.records import RecordKind, SessionClosed, encode
 from taskgate.recording.session_key import SessionKey
@@ -202,8 +204,7 @@ class Recovery:
         finished = self._storage.open(session)
         if finished is not None:  # compiled before it died; perhaps not signed for
             with finished:
-                done = progress(finished)
-            return _to_sign(session, done.last, signed)
+                return head_to_sign(finished, session, self._wrapper, signed)
         if not left.pieces and not left.beyond and left.done.last is None:
             # Opened, but not one record was written: nothing happened, unless something was signed for.
             return Shortened(session, 0, signed.records) if signed.records else None
@@ -225,16 +226,8 @@ class Recovery:
         finally:
             writer.close()
         self._finished.append(Finished(session, datetime.fromtimestamp((opened or last.time) / 1e9, tz=UTC)))
-        return _to_sign(session, last, signed)
-
-
-def _to_sign(session: str, last: Header | None, signed: SignedHeads) -> SessionHead | Shortened:
-    """Raises GatewayFault where it is not what was signed for before."""
-    if last is None or last.seq + 1 < signed.records:
-        return Shortened(session, 0 if last is None else last.seq + 1, signed.records)
-    head = SessionHead(session, last.seq, last.hash(), "closed")
-    signed.check(head)
-    return head
+        with writer.path.open("rb") as file:
+            return head_to_sign(file, session, self._wrapper, signed)
 
 
 def _records(left: _Left, key: SessionKey) -> Iterator[tuple[bytes, bytes]]:

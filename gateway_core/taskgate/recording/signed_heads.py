@@ -23,13 +23,18 @@ class SignedHeads:
         """How many records were signed for."""
         return max(self.heads, default=-1) + 1
 
-    def check(self, head: SessionHead) -> None:
-        """Raises GatewayFault where the records up to `head`, at least as many as `records`, are not those signed."""
-        before = self.heads.get(head.seq)
-        if before is not None and before.head != head.head:
-            raise GatewayFault(f"taskgate: record {head.seq} differs from what a checkpoint signed for")
-        if before is None and self.heads and self.heads[max(self.heads)].state == "closed":
-            raise GatewayFault(f"taskgate: record {head.seq} stands after the end that a checkpoint signed for")
+    def ended(self, seq: int) -> bool:
+        """Whether record `seq` was signed for as the session's last."""
+        return seq in self.heads and self.heads[seq].state == "closed"
+
+    def check(self, seq: int, head: str) -> None:
+        """That a chain which has come to `head` with record `seq` says nothing else than was signed. For all of a
+        session's records, in order. Raises GatewayFault."""
+        before = self.heads.get(seq)
+        if before is not None and before.head != head:
+            raise GatewayFault(f"taskgate: record {seq} differs from what a checkpoint signed for")
+        if seq and self.ended(seq - 1):
+            raise GatewayFault(f"taskgate: record {seq} stands after the end that a checkpoint signed for")
 
 
 def signed_heads(lines: Iterable[bytes], sessions: Collection[str]) -> dict[str, SignedHeads]:

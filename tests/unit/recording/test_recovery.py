@@ -462,8 +462,7 @@ async def test_another_recording_in_the_place_of_a_signed_one_is_not_signed_for(
     shutil.rmtree(first.journal.folder)
     shutil.copytree(second.journal.folder, first.journal.folder)
     shutil.copy(tmp_path / "2" / "keys" / "recording.key", tmp_path / "1" / "keys" / "recording.key")
-    last = (await restart(tmp_path / "1"))[-1]
-    assert [head.seq for head in last.body.sessions] == [3]  # it says more, so it may be said; the records tell
+    assert (await restart(tmp_path / "1"))[-1].body.sessions == ()
     result = verify(tmp_path / "1")
     assert result.problems == ()
     assert result.first is not None

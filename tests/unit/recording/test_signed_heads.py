@@ -25,19 +25,21 @@ def test_only_what_is_asked_for_is_kept() -> None:
 def test_nothing_signed_allows_all() -> None:
     (found,) = signed_heads([], ["ses_1"]).values()
     assert found.records == 0
-    found.check(SessionHead("ses_1", 3, "aa", "closed"))
+    found.check(3, "aa")
 
 
 def test_more_may_be_signed_and_nothing_else() -> None:
     signed = SignedHeads({2: SessionHead("ses_1", 2, "aa", "open")})
-    signed.check(SessionHead("ses_1", 2, "aa", "closed"))
-    signed.check(SessionHead("ses_1", 3, "bb", "closed"))
+    signed.check(2, "aa")
+    signed.check(3, "bb")
+    assert not signed.ended(2)
     with pytest.raises(GatewayFault, match="differs"):
-        signed.check(SessionHead("ses_1", 2, "bb", "closed"))
+        signed.check(2, "bb")
 
 
 def test_nothing_follows_the_end() -> None:
     signed = SignedHeads({2: SessionHead("ses_1", 2, "aa", "closed")})
-    signed.check(SessionHead("ses_1", 2, "aa", "closed"))
+    signed.check(2, "aa")
+    assert signed.ended(2)
     with pytest.raises(GatewayFault, match="after the end"):
-        signed.check(SessionHead("ses_1", 3, "bb", "closed"))
+        signed.check(3, "bb")
