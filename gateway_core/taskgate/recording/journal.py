@@ -14,6 +14,7 @@ thread.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -29,7 +30,7 @@ import structlog
 from taskgate.errors import JournalFault
 from taskgate.recording.disk import Disk
 from taskgate.recording.framing import frame
-from taskgate.recording.journal_reader import SEGMENT_GLOB
+from taskgate.recording.journal_reader import segments
 from taskgate.recording.keys import sync_folder
 from taskgate.recording.segment import Segment
 
@@ -243,7 +244,7 @@ def lock(folder: Path, *, patience: float = 0.0) -> int | None:
 
 def discard(folder: Path) -> None:
     """Remove a journal's folder, its lock last. What is not the journal's stays, and keeps the folder."""
-    for path in folder.glob(SEGMENT_GLOB):
+    for path in segments(folder):
         if not path.is_dir():
             path.unlink(missing_ok=True)
     (folder / "lock").unlink(missing_ok=True)
@@ -254,6 +255,9 @@ def discard(folder: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
-        names = sorted(path.name for path in folder.iterdir())[:10]
-        log.warning("journal_folder_kept", folder=str(folder), holds=names)
+        with contextlib.suppress(FileNotFoundError):  # the other process that looks into it has removed it
+            names = sorted(path.name for path in folder.iterdir())
+            log.warning("journal_folder_kept", folder=str(folder), holds=names[:10])
+            sync_folder(folder.parent)
+        return
     sync_folder(folder.parent)

@@ -15,7 +15,15 @@ from taskgate.errors import GatewayFault
 from taskgate.recording.framing import FrameReader, frame, read_frame
 from taskgate.recording.storage import is_safe_id
 
-SEGMENT_GLOB = "[0-9]*.seg"
+_SEGMENTS = "[0-9]*.seg"
+
+
+def segments(folder: Path) -> list[Path]:
+    """A journal's, in the order written. None where its process ends just now and takes the folder along."""
+    try:
+        return sorted(folder.glob(_SEGMENTS))
+    except FileNotFoundError:
+        return []
 
 
 def split_record(payload: bytes) -> tuple[bytes, bytes]:
@@ -49,7 +57,7 @@ class JournalReader:
         self.damaged = 0
 
     def __iter__(self) -> Iterator[Found]:
-        for path in sorted(self._folder.glob(SEGMENT_GLOB)):
+        for path in segments(self._folder):
             try:
                 file = path.open("rb")
             except (FileNotFoundError, IsADirectoryError):

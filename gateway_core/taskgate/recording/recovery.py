@@ -28,7 +28,7 @@ from taskgate.recording.chain import Chain
 from taskgate.recording.checkpoints import Recovered, SessionHead, Shortened, read_checkpoints
 from taskgate.recording.header import SALT_BYTES, Header, SessionHeader
 from taskgate.recording.journal import discard, lock
-from taskgate.recording.journal_reader import SEGMENT_GLOB, Found, JournalReader, record_at
+from taskgate.recording.journal_reader import Found, JournalReader, record_at, segments
 from taskgate.recording.keys import KeyWrapper
 from taskgate.recording.read_back import head_to_sign
 from taskgate.recording.recording_file import Progress, RecordingWriter, progress
@@ -151,7 +151,7 @@ class Recovery:
                 yield process, session, done
 
     def _is_dead(self, folder: Path, has_drafts: bool) -> bool:
-        empty = not has_drafts and not any(folder.glob(SEGMENT_GLOB))
+        empty = not has_drafts and not segments(folder)
         try:
             if empty and time() - folder.stat().st_mtime < _BEING_MADE:
                 return False
@@ -171,7 +171,7 @@ class Recovery:
             os.close(self._locks.pop())
 
     def _read(self, folder: Path, drafts: Sequence[tuple[str, Progress]]) -> _Dead:
-        empty = not drafts and not any(folder.glob(SEGMENT_GLOB))
+        empty = not drafts and not segments(folder)
         sessions = {session: _Left(done, done.key, done.next_seq) for session, done in drafts}
         reader = JournalReader(folder)
         for found in reader:
