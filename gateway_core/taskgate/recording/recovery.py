@@ -204,6 +204,9 @@ class Recovery:
         finished = self._storage.open(session)
         if finished is not None:  # compiled before it died; perhaps not signed for
             with finished:
+                done = progress(finished)
+                if signed.ended(done.next_seq - 1, done.head):
+                    return None  # it was; its journal is kept for another session's sake
                 return head_to_sign(finished, session, self._wrapper, signed)
         if not left.pieces and not left.beyond and left.done.last is None:
             # Opened, but not one record was written: nothing happened, unless something was signed for.

@@ -23,9 +23,10 @@ class SignedHeads:
         """How many records were signed for."""
         return max(self.heads, default=-1) + 1
 
-    def ended(self, seq: int) -> bool:
-        """Whether record `seq` was signed for as the session's last."""
-        return seq in self.heads and self.heads[seq].state == "closed"
+    def ended(self, seq: int, head: str | None = None) -> bool:
+        """Whether record `seq` was signed for as the session's last (with this hash)."""
+        signed = self.heads.get(seq)
+        return signed is not None and signed.state == "closed" and head in (None, signed.head)
 
     def check(self, seq: int, head: str) -> None:
         """That a chain which has come to `head` with record `seq` says nothing else than was signed. For all of a

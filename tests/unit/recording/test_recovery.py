@@ -254,6 +254,23 @@ async def test_another_recording_key_keeps_the_journal(tmp_path: Path) -> None:
     assert dead.journal.folder.exists()  # for whoever finds the right key
 
 
+async def test_a_journal_kept_for_one_session_has_no_other_signed_for_again(tmp_path: Path) -> None:
+    dead = Recorder(tmp_path)
+    statement(opened(dead, "ses_1"))
+    statement(opened(dead, "ses_2"))
+    dead.write()
+    die(dead)
+    drafts = tmp_path / "recordings" / "drafts"
+    drafts.mkdir(parents=True)
+    (drafts / "ses_2.tgr").mkdir()
+    signed = [[head.session for head in (await restart(tmp_path))[-1].body.sessions] for _ in range(3)]
+    assert signed == [["ses_1"], [], []]
+    (drafts / "ses_2.tgr").rmdir()
+    assert [head.session for head in (await restart(tmp_path))[-1].body.sessions] == ["ses_2"]
+    assert not dead.journal.folder.exists()
+    assert verify(tmp_path).ok
+
+
 async def test_an_empty_folder_is_removed_when_it_is_old(tmp_path: Path) -> None:
     dead = Recorder(tmp_path)
     die(dead)

@@ -41,5 +41,7 @@ def test_nothing_follows_the_end() -> None:
     signed = SignedHeads({2: SessionHead("ses_1", 2, "aa", "closed")})
     signed.check(2, "aa")
     assert signed.ended(2)
+    assert signed.ended(2, "aa")
+    assert not signed.ended(2, "bb")
     with pytest.raises(GatewayFault, match="after the end"):
         signed.check(3, "bb")
