@@ -17,15 +17,19 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import orjson
 import pytest
+import zstandard
 
 from taskgate.errors import JournalFault
 from taskgate.recording import chain, session_recording
 from taskgate.recording.checkpoints import Checkpoint, read_checkpoints
 from taskgate.recording.disk import Disk
+from taskgate.recording.framing import frame
 from taskgate.recording.journal import Journal
 from taskgate.recording.keys import PublicKey
 from taskgate.recording.recorder import Recorder
+from taskgate.recording.recording_file import MAGIC
 from taskgate.recording.verify import verify
 from tests.unit.recording.faulty_disk import FaultyDisk
 from tests.unit.recording.samples import header, opened, session, statement
@@ -361,3 +365,92 @@ def test_al_06_a_signal_in_the_middle_of_a_write_tears_nothing(tmp_path: Path) -
     (folder := tmp_path / "journal" / "gwp_pipe").mkdir()
     (folder / "00000001.seg").write_bytes(received)
     assert seqs(recorder, "ses_1") == list(range(1001))
+
+
+async def test_al_06_a_segment_removed_under_a_living_gateway(tmp_path: Path) -> None:
+    """Who was in it loses what it held; nobody else does, and the gateway says so and goes on."""
+    recorder = Recorder(tmp_path, sync_interval=0.05)
+    await recorder.start()
+    key = [recorder.signing_key.public]
+    hit = opened(recorder, "ses_hit")
+    await recorder.checkpoint()
+    next(recorder.journal.folder.glob("*.seg")).unlink()
+    spared = opened(recorder, "ses_spared")
+    statement(spared)
+    statement(hit)
+    with pytest.raises(JournalFault, match="removed"):
+        await recorder.sync()
+    with pytest.raises(JournalFault, match="removed"):
+        recorder.write()
+    assert await settled(recorder)
+    assert seqs(recorder, "ses_spared") == [0, 1, 2]
+    hit.close("over")
+    for number in range(70):
+        session(recorder, f"ses_{number}")
+    await recorder.settle()
+    assert recorder.healthy
+    assert len(list(recorder.storage.sessions())) == 70
+    spared.close("over")
+    await recorder.stop()
+    assert recorder.journal.folder.exists()  # for a human to look at
+    again = Recorder(tmp_path)
+    await again.start()
+    await again.stop()
+    result = verify(tmp_path, public_keys=key)
+    assert result.problems == ()
+    assert [one.session for one in result.sessions if one.problem] == ["ses_hit"]
+    assert len([one for one in result.sessions if one.sealed]) == 71
+
+
+async def test_al_06_a_full_segment_removed_under_a_living_gateway(tmp_path: Path) -> None:
+    """Nothing is synced to it any more, so the loss shows when its sessions are compiled: theirs alone."""
+    recorder = Recorder(tmp_path, segment_bytes=20_000)
+    hit = opened(recorder, "ses_hit")
+    for _ in range(100):
+        statement(hit)
+        await recorder.sync()
+    first = recorder.journal.segments[0]
+    assert first in recorder.journal.sealed
+    first.path.unlink()
+    session(recorder, "ses_other")
+    hit.close("over")
+    await recorder.settle()
+    assert list(recorder.storage.sessions()) == ["ses_other"]
+    assert recorder.healthy
+    await recorder.stop()
+    result = verify(tmp_path)
+    assert [one.session for one in result.sessions if one.problem] == ["ses_hit"]
+    assert result.problems == ()
+
+
+async def test_al_06_a_planted_session_is_not_signed_for(tmp_path: Path) -> None:
+    """With write access and no key: a recording of headers alone, and a journal that names it."""
+    recorder = Recorder(tmp_path)
+    genuine = opened(recorder, "ses_genuine")
+    statement(genuine)
+    await recorder.checkpoint()
+    recorder.journal.close()  # killed
+    planted = chain.Chain(header("ses_planted"))
+    headers = [
+        planted.forge(kind, time.time_ns(), os.urandom(16) + b"{}")
+        for kind in ("session_opened", "action", "result", "session_closed")
+    ]
+    block = zstandard.ZstdCompressor().compress(b"".join(len(one).to_bytes(2, "little") + one for one in headers))
+    end = {"records": 4, "head": planted.head, "erased": "2026-01-01T00:00:00+00:00"}
+    (month := tmp_path / "recordings" / "2026" / "01").mkdir(parents=True)
+    (month / "ses_planted.tgr").write_bytes(MAGIC + frame(b"H" + block) + frame(b"E" + orjson.dumps(end)))
+    (folder := tmp_path / "journal" / "gwp_planted").mkdir()
+    first = len(headers[0]).to_bytes(2, "little") + headers[0] + os.urandom(40)
+    (folder / "00000001.seg").write_bytes(frame(b"R" + first))
+    for _ in range(2):
+        again = Recorder(tmp_path)
+        await again.start()
+        session(again, f"ses_later_{again.process_id}")
+        await again.stop()
+    bodies = [Checkpoint.parse(line).body for line in read_checkpoints(recorder.checkpoints.path)]
+    assert "ses_planted" not in {head.session for body in bodies for head in body.sessions}
+    assert folder.exists()  # for a human to look at
+    result = verify(tmp_path, public_keys=[recorder.signing_key.public])
+    assert result.problems == ()
+    assert [one.session for one in result.sessions if one.problem] == ["ses_planted"]
+    assert len([one for one in result.sessions if one.sealed]) == 3

@@ -42,12 +42,30 @@ class SessionHead:
 
 
 @dataclass(frozen=True, slots=True)
+class Shortened:
+    """A session of which fewer records were left than checkpoints had signed for."""
+
+    session: str
+    records: int
+    signed: int
+
+
+@dataclass(frozen=True, slots=True)
 class Recovered:
-    """A dead process's journal that was taken over; `lost_bytes` were a record it had not finished writing."""
+    """A dead process's journal that was taken over; `lost_bytes` were a record it had not finished writing, `sessions`
+    says how many are signed for. Nothing is signed for the ones in `short`."""
 
     process: str
     sessions: int
     lost_bytes: int
+    short: tuple[Shortened, ...] = ()
+
+    @classmethod
+    def parse(cls, fields: object) -> Self:
+        """Raises TypeError."""
+        if not isinstance(fields, dict):
+            raise TypeError("not an object")
+        return cls(**fields | {"short": tuple(Shortened(**one) for one in fields.get("short", ()))})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +104,7 @@ class Checkpoint:
                 **raw
                 | {
                     "sessions": tuple(SessionHead(**head) for head in raw["sessions"]),
-                    "recovered": tuple(Recovered(**one) for one in raw["recovered"]),
+                    "recovered": tuple(Recovered.parse(one) for one in raw["recovered"]),
                     "erased": tuple(raw["erased"]),
                 }
             )

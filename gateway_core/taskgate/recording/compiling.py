@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from time import sleep
+from typing import BinaryIO
 
 from taskgate.errors import GatewayFault
 from taskgate.recording.journal_reader import record_at
@@ -34,7 +35,8 @@ class CompileJob:
     finish: bool
 
     def run(self, storage: RecordingStorage) -> None:
-        """Into the recording's draft, on disk. Raises OSError, GatewayFault; can be run again after either."""
+        """Into the recording's draft, on disk. Raises GatewayFault where the journal cannot be read, and OSError; can
+        be run again after either."""
         writer = RecordingWriter(storage.draft(self.key.session_id), self.key)
         try:
             self._copy(writer)
@@ -48,7 +50,7 @@ class CompileJob:
     def _copy(self, writer: RecordingWriter) -> None:
         seq, have = self.first_seq, writer.next_seq
         for path, offsets in self.pieces:
-            with path.open("rb", buffering=_READ_AHEAD) as file:
+            with _segment(path) as file:
                 size = file.seek(0, 2)
                 for offset in offsets:
                     if seq >= have:
@@ -59,15 +61,25 @@ class CompileJob:
                     seq += 1
 
 
-def compile_finished(jobs: Sequence[CompileJob], storage: RecordingStorage) -> list[GatewayFault | None]:
-    """Jobs that finish their sessions; the recordings are stored together. One outcome a job: None, or why its journal
-    cannot be read. Raises OSError; can be run again then."""
-    outcomes: list[GatewayFault | None] = []
+def _segment(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb", buffering=_READ_AHEAD)
+    except FileNotFoundError:
+        raise GatewayFault(f"taskgate: segment {path.name} of the journal was removed by somebody else") from None
+
+
+def compile_finished(jobs: Sequence[CompileJob], storage: RecordingStorage) -> list[GatewayFault | OSError | None]:
+    """Jobs that finish their sessions; the recordings are stored together. One outcome a job: None, why its journal
+    cannot be read (GatewayFault), or what keeps its recording from being written (OSError: run it again). Raises
+    OSError where they could not be stored; can be run again then."""
+    outcomes: list[GatewayFault | OSError | None] = []
     finished = []
     for job in jobs:
         try:
             job.run(storage)
-        except GatewayFault as fault:
+        except IsADirectoryError as error:
+            outcomes.append(GatewayFault(f"taskgate: something else is where the recording belongs: {error}"))
+        except (GatewayFault, OSError) as fault:
             outcomes.append(fault)
         else:
             outcomes.append(None)

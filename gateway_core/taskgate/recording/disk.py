@@ -23,6 +23,10 @@ class Disk:
     def sync(self, descriptor: int) -> None:
         os.fdatasync(descriptor) if hasattr(os, "fdatasync") else os.fsync(descriptor)
 
+    def links(self, descriptor: int) -> int:
+        """How many names the file has: none once somebody has removed it."""
+        return os.fstat(descriptor).st_nlink
+
     def sync_folder(self, folder: Path) -> None:
         sync_folder(folder)
 

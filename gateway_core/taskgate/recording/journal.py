@@ -4,7 +4,8 @@ Frames wait in memory until `write` puts all of them down with one system call, 
 them durable. So nothing is lost to a full disk (`write` fails, the frames wait for the next try), nor to a failed
 fsync. After that the kernel may have dropped the dirty pages while the next fsync says all is well, hence such a
 segment is never trusted again: all that was not durable is written once more, to a new segment, and the journal
-stays unhealthy until that one has been synced. Readers drop the doubles.
+stays unhealthy until that one has been synced. Readers drop the doubles. A segment that somebody has removed counts as
+one whose fsync failed.
 
 Layout: `<data_dir>/journal/<process id>/{lock, 00000001.seg, …}`. The first frame of a segment is `P` (who writes),
 then `S` (a session begins; its wrapped key) and `R` (a record). Not thread-safe; `SyncJob.run` alone is for a
@@ -13,6 +14,8 @@ thread.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import os
 from collections.abc import Sequence
@@ -22,13 +25,16 @@ from time import monotonic, sleep
 from typing import Protocol
 
 import orjson
+import structlog
 
 from taskgate.errors import JournalFault
 from taskgate.recording.disk import Disk
 from taskgate.recording.framing import frame
-from taskgate.recording.journal_reader import SEGMENT_GLOB
+from taskgate.recording.journal_reader import segments
 from taskgate.recording.keys import sync_folder
 from taskgate.recording.segment import Segment
+
+log = structlog.get_logger("taskgate.recording")
 
 FORMAT = 1
 SEGMENT_BYTES = 64 * 1024**2
@@ -237,9 +243,21 @@ def lock(folder: Path, *, patience: float = 0.0) -> int | None:
 
 
 def discard(folder: Path) -> None:
-    """Remove a journal's folder, its lock last."""
-    for path in folder.glob(SEGMENT_GLOB):
-        path.unlink(missing_ok=True)
+    """Remove a journal's folder, its lock last. What is not the journal's stays, and keeps the folder."""
+    for path in segments(folder):
+        if not path.is_dir():
+            path.unlink(missing_ok=True)
     (folder / "lock").unlink(missing_ok=True)
-    folder.rmdir()
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        return  # another process came first
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        with contextlib.suppress(FileNotFoundError):  # the other process that looks into it has removed it
+            names = sorted(path.name for path in folder.iterdir())
+            log.warning("journal_folder_kept", folder=str(folder), holds=names[:10])
+            sync_folder(folder.parent)
+        return
     sync_folder(folder.parent)

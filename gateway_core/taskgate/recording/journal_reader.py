@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,8 +13,17 @@ import orjson
 
 from taskgate.errors import GatewayFault
 from taskgate.recording.framing import FrameReader, frame, read_frame
+from taskgate.recording.storage import is_safe_id
 
-SEGMENT_GLOB = "[0-9]*.seg"
+_SEGMENTS = "[0-9]*.seg"
+
+
+def segments(folder: Path) -> list[Path]:
+    """A journal's, in the order written. None where its process ends just now and takes the folder along."""
+    try:
+        return sorted(folder.glob(_SEGMENTS))
+    except FileNotFoundError:
+        return []
 
 
 def split_record(payload: bytes) -> tuple[bytes, bytes]:
@@ -37,7 +47,7 @@ class Found:
 
 class JournalReader:
     """All frames of a folder's segments in the order written. Afterwards `torn` says how many bytes of half-written
-    frames were passed over, `damaged` how many frames were not what was written."""
+    frames were passed over, `damaged` how many frames were not what was written, or not what a gateway writes."""
 
     def __init__(self, folder: Path, session_id: str | None = None) -> None:
         """`session_id`: only this session's."""
@@ -47,32 +57,44 @@ class JournalReader:
         self.damaged = 0
 
     def __iter__(self) -> Iterator[Found]:
-        for path in sorted(self._folder.glob(SEGMENT_GLOB)):
+        for path in segments(self._folder):
             try:
                 file = path.open("rb")
-            except FileNotFoundError:
-                continue  # compiled and removed in the meantime
+            except (FileNotFoundError, IsADirectoryError):
+                continue  # compiled and removed in the meantime, or no segment
             with file:
                 reader = FrameReader(file)
                 for piece in reader:
-                    found = self._found(path, piece.offset, piece.payload)
+                    try:
+                        found = self._found(path, piece.offset, piece.payload)
+                    except (ValueError, TypeError, KeyError):
+                        self.damaged += 1
+                        continue
                     if found is not None:
                         yield found
                 self.torn += reader.torn
                 self.damaged += reader.damaged
 
     def _found(self, path: Path, offset: int, payload: bytes) -> Found | None:
+        """Raises ValueError, TypeError, KeyError where it is no frame of a gateway's."""
         kind = payload[:1]
         if kind == b"R":
             header, sealed = split_record(payload)
             if self._wanted and not header.startswith(self._wanted):
                 return None
             fields = orjson.loads(header)
-            return Found(fields["session"], fields["seq"], path, offset, header, sealed)
+            session, seq = fields["session"], fields["seq"]
+            if type(seq) is not int or seq < 0 or not is_safe_id(session):
+                raise ValueError("not a record")
+            return Found(session, seq, path, offset, header, sealed)
         if kind == b"S":
             if self._wanted and not payload.startswith(self._wanted, 1):
                 return None
             key = orjson.loads(payload[1:])
+            if not is_safe_id(key["session"]) or type(key["process"]) is not str or type(key["key_id"]) is not str:
+                raise ValueError("not a session's key")
+            if not bytes.fromhex(key["wrapped"]) or orjson.dumps(key) != payload[1:]:
+                raise ValueError("not a session's key")
             return Found(key["session"], -1, path, offset, key=key)
         return None
 
@@ -92,7 +114,8 @@ def blank_key(folder: Path, session_id: str) -> int:
     for found in reader:
         if found.key is not None and found.key["wrapped"].strip("0"):
             empty = found.key | {"wrapped": "0" * len(found.key["wrapped"])}
-            _overwrite(found.path, found.offset, b"S" + orjson.dumps(empty))
+            with contextlib.suppress(FileNotFoundError):  # removed in the meantime
+                _overwrite(found.path, found.offset, b"S" + orjson.dumps(empty))
             blanked += 1
     return blanked
 

@@ -193,7 +193,9 @@ class Recorder:
 
     async def erase(self, session_id: str) -> None:
         """Delete the content of a finished session: its key and its sealed contents go, the chain stays and
-        verifies; the next checkpoint says so. Raises GatewayFault where there is no finished recording of it."""
+        verifies; a checkpoint says so before it happens. Raises GatewayFault where there is no finished recording,
+        JournalFault where it cannot be signed for (then nothing is erased), OSError where the rest is left to the next
+        start."""
         await self._upkeep.erase(session_id)
 
     async def stop(self, reason: str = "gateway stopped") -> None:

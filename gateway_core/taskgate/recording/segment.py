@@ -51,9 +51,12 @@ class Segment:
             self.trusted = False
 
     def sync(self) -> None:
-        """Called from the syncing thread. Raises OSError."""
+        """Called from the syncing thread. Raises OSError, also where the file was removed: a sync of it succeeds, and
+        nobody will ever find what it made durable."""
         if self._descriptor is not None:
             self._disk.sync(self._descriptor)
+            if not self._disk.links(self._descriptor):
+                raise OSError(errno.ENOENT, "a segment was removed by somebody else")
         if not self.in_folder:
             self._disk.sync_folder(self.path.parent)
             self.in_folder = True

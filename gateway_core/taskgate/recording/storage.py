@@ -13,6 +13,7 @@ from taskgate.errors import GatewayFault
 from taskgate.recording.keys import sync_folder
 
 SUFFIX = ".tgr"
+_ERASING = f"{SUFFIX}.erasing"
 _SAFE = re.compile(r"[A-Za-z0-9_-]{1,128}\Z")
 
 
@@ -33,6 +34,15 @@ class RecordingStorage(Protocol):
     def drafts(self) -> Iterator[str]:
         """Sessions whose recording is being written."""
 
+    def erasing(self, session_id: str) -> Path:
+        """A local path to write an existing recording without its content to, until it replaces it."""
+
+    def erasing_folder(self) -> Path:
+        """The local folder that those are in."""
+
+    def being_erased(self) -> Iterator[str]:
+        """Sessions that there is one of."""
+
     def store(self, finished: Sequence[Finished]) -> None:
         """The drafts are complete and on disk: make them the recordings. Storing one again is the same as once."""
 
@@ -45,9 +55,14 @@ class RecordingStorage(Protocol):
     def sessions(self) -> Iterator[str]: ...
 
 
+def is_safe_id(session_id: str) -> bool:
+    """Whether it may become part of a path. Raises TypeError for what is no text."""
+    return _SAFE.match(session_id) is not None
+
+
 def safe_id(session_id: str) -> str:
     """Raises GatewayFault for what may not become part of a path."""
-    if not _SAFE.match(session_id):
+    if not is_safe_id(session_id):
         raise GatewayFault("taskgate: not a session id")
     return session_id
 
@@ -60,13 +75,25 @@ class LocalFolder:
         self._months: set[Path] = set()  # folders that are durable themselves
 
     def draft(self, session_id: str) -> Path:
-        drafts = self._folder / "drafts"
-        drafts.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return drafts / (safe_id(session_id) + SUFFIX)
+        return self.erasing_folder() / (safe_id(session_id) + SUFFIX)
 
     def drafts(self) -> Iterator[str]:
         for path in sorted((self._folder / "drafts").glob(f"*{SUFFIX}")):
             yield path.stem
+
+    def erasing(self, session_id: str) -> Path:
+        return self.erasing_folder() / (safe_id(session_id) + _ERASING)
+
+    def erasing_folder(self) -> Path:
+        drafts = self._folder / "drafts"
+        drafts.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return drafts
+
+    def being_erased(self) -> Iterator[str]:
+        for path in sorted((self._folder / "drafts").glob(f"*{_ERASING}")):
+            session_id = path.name.removesuffix(_ERASING)
+            if is_safe_id(session_id) and path.is_file():
+                yield session_id
 
     def store(self, finished: Sequence[Finished]) -> None:
         """A folder's sync costs as much as a file's: one for all that came into it."""

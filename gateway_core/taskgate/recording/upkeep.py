@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -14,9 +15,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from taskgate.errors import GatewayFault, JournalFault
-from taskgate.recording.checkpoints import CheckpointSink, Recovered, SessionHead
+from taskgate.recording.checkpoints import CheckpointSink, Recovered, SessionHead, read_checkpoints
 from taskgate.recording.compiling import compile_finished
-from taskgate.recording.erasure import erase_content
+from taskgate.recording.erasure import Erasures
 from taskgate.recording.pushing import Pusher
 from taskgate.recording.recovery import Recovery
 
@@ -31,6 +32,7 @@ COMPILE_EVERY = 0.25
 COMPILED_TOGETHER = 64
 SYNC_RETRY_AFTER = 0.5
 RETRY_AFTER = 1.0
+TOLD_AFTER = 10.0  # seconds for which recordings cannot be written until the gateway counts as unwell
 SEALED_KEPT = 4  # full segments that living sessions may hold; older ones are emptied into recording drafts
 
 
@@ -38,8 +40,10 @@ class Upkeep:
     def __init__(
         self, recorder: Recorder, sinks: Sequence[CheckpointSink], sync_interval: float, checkpoint_interval: float
     ) -> None:
-        self.fault: JournalFault | None = None  # a checkpoint could not be written
+        self._signing_fault: JournalFault | None = None  # a checkpoint could not be written
+        self._compiling_fault: JournalFault | None = None  # recordings could not be written for a while
         self._recorder = recorder
+        self._erasures = Erasures(recorder.storage, recorder.data_dir / "journal")
         self._pushers = [Pusher(sink) for sink in sinks]
         self._sync_interval = sync_interval
         self._checkpoint_interval = checkpoint_interval
@@ -49,18 +53,24 @@ class Upkeep:
         self._compiler = ThreadPoolExecutor(1, "taskgate-compile")
         self._finished: list[SessionRecording] = []  # closed and signed for, not compiled yet
         self._stuck: list[SessionRecording] = []  # cannot be compiled: their journal is damaged
-        self._erased: list[str] = []
+        self._unreadable: set[str] = set()  # of these it is known, closed or not
+        self._erasing: set[asyncio.Task[None]] = set()
         self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def fault(self) -> JournalFault | None:
+        return self._signing_fault or self._compiling_fault
 
     async def start(self) -> None:
         await self._take_over()
+        await self._finish_erasures()
         loops = (self._keep_synced(), self._keep_signed(), self._keep_compiled())
         self._tasks = [asyncio.create_task(loop) for loop in loops]
 
     async def stop(self) -> None:
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, *self._erasing, return_exceptions=True)
         try:
             await self.settle()
         except (OSError, GatewayFault) as error:
@@ -98,7 +108,7 @@ class Upkeep:
         while True:
             await asyncio.sleep(SIGNED_WITHIN / 2)
             urgent = any(one.closed or not one.signed for one in self._recorder.sessions.values())
-            if urgent or self._erased or monotonic() - last >= self._checkpoint_interval:
+            if urgent or monotonic() - last >= self._checkpoint_interval:
                 last = monotonic()
                 with contextlib.suppress(JournalFault):
                     await self.checkpoint()
@@ -112,12 +122,10 @@ class Upkeep:
                 del recorder.sessions[void.id]
                 void.let_go()
             heads = [(one, one.head()) for one in recorder.sessions.values() if one.sealed > one.signed]
-            erased = self._erased[:]
-            if not heads and not erased:
+            if not heads:
                 return
             await recorder.sync()
-            await self._sign([head for _, head in heads], erased=erased)
-            del self._erased[: len(erased)]
+            await self._sign([head for _, head in heads])
             for recording, head in heads:
                 recording.signed = head.seq + 1
                 if head.state == "closed":
@@ -131,11 +139,11 @@ class Upkeep:
         try:
             checkpoint = await asyncio.get_running_loop().run_in_executor(self._signer, call)
         except JournalFault as fault:
-            if self.fault is None:
+            if self._signing_fault is None:
                 log.critical("checkpoint_fault", error=str(fault))
-            self.fault = fault
+            self._signing_fault = fault
             raise
-        self.fault = None
+        self._signing_fault = None
         for pusher in self._pushers:
             pusher.add(checkpoint.line)
 
@@ -151,19 +159,33 @@ class Upkeep:
         await self._compile_finished()
 
     async def _keep_compiled(self) -> None:
+        failing: float | None = None  # since when
         while True:
             await asyncio.sleep(COMPILE_EVERY)
             try:
                 await self._compile_finished()
                 await self._relieve()
             except OSError as error:
+                failing = monotonic() if failing is None else failing
                 log.critical("recording_cannot_be_written", error=str(error))
+                if monotonic() - failing >= TOLD_AFTER:
+                    self._compiling_fault = JournalFault(
+                        f"taskgate: recordings cannot be written: {error.strerror or error}",
+                        detail="What is recorded stays in the journal, which grows; no session is opened.",
+                        hint="Free space or repair what holds the recordings; the gateway recovers by itself.",
+                    )
                 await asyncio.sleep(RETRY_AFTER)
+            else:
+                failing = self._compiling_fault = None
 
     async def _compile_finished(self) -> None:
+        """Every session that is closed by now. Raises OSError once those that can be compiled are, and tries the others
+        again the next time."""
         async with self._compiling:
-            while self._finished:
-                group = self._finished[:COMPILED_TOGETHER]
+            left, failure = len(self._finished), None
+            while left:
+                group = self._finished[: min(left, COMPILED_TOGETHER)]
+                left -= len(group)
                 jobs = [recording.job(finish=True) for recording in group]
                 call = partial(compile_finished, jobs, self._recorder.storage)
                 outcomes = await asyncio.get_running_loop().run_in_executor(self._compiler, call)
@@ -171,10 +193,17 @@ class Upkeep:
                 for recording, job, fault in zip(group, jobs, outcomes, strict=True):
                     if fault is None:
                         recording.compiled(job)
+                    elif isinstance(fault, OSError):
+                        failure = failure or fault
+                        self._finished.append(recording)  # behind the others, so that it holds up none
                     else:
                         self._damaged(recording, fault)
                         self._stuck.append(recording)
+                if all(isinstance(fault, OSError) for fault in outcomes):
+                    break  # no room, most likely: the others would fare no better
             self._remove_unpinned()
+            if failure is not None:
+                raise failure
 
     async def _relieve(self) -> None:
         """Empty the oldest full segments into drafts, so that a session that lives for weeks does not keep all that
@@ -182,7 +211,7 @@ class Upkeep:
         async with self._compiling:
             for segment in self._recorder.journal.sealed[:-SEALED_KEPT]:
                 for recording in list(self._recorder.sessions.values()):
-                    if recording.in_segment(segment):
+                    if recording.in_segment(segment) and recording.id not in self._unreadable:
                         await self._save(recording)
             self._remove_unpinned()
 
@@ -197,6 +226,7 @@ class Upkeep:
             recording.compiled(job)
 
     def _damaged(self, recording: SessionRecording, fault: GatewayFault) -> None:
+        self._unreadable.add(recording.id)
         log.critical("journal_damaged", session=recording.id, error=str(fault))
 
     def _remove_unpinned(self) -> None:
@@ -207,26 +237,56 @@ class Upkeep:
                 del pins[segment]
 
     async def erase(self, session_id: str) -> None:
-        recorder = self._recorder
+        """What has begun goes on to its end, also where whoever asked for it is cancelled."""
+        erasing = asyncio.create_task(self._erase(session_id))
+        self._erasing.add(erasing)
+        erasing.add_done_callback(self._erased)
+        await asyncio.shield(erasing)
+
+    async def _erase(self, session_id: str) -> None:
+        in_thread = partial(asyncio.get_running_loop().run_in_executor, self._compiler)
         async with self._compiling:
-            call = partial(erase_content, recorder.storage, recorder.data_dir / "journal", session_id)
-            await asyncio.get_running_loop().run_in_executor(self._compiler, call)
-        self._erased.append(session_id)
-        await self.checkpoint()
+            held = await in_thread(self._erasures.lock)
+            try:
+                await in_thread(self._erasures.prepare, session_id)
+                try:
+                    async with self._signing:
+                        await self._sign([], erased=[session_id])
+                except JournalFault:
+                    await in_thread(self._erasures.abandon, session_id)
+                    raise
+                await in_thread(self._erasures.finish, session_id)
+            finally:
+                os.close(held)
+
+    def _erased(self, erasing: asyncio.Task[None]) -> None:
+        self._erasing.discard(erasing)
+        if not erasing.cancelled():
+            erasing.exception()  # whoever waits raises it
+
+    async def _finish_erasures(self) -> None:
+        lines = read_checkpoints(self._recorder.checkpoints.path)
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._compiler, self._erasures.finish_all, lines)
+        except GatewayFault as fault:  # another process is erasing for long
+            log.warning("erasures_not_looked_at", error=str(fault))
 
     # --- what dead processes left ------------------------------------------------------------------------------
 
     async def _take_over(self) -> None:
         """Their sessions are closed and compiled, then signed for, and only then their journals go."""
         recorder, loop = self._recorder, asyncio.get_running_loop()
-        recovery = Recovery(recorder.data_dir / "journal", recorder.process_id, recorder.storage, recorder.wrapper)
+        journals, checkpoints = recorder.data_dir / "journal", recorder.checkpoints.path
+        recovery = Recovery(journals, recorder.process_id, recorder.storage, recorder.wrapper, checkpoints)
         try:
             taken = await loop.run_in_executor(self._compiler, recovery.run)
-            if taken:
-                heads = [head for one in taken for head in one.heads]
-                await self._sign(heads, recovered=[one.summary for one in taken])
-                for one in taken:
+            told = [one for one in taken if not one.empty]
+            if told:
+                heads = [head for one in told for head in one.heads]
+                await self._sign(heads, recovered=[one.summary for one in told])
+            for one in taken:
+                if not one.empty:
                     log.warning("journal_taken_over", **asdict(one.summary))
-                    await loop.run_in_executor(self._compiler, one.discard)
+                await loop.run_in_executor(self._compiler, one.discard)
         finally:
             recovery.release()

@@ -9,7 +9,14 @@ import orjson
 import pytest
 
 from taskgate.errors import JournalFault
-from taskgate.recording.checkpoints import Checkpoint, CheckpointLog, Recovered, SessionHead, read_checkpoints
+from taskgate.recording.checkpoints import (
+    Checkpoint,
+    CheckpointLog,
+    Recovered,
+    SessionHead,
+    Shortened,
+    read_checkpoints,
+)
 from taskgate.recording.keys import SigningKey
 
 HEAD = SessionHead("ses_1", 4, "a" * 64, "open")
@@ -27,12 +34,12 @@ def log(tmp_path: Path, key: SigningKey) -> CheckpointLog:
 
 def test_numbers_hashes_signatures(log: CheckpointLog, key: SigningKey, tmp_path: Path) -> None:
     log.append([HEAD])
-    log.append([], recovered=[Recovered("gwp_0", 2, 17)], erased=["ses_0"])
+    log.append([], recovered=[Recovered("gwp_0", 2, 17, (Shortened("ses_9", 3, 7),))], erased=["ses_0"])
     first, second = (Checkpoint.parse(line) for line in read_checkpoints(log.path))
     assert (first.body.sequence, first.body.previous) == (1, "0" * 64)
     assert (second.body.sequence, second.body.previous) == (2, sha256(first.line).hexdigest())
     assert first.body.sessions == (HEAD,)
-    assert second.body.recovered == (Recovered("gwp_0", 2, 17),)
+    assert second.body.recovered == (Recovered("gwp_0", 2, 17, (Shortened("ses_9", 3, 7),)),)
     assert second.body.erased == ("ses_0",)
     assert first.signed_by([key.public])
     assert not first.signed_by([SigningKey.at(tmp_path / "other.key").public])
@@ -105,3 +112,11 @@ def test_one_form_only(log: CheckpointLog) -> None:
     for other in (line + b" ", line.replace(b'":', b'": ', 1), orjson.dumps(orjson.loads(line) | {"more": 1})):
         with pytest.raises(ValueError):
             Checkpoint.parse(other)
+
+
+def test_what_was_signed_before_sessions_could_be_called_short_still_reads() -> None:
+    recovered = {"process": "gwp_0", "sessions": 2, "lost_bytes": 17}
+    assert Recovered.parse(recovered) == Recovered("gwp_0", 2, 17)
+    for strange in ([], 7, recovered | {"short": [1]}, recovered | {"short": 1}, recovered | {"more": 1}):
+        with pytest.raises(TypeError):
+            Recovered.parse(strange)

@@ -8,6 +8,7 @@ import pytest
 from taskgate.errors import JournalFault
 from taskgate.recording.framing import FrameReader, frame
 from taskgate.recording.journal import Journal, discard
+from taskgate.recording.journal_reader import segments
 from taskgate.recording.segment import Segment
 from tests.unit.recording.faulty_disk import FaultyDisk
 
@@ -191,3 +192,30 @@ def test_a_folder_has_one_writer(journal: Journal, tmp_path: Path) -> None:
     journal.close()
     discard(journal.folder)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_went_into_a_removed_segment_is_written_again(journal: Journal, owner: Owner) -> None:
+    add(journal, owner, 1)
+    journal.write()
+    sync(journal)
+    journal.segments[0].path.unlink()
+    add(journal, owner, 2)
+    journal.write()
+    with pytest.raises(JournalFault, match="removed"):
+        sync(journal)
+    assert sorted(owner.places) == [1]
+    with pytest.raises(JournalFault):
+        journal.write()
+    journal.write(repair=True)
+    sync(journal)
+    assert journal.fault is None
+    assert on_disk(journal) == [b"R002"]
+    assert owner.places[2][0] is journal.segments[1]
+
+
+def test_a_folder_that_goes_while_it_is_listed_has_no_segments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(folder: Path, pattern: str) -> list[Path]:
+        raise FileNotFoundError(folder, pattern)
+
+    monkeypatch.setattr(Path, "glob", gone)
+    assert segments(tmp_path) == []

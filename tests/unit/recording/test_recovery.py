@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import asyncio
 import os
+import shutil
 import time
 from pathlib import Path
 
 import pytest
 
-from taskgate.recording.checkpoints import Checkpoint, read_checkpoints
+from taskgate.recording.checkpoints import Checkpoint, Recovered, Shortened, read_checkpoints
+from taskgate.recording.framing import FrameReader, frame
 from taskgate.recording.recorder import Recorder
+from taskgate.recording.recordings import Recordings
 from taskgate.recording.recovery import Recovery
 from taskgate.recording.storage import LocalFolder
 from taskgate.recording.verify import verify
@@ -250,6 +254,23 @@ async def test_another_recording_key_keeps_the_journal(tmp_path: Path) -> None:
     assert dead.journal.folder.exists()  # for whoever finds the right key
 
 
+async def test_a_journal_kept_for_one_session_has_no_other_signed_for_again(tmp_path: Path) -> None:
+    dead = Recorder(tmp_path)
+    statement(opened(dead, "ses_1"))
+    statement(opened(dead, "ses_2"))
+    dead.write()
+    die(dead)
+    drafts = tmp_path / "recordings" / "drafts"
+    drafts.mkdir(parents=True)
+    (drafts / "ses_2.tgr").mkdir()
+    signed = [[head.session for head in (await restart(tmp_path))[-1].body.sessions] for _ in range(3)]
+    assert signed == [["ses_1"], [], []]
+    (drafts / "ses_2.tgr").rmdir()
+    assert [head.session for head in (await restart(tmp_path))[-1].body.sessions] == ["ses_2"]
+    assert not dead.journal.folder.exists()
+    assert verify(tmp_path).ok
+
+
 async def test_an_empty_folder_is_removed_when_it_is_old(tmp_path: Path) -> None:
     dead = Recorder(tmp_path)
     die(dead)
@@ -259,3 +280,221 @@ async def test_an_empty_folder_is_removed_when_it_is_old(tmp_path: Path) -> None
     os.utime(dead.journal.folder, (old, old))
     await restart(tmp_path)
     assert not dead.journal.folder.exists()
+
+
+async def test_a_process_that_ends_in_order_meanwhile_stops_no_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, starting = Recorder(tmp_path), Recorder(tmp_path)
+    session(other)
+    await other.settle()
+    loop, is_dead = asyncio.get_running_loop(), Recovery._is_dead
+
+    def ends_first(recovery: Recovery, folder: Path, has_drafts: bool) -> bool:
+        if folder.name == other.process_id:
+            asyncio.run_coroutine_threadsafe(other.stop(), loop).result(10)
+        return is_dead(recovery, folder, has_drafts)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Recovery, "_is_dead", ends_first)
+        await starting.start()
+    await starting.stop()
+    assert list((tmp_path / "journal").iterdir()) == []
+    assert verify(tmp_path).ok
+
+
+async def test_a_folder_that_goes_before_its_lock_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other, starting = Recorder(tmp_path), Recorder(tmp_path)
+    statement(opened(other))
+    other.write()
+
+    def gone(folder: Path) -> None:
+        other.journal.close()
+        other.journal.discard()
+        raise FileNotFoundError(folder / "lock")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("taskgate.recording.recovery.lock", gone)
+        await starting.start()
+    await starting.stop()
+    assert list((tmp_path / "journal").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [".nfs0001", "notes.txt", "00000007.seg/", "lock/"])
+async def test_what_is_not_the_journals_stops_no_start(tmp_path: Path, name: str) -> None:
+    dead = Recorder(tmp_path)
+    statement(opened(dead))
+    dead.write()
+    die(dead)
+    stray = dead.journal.folder / name
+    if name.endswith("/"):
+        stray.unlink(missing_ok=True)
+        stray.mkdir()
+    else:
+        stray.write_bytes(b"somebody else's")
+    found = await restart(tmp_path)
+    if name == "lock/":  # who is alive cannot be told: left alone
+        assert found == []
+        return
+    assert [one.process for one in found[-1].body.recovered] == [dead.process_id]
+    assert [path.name for path in dead.journal.folder.iterdir()] == [stray.name]
+    assert verify(tmp_path).ok
+    os.utime(dead.journal.folder, (1, 1))
+    again = await restart(tmp_path)
+    if stray.is_file():
+        assert len(again) == len(found)  # nothing new to say of it
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"R\x02\x00{}",
+        b"R\x02\x00[]",
+        b"R\x01\x001",
+        b"Rxxxx",
+        b"R\xff\xff{",
+        b'R\x1b\x00{"session":"ses_x","seq":-1}',
+        b'R\x1a\x00{"session":"../../x","seq":0}'[:29],
+        b'R\x15\x00{"session":7,"seq":0}',
+        b'R\x19\x00{"session":"ses_x","seq":0}sealed',
+        b'R\x1a\x00{"session":"ses_x","seq":0}sealed',
+        b"S",
+        b"S{}",
+        b"S[]",
+        b'S{"session":"ses_x","process":"gwp_x","key_id":"k","wrapped":"zz"}',
+        b'S{"session":"ses_x","process":"gwp_x","key_id":"k","wrapped":"00"}',
+        b'S{"session":"../x","process":"gwp_x","key_id":"k","wrapped":"00"}',
+        b'S{"session":"ses_x","process":1,"key_id":"k","wrapped":"00"}',
+        b"P{}",
+        b"?",
+    ],
+)
+async def test_a_frame_that_no_gateway_writes_costs_nobody_else(tmp_path: Path, payload: bytes) -> None:
+    dead = Recorder(tmp_path)
+    statement(opened(dead))
+    dead.write()
+    die(dead)
+    (path,) = dead.journal.folder.glob("*.seg")
+    path.write_bytes(frame(payload) + path.read_bytes())
+    assert "ses_1" in dead.recordings.sessions()
+    last = (await restart(tmp_path))[-1]
+    assert [head.session for head in last.body.sessions] == ["ses_1"]
+    assert [one.problem for one in verify(tmp_path, sessions=["ses_1"]).sessions] == [None]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"something", b"TGR1\n" + frame(b"K{"), b"TGR1\n" + frame(b"K[]"), b"TGR1\n" + frame(b"K{}")]
+)
+@pytest.mark.parametrize("name", ["ses_2.tgr", "ses 2.tgr"])
+async def test_a_draft_that_is_none_costs_nobody_else(tmp_path: Path, name: str, content: bytes) -> None:
+    dead = Recorder(tmp_path)
+    statement(opened(dead))
+    dead.write()
+    die(dead)
+    drafts = tmp_path / "recordings" / "drafts"
+    drafts.mkdir(parents=True)
+    (drafts / name).write_bytes(content)
+    (drafts / "ses_3.tgr").mkdir()
+    assert [head.session for head in (await restart(tmp_path))[-1].body.sessions] == ["ses_1"]
+    assert [one.problem for one in verify(tmp_path, sessions=["ses_1"]).sessions] == [None]
+
+
+async def test_a_journal_older_than_the_checkpoints_costs_only_its_session(tmp_path: Path) -> None:
+    """A copy made of a running gateway's data folder, the journal first."""
+    dead, copy = Recorder(tmp_path / "data"), tmp_path / "copy"
+    session(dead, "ses_done")
+    recording = opened(dead)
+    statement(recording)
+    await dead.checkpoint()
+    shutil.copytree(dead.journal.folder, copy / "journal" / dead.process_id)
+    for _ in range(3):
+        statement(recording)
+    await dead.checkpoint()
+    for name in ("keys", "checkpoints"):
+        shutil.copytree(dead.data_dir / name, copy / name)
+    (recovered,) = (await restart(copy))[-1].body.recovered
+    assert recovered == Recovered(dead.process_id, 1, 0, (Shortened("ses_1", 3, 9),))
+    for number in range(2):
+        later = Recorder(copy)
+        await later.start()
+        session(later, f"ses_later{number}")
+        await later.stop()
+    result = verify(copy, public_keys=[dead.signing_key.public])
+    assert result.problems == ()
+    problem = next(one.problem for one in result.sessions if one.session == "ses_1")
+    assert problem is not None
+    assert problem.message == "is missing: checkpoint 2 signed for records up to 8"
+    assert [one.session for one in result.sessions if one.sealed] == ["ses_done", "ses_later0", "ses_later1"]
+    assert [one.seq for one in Recordings(copy).read("ses_1")] == [0, 1, 2]
+    await dead.stop()
+
+
+async def test_a_signed_session_of_which_nothing_is_left(tmp_path: Path) -> None:
+    dead = Recorder(tmp_path)
+    opened(dead)
+    await dead.checkpoint()
+    die(dead)
+    (path,) = dead.journal.folder.glob("*.seg")
+    with path.open("rb") as file:
+        begun = [one for one in FrameReader(file) if one.payload[:1] == b"S"]
+    os.truncate(path, begun[0].end)
+    (recovered,) = (await restart(tmp_path))[-1].body.recovered
+    assert recovered == Recovered(dead.process_id, 0, 0, (Shortened("ses_1", 0, 1),))
+    result = verify(tmp_path)
+    assert result.problems == ()
+    assert [str(one.problem) for one in result.sessions] == ["session ses_1, record 0: is missing as a whole"]
+
+
+async def test_a_shortened_session_stays_so_however_often_recovery_dies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = Recorder(tmp_path)
+    recording = opened(dead)
+    await dead.sync()
+    (path,) = dead.journal.folder.glob("*.seg")
+    size = path.stat().st_size
+    statement(recording)
+    await dead.checkpoint()
+    die(dead)
+    os.truncate(path, size)
+    second = Recorder(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("taskgate.recording.recovery.discard", lambda folder: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            await second.start()
+    die(second)
+    found = await restart(tmp_path)
+    assert [one.body.recovered[0].short for one in found[-2:]] == [(Shortened("ses_1", 1, 3),)] * 2
+    assert [one.body.sessions for one in found[-2:]] == [(), ()]
+    assert verify(tmp_path).problems == ()
+
+
+async def test_another_recording_in_the_place_of_a_signed_one_is_not_signed_for(tmp_path: Path) -> None:
+    """As long as the first and of the same name: signing it too would spoil the checkpoints."""
+    first, second = Recorder(tmp_path / "1"), Recorder(tmp_path / "2")
+    for recorder in (first, second):
+        statement(opened(recorder))
+        await recorder.checkpoint()
+        die(recorder)
+    shutil.rmtree(first.journal.folder)
+    shutil.copytree(second.journal.folder, first.journal.folder)
+    shutil.copy(tmp_path / "2" / "keys" / "recording.key", tmp_path / "1" / "keys" / "recording.key")
+    assert (await restart(tmp_path / "1"))[-1].body.sessions == ()
+    result = verify(tmp_path / "1")
+    assert result.problems == ()
+    assert result.first is not None
+    assert result.first.message == "differs from what checkpoint 1 signed for"
+
+
+async def test_a_key_that_is_not_written_as_a_gateway_writes_it_is_not_overwritten(tmp_path: Path) -> None:
+    """A shorter frame in its place would swallow the one behind it."""
+    living = Recorder(tmp_path)
+    session(living)
+    await living.settle()
+    planted = living.journal.folder.parent / "gwp_planted"
+    planted.mkdir()
+    before = frame(b'S{"session": "ses_1", "process": "gwp_x", "key_id": "k", "wrapped": "aa"}') + frame(b"P{}")
+    (planted / "00000001.seg").write_bytes(before)
+    await living.erase("ses_1")
+    assert (planted / "00000001.seg").read_bytes() == before
+    await living.stop()

@@ -73,3 +73,13 @@ def test_a_closed_segment_takes_nothing(segment: Segment) -> None:
     with pytest.raises(OSError):
         segment.append(b"x")
     assert not segment.open
+
+
+def test_a_sync_of_a_removed_file_fails(tmp_path: Path) -> None:
+    segment = Segment(1, tmp_path / "00000001.seg", FaultyDisk())
+    segment.append(b"one")
+    segment.sync()
+    segment.path.unlink()
+    segment.append(b"two")
+    with pytest.raises(FileNotFoundError, match="removed"):
+        segment.sync()
