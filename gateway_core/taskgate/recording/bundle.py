@@ -68,9 +68,23 @@ class Manifest:
             manifest = cls(**fields | {"sessions": sessions})
         except (TypeError, KeyError):
             raise ValueError("not a manifest") from None
-        if manifest.format != FORMAT or not isinstance(manifest.files, dict):
+        if not _well_typed(manifest):
+            raise ValueError("not a manifest: something in it has the wrong type")
+        if manifest.format != FORMAT:
             raise ValueError("not a manifest of a format known here")
         return manifest
+
+
+def _well_typed(manifest: Manifest) -> bool:
+    """Signed or not: who signs may be hostile."""
+    numbers = (manifest.format, manifest.created, manifest.checkpoints, *(one.records for one in manifest.sessions))
+    texts = [text for one in manifest.sessions for text in (one.session, one.head)]
+    return (
+        all(type(one) is int for one in numbers)
+        and type(manifest.contents) is type(manifest.everything) is bool
+        and isinstance(manifest.files, dict)
+        and all(type(one) is str for one in (*texts, *manifest.files.values()))
+    )
 
 
 class Bundle(Protocol):

@@ -92,7 +92,7 @@ class Checkpoint:
             )
         except (TypeError, KeyError):
             raise ValueError("not a checkpoint") from None
-        if type(body.sequence) is not int or type(body.previous) is not str:
+        if not _well_typed(body):
             raise ValueError("not a checkpoint")
         return cls(body, str(fields["key"]), str(fields["signature"]), orjson.dumps(raw), line)
 
@@ -102,6 +102,17 @@ class Checkpoint:
 
     def signed_by(self, keys: Sequence[PublicKey]) -> bool:
         return any(key.id == self.key and key.verifies(self.signed, self.signature) for key in keys)
+
+
+def _well_typed(body: Body) -> bool:
+    """What is compared and sorted; signed or not, since who signs may be hostile."""
+    numbers = (body.sequence, body.time, *(head.seq for head in body.sessions))
+    texts = [text for head in body.sessions for text in (head.session, head.head, head.state)]
+    return (
+        all(type(one) is int for one in numbers)
+        and body.sequence > 0
+        and all(type(one) is str for one in (body.previous, body.process, *texts, *body.erased))
+    )
 
 
 class CheckpointSink(Protocol):

@@ -89,6 +89,8 @@ def check_session(
         problem = Problem(error.message, session_id, error.seq)
     except (GatewayFault, *UNREADABLE) as error:
         problem = Problem(f"cannot be read: {error}", session_id, chain.next_seq)
+    except (KeyError, TypeError):
+        problem = Problem("cannot be read: not what a gateway writes", session_id, chain.next_seq)
     complete = chain.contents == chain.next_seq
     return SessionFinding(
         session=session_id,
@@ -161,14 +163,17 @@ def _verify_data(
     path = data_dir / "checkpoints" / CHECKPOINT_FILE
     history = SignedHistory.of(read_checkpoints(path), trusted_keys)
     named = frozenset(history.heads) if not sessions else frozenset[str]()
-    chosen = list(sessions) or recordings.sessions()
+    problems = []
+    try:
+        chosen = list(sessions) or recordings.sessions()
+    except (GatewayFault, KeyError, TypeError, ValueError):
+        problems.append(Problem("cannot be read: not what a gateway writes", place="journal"))
+        chosen = list(history.heads)
     findings = []
     for session in sorted(chosen):
         finding = check_session(session, recordings.read(session), history, contents=contents)
-        # A session that begins or ends just now is signed for within a moment.
         for _ in range(_MOMENTS):
-            just_now = (finding.closed or not finding.signed) and not recordings.finished(session)
-            if finding.problem is None or history.problem or not just_now:
+            if finding.problem is None or history.problem or not _just_now(finding, recordings):
                 break
             sleep(_MOMENT)
             history = SignedHistory.of(read_checkpoints(path), trusted_keys)
@@ -179,7 +184,17 @@ def _verify_data(
             SessionFinding(one, 0, 0, "", False, 0, None, problem=Problem("is missing as a whole", one, 0))
             for one in sorted(named - set(chosen))
         ]
-    return _result(findings, history, [], trusted=bool(keys), outside=outside)
+    return _result(findings, history, problems, trusted=bool(keys), outside=outside)
+
+
+def _just_now(finding: SessionFinding, recordings: Recordings) -> bool:
+    """Whether the session begins or ends at this moment: then it is signed for within another."""
+    if finding.signed and not finding.closed:
+        return False
+    try:
+        return not recordings.finished(finding.session)
+    except GatewayFault:  # no gateway names a session so
+        return False
 
 
 def _own_key(read: Callable[[], bytes]) -> list[PublicKey]:
@@ -266,7 +281,8 @@ def _manifest(bundle: Bundle, keys: Sequence[PublicKey]) -> tuple[Manifest | Non
         form = orjson.dumps({"key": fields["key"], "signature": fields["signature"]})
     except (KeyError, TypeError, *UNREADABLE) as error:
         return None, [Problem(f"cannot be read: {error}", place=name)]
-    if form != signed or not any(key.id == fields["key"] and key.verifies(raw, fields["signature"]) for key in keys):
+    signature = str(fields["signature"])
+    if form != signed or not any(key.id == fields["key"] and key.verifies(raw, signature) for key in keys):
         return None, [Problem(f"does not fit its signature in {SIGNATURE}, or another key made that", place=MANIFEST)]
     listed = manifest.files.keys() | {MANIFEST, SIGNATURE}
     for name in sorted(listed ^ set(bundle.names())):
@@ -294,7 +310,11 @@ def _manifest(bundle: Bundle, keys: Sequence[PublicKey]) -> tuple[Manifest | Non
 def _differs(bundle: Bundle, name: str) -> bool:
     """Whether a file is not what the manifest lists, signed or not."""
     try:
-        return sha256(_read(bundle, name)).hexdigest() != Manifest.parse(_read(bundle, MANIFEST)).files[name]
+        listed = Manifest.parse(_read(bundle, MANIFEST)).files.get(name)
+    except (KeyError, *UNREADABLE):
+        return False  # the manifest itself is damaged
+    try:
+        return sha256(_read(bundle, name)).hexdigest() != listed
     except (KeyError, *UNREADABLE):
         return True
 

@@ -14,7 +14,9 @@ from typer.testing import CliRunner
 from taskgate.cli.export import app as export_app
 from taskgate.cli.recordings import render_replay, verify_app
 from taskgate.domain import Parameter
+from taskgate.recording.framing import frame
 from taskgate.recording.recorder import Recorder
+from taskgate.recording.recording_file import MAGIC
 from taskgate.recording.records import Decided, Event, Parked, RecordedAction, RecordKind, Result
 from taskgate.recording.replay import GivenMoment, TimelineEvent, timeline
 from tests.unit.recording.samples import action, opened, session
@@ -97,6 +99,14 @@ def test_verify_what_is_no_evidence(tmp_path: Path, key: str) -> None:
     ran = RUN.invoke(verify_app, [str(tmp_path), "--public-key", str(tmp_path / "bad.pem"), "--json"])
     assert ran.exit_code == 2
     assert "PEM" in json.loads(ran.output)["error"]
+
+
+def test_verify_says_bad_of_rubbish_and_never_crashes(data_dir: Path, key: str) -> None:
+    path = next((data_dir / "recordings").glob("*/*/ses_a.tgr"))
+    path.write_bytes(MAGIC + frame(b"K1") + frame(b"H{}"))
+    ran = RUN.invoke(verify_app, [str(data_dir), "--public-key", key])
+    assert ran.exit_code == 1
+    assert "First bad record: session ses_a, record 0: cannot be read" in ran.output
 
 
 def test_verify_against_checkpoints_kept_outside(bundle: Path, data_dir: Path, key: str, tmp_path: Path) -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import orjson
 import pytest
 
 from taskgate.errors import ClientFault, GatewayFault
 from taskgate.recording.checkpoints import CheckpointLog
 from taskgate.recording.export import export
 from taskgate.recording.findings import ExitCode, Verification
+from taskgate.recording.framing import FrameReader, frame
 from taskgate.recording.keys import PublicKey, SigningKey
 from taskgate.recording.recorder import Recorder
+from taskgate.recording.recording_file import MAGIC
 from taskgate.recording.records import RecordKind
 from taskgate.recording.verify import verify
 from tests.unit.recording.samples import action, opened, session, statement
@@ -349,6 +352,115 @@ def test_content_taken_out_of_a_line(folder: Path, data_dir: Path, key: PublicKe
 
     edit(folder / "sessions" / "ses_a.jsonl", without)
     assert first(folder, key) == ("ses_a", 1, "its content is missing, and no checkpoint says that it was erased")
+
+
+# --- evidence made to break its reader ---------------------------------------------------------------------------
+
+
+def forged(folder: Path, data_dir: Path, change: Mapping[str, object]) -> None:
+    """By who has the gateway's key, or passes off a gateway of their own."""
+    raw = orjson.dumps(orjson.loads((folder / "manifest.json").read_bytes()) | change)
+    key = SigningKey.at(data_dir / "keys" / "checkpoint.key")
+    (folder / "manifest.json").write_bytes(raw)
+    (folder / "manifest.sig").write_bytes(orjson.dumps({"key": key.public.id, "signature": key.sign(raw)}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sessions": [{"session": 1, "records": 1, "head": "a"}]},
+        {"sessions": [{"session": "ses_a", "records": "9", "head": None}]},
+        {"sessions": [1]},
+        {"sessions": 1},
+        {"files": {"checkpoints.jsonl": 1}},
+        {"files": ["checkpoints.jsonl"]},
+        {"checkpoints": "3"},
+        {"created": None},
+        {"everything": 1},
+        {"contents": "yes"},
+        {"format": True},
+        {"more": 1},
+    ],
+)
+def test_a_signed_manifest_that_is_none(
+    folder: Path, data_dir: Path, key: PublicKey, change: Mapping[str, object]
+) -> None:
+    forged(folder, data_dir, change)
+    assert verify(folder).first == bad(folder, key).first  # whoever's key it is
+    problem = bad(folder, key).first
+    assert problem is not None
+    assert problem.place == "manifest.json"
+    assert "not a manifest" in problem.message
+
+
+@pytest.mark.parametrize(
+    "signature", [b"1", b"[]", b"null", b'{"key":1,"signature":2}', b'{"key":"%b","signature":[1]}']
+)
+def test_a_signature_that_is_none(folder: Path, key: PublicKey, signature: bytes) -> None:
+    (folder / "manifest.sig").write_bytes(signature.replace(b"%b", key.id.encode()))
+    bad(folder, key)
+
+
+@pytest.mark.parametrize("rubbish", [b"K{}", b"K1", b"Kxx", b'K{"session":"ses_a","process":"x","wrapped":"zz"}'])
+def test_a_recording_whose_key_is_none(data_dir: Path, key: PublicKey, rubbish: bytes) -> None:
+    path = next((data_dir / "recordings").glob("*/*/ses_a.tgr"))
+    with path.open("rb") as file:
+        payloads = [one.payload for one in FrameReader(file, len(MAGIC))]
+    path.write_bytes(MAGIC + b"".join(map(frame, [rubbish, *payloads[1:]])))
+    session, seq, message = first(data_dir, key)
+    assert (session, seq) == ("ses_a", 0)
+    assert message.startswith("cannot be read")
+
+
+def test_a_session_with_a_name_that_none_has(data_dir: Path, key: PublicKey) -> None:
+    path = next((data_dir / "recordings").glob("*/*/ses_a.tgr"))
+    shutil.copy(path, path.with_name("ses a.tgr"))
+    assert first(data_dir, key) == ("ses a", 0, "cannot be read: taskgate: not a session id")
+
+
+@pytest.mark.parametrize(
+    "rubbish", [b"R\x02\x00{}", b"R\x02\x0012", b"Rxxxx", b"S{}", b'R\x15\x00{"session":1,"seq":0}']
+)
+def test_a_journal_that_is_none(data_dir: Path, key: PublicKey, rubbish: bytes) -> None:
+    (data_dir / "journal" / "gwp_x").mkdir(parents=True)
+    (data_dir / "journal" / "gwp_x" / "00000001.seg").write_bytes(frame(rubbish))
+    result = verify(data_dir, public_keys=[key])
+    assert result.ok or result.exit_code == ExitCode.BAD
+    assert [one.session for one in result.sessions if one.intact] == ["ses_a", "ses_b", "ses_c"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sessions": [{"session": ["ses_a"], "seq": 0, "head": "a", "state": "open"}]},
+        {"sessions": [{"session": "ses_a", "seq": "0", "head": "a", "state": "open"}]},
+        {"sessions": [1]},
+        {"erased": [["ses_a"]]},
+        {"erased": 1},
+        {"time": "now"},
+        {"sequence": True},
+    ],
+)
+def test_a_signed_checkpoint_that_is_none(data_dir: Path, key: PublicKey, change: Mapping[str, object]) -> None:
+    path = data_dir / "checkpoints" / "checkpoints.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    raw = orjson.dumps(orjson.loads(lines[0])["body"] | change)
+    signature = SigningKey.at(data_dir / "keys" / "checkpoint.key").sign(raw)
+    line = b'{"body":%b,"key":"%b","signature":"%b"}\n' % (raw, key.id.encode(), signature.encode())
+    path.write_bytes(b"".join([line, *lines[1:]]))
+    problem = bad(data_dir, key).problems[0]
+    assert str(problem) == "checkpoint 1: not a checkpoint as a gateway writes it"
+
+
+async def test_a_result_of_nothing(tmp_path: Path) -> None:
+    """Whatever a content says under a name that verification reads."""
+    recorder = Recorder(tmp_path / "data")
+    recording = opened(recorder)
+    recording.append(RecordKind.RESULT, {"action": ["no", "number"]})
+    await recorder.stop()
+    session, seq, message = first(recorder.data_dir, recorder.signing_key.public)
+    assert (session, message) == ("ses_1", "cannot be read: not what a gateway writes")
+    assert seq is not None
 
 
 def test_not_evidence_at_all(tmp_path: Path) -> None:
