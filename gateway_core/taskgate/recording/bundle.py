@@ -98,16 +98,20 @@ class Bundle(Protocol):
 
 
 class FolderBundle:
+    """Opens what is in the folder and nothing else, whatever names its manifest has: no link is followed, and nothing
+    that is no plain file is opened, since reading that could have effects, or never end."""
+
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        found = (path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink())
+        self._names = frozenset(path.relative_to(folder).as_posix() for path in found)
 
     def names(self) -> list[str]:
-        found = (path for path in self._folder.rglob("*") if not path.is_dir() or path.is_symlink())
-        return sorted(path.relative_to(self._folder).as_posix() for path in found)
+        return sorted(self._names)
 
     def open(self, name: str) -> IO[bytes]:
         path = self._folder / name
-        if path.is_symlink() or not path.is_file() or ".." in Path(name).parts:
+        if name not in self._names or path.is_symlink() or not path.is_file():
             raise KeyError(name)
         return path.open("rb")
 
@@ -141,7 +145,7 @@ class ZipBundle:
 def open_bundle(path: Path) -> Bundle:
     """Raises GatewayFault for what is not a bundle."""
     if path.is_dir():
-        if not (path / MANIFEST).is_file():
+        if not (path / MANIFEST).is_file() or (path / MANIFEST).is_symlink():
             raise GatewayFault(f"taskgate: {path} is not an exported bundle: it has no {MANIFEST}")
         return FolderBundle(path)
     try:

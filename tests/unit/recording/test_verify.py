@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from pathlib import Path
 
 import orjson
@@ -62,6 +64,14 @@ def first(path: Path, key: PublicKey) -> tuple[str | None, int | None, str]:
 
 def edit(path: Path, change: Callable[[list[bytes]], list[bytes]]) -> None:
     path.write_bytes(b"".join(change(path.read_bytes().splitlines(keepends=True))))
+
+
+def forged(folder: Path, data_dir: Path, change: Mapping[str, object]) -> None:
+    """By who has the gateway's key, or passes off a gateway of their own."""
+    raw = orjson.dumps(orjson.loads((folder / "manifest.json").read_bytes()) | change)
+    key = SigningKey.at(data_dir / "keys" / "checkpoint.key")
+    (folder / "manifest.json").write_bytes(raw)
+    (folder / "manifest.sig").write_bytes(orjson.dumps({"key": key.public.id, "signature": key.sign(raw)}))
 
 
 # --- what is sound -----------------------------------------------------------------------------------------------
@@ -345,6 +355,36 @@ def test_a_link_out_of_the_bundle(folder: Path, key: PublicKey, tmp_path: Path) 
     bad(folder, key)
 
 
+def test_a_folder_that_is_a_link_out_of_the_bundle(folder: Path, key: PublicKey, tmp_path: Path) -> None:
+    (folder / "sessions").rename(tmp_path / "elsewhere")
+    (folder / "sessions").symlink_to(tmp_path / "elsewhere")
+    problems = bad(folder, key).problems
+    assert ("sessions", "does not belong here") in [(one.place, one.message) for one in problems]
+    assert ("sessions/ses_a.jsonl", "is missing") in [(one.place, one.message) for one in problems]
+    assert not any(one.records for one in verify(folder, public_keys=[key]).sessions)
+
+
+@pytest.mark.parametrize("name", ["{outside}", "../outside", "sessions/../../outside", "./checkpoints.jsonl", "", "."])
+def test_a_manifest_that_names_what_is_elsewhere(
+    folder: Path, data_dir: Path, key: PublicKey, tmp_path: Path, name: str
+) -> None:
+    """What is there would never be said to the end: a pipe nobody writes to."""
+    os.mkfifo(tmp_path / "outside")
+    name = name.replace("{outside}", str(tmp_path / "outside"))
+    files = orjson.loads((folder / "manifest.json").read_bytes())["files"]
+    forged(folder, data_dir, {"files": files | {name: "0" * 64}})
+    problems = bad(folder, key).problems
+    assert (name, "is missing") in [(one.place, one.message) for one in problems]
+
+
+def test_nothing_outside_is_opened(folder: Path, data_dir: Path, key: PublicKey, tmp_path: Path) -> None:
+    """Not even to compare it: a plain file's digest would be one bit of it."""
+    (tmp_path / "secret").write_bytes(b"42")
+    files = orjson.loads((folder / "manifest.json").read_bytes())["files"]
+    forged(folder, data_dir, {"files": files | {str(tmp_path / "secret"): sha256(b"42").hexdigest()}})
+    assert [one.message for one in bad(folder, key).problems] == ["is missing", "is missing or cannot be read"]
+
+
 def test_content_taken_out_of_a_line(folder: Path, data_dir: Path, key: PublicKey) -> None:
     def without(lines: list[bytes]) -> list[bytes]:
         header = lines[1].split(b',"salt"')[0] + b"}\n"
@@ -355,14 +395,6 @@ def test_content_taken_out_of_a_line(folder: Path, data_dir: Path, key: PublicKe
 
 
 # --- evidence made to break its reader ---------------------------------------------------------------------------
-
-
-def forged(folder: Path, data_dir: Path, change: Mapping[str, object]) -> None:
-    """By who has the gateway's key, or passes off a gateway of their own."""
-    raw = orjson.dumps(orjson.loads((folder / "manifest.json").read_bytes()) | change)
-    key = SigningKey.at(data_dir / "keys" / "checkpoint.key")
-    (folder / "manifest.json").write_bytes(raw)
-    (folder / "manifest.sig").write_bytes(orjson.dumps({"key": key.public.id, "signature": key.sign(raw)}))
 
 
 @pytest.mark.parametrize(
