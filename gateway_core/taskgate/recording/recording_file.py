@@ -25,7 +25,7 @@ from taskgate.errors import GatewayFault
 from taskgate.recording.framing import MAX_PAYLOAD, FrameReader, frame
 from taskgate.recording.header import NO_PREVIOUS, Header, Record
 from taskgate.recording.keys import KeyWrapper
-from taskgate.recording.session_key import SessionKey
+from taskgate.recording.session_key import SessionKey, check_description
 
 MAGIC = b"TGR1\n"
 BLOCK_BYTES = 256 * 1024
@@ -149,8 +149,8 @@ def _last_header(block: bytes, before: Header | None) -> Header | None:
 
 
 class RecordingReader:
-    """Reads one recording in bounded memory. With `wrapper` None only the headers are read. `finished`: it has to have
-    an end."""
+    """Reads one recording in bounded memory. With `wrapper` None contents stay sealed: only headers are read, and
+    whether something is there that the key would open. `finished`: it has to have an end."""
 
     def __init__(self, file: BinaryIO, wrapper: KeyWrapper | None, *, finished: bool = False) -> None:
         self._file = file
@@ -165,19 +165,22 @@ class RecordingReader:
         reader = FrameReader(self._file, len(MAGIC))
         key: SessionKey | None = None
         headers: list[Header] = []
-        ended = False
+        locked = ended = False
         for block in reader:
             if reader.damaged:
                 raise GatewayFault("taskgate: a block of the recording is damaged")
             kind, payload = block.payload[:1], block.payload[1:]
             if kind == b"K" and self._wrapper is not None:
                 key = SessionKey.unwrapped(_json(payload), self._wrapper)
+            elif kind == b"K":
+                check_description(_json(payload))
+                locked = True
             elif kind == b"H":
                 yield from map(Record, headers)  # their contents were erased
                 headers = list(_headers(block.payload))
             elif kind == b"C":
                 if key is None:
-                    yield from map(Record, headers)
+                    yield from (Record(header, sealed=locked and bool(payload)) for header in headers)
                 else:
                     contents = list(_split(_decompress(key.open_block(payload), _MAX_CONTENTS), 4))
                     if len(contents) != len(headers):

@@ -35,11 +35,7 @@ class SessionKey:
     def unwrapped(cls, described: dict[str, Any], wrapper: KeyWrapper) -> SessionKey:
         """From what `describe` gave. Raises GatewayFault where the key-encryption key is another one, or where it is no
         such description at all."""
-        try:
-            session_id, process_id, key_id = (str(described[name]) for name in ("session", "process", "key_id"))
-            wrapped = bytes.fromhex(described["wrapped"])
-        except (KeyError, TypeError, ValueError):
-            raise GatewayFault("taskgate: a session's key is not described as a gateway does it") from None
+        session_id, process_id, key_id, wrapped = check_description(described)
         key = wrapper.unwrap(session_id, wrapped)
         return cls(session_id, process_id, key_id, wrapped, key, AESGCM(key))
 
@@ -74,3 +70,12 @@ class SessionKey:
             return self.aead.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], None)
         except (InvalidTag, ValueError):
             raise GatewayFault(f"taskgate: a block of the recording of {self.session_id} is damaged") from None
+
+
+def check_description(described: dict[str, Any]) -> tuple[str, str, str, bytes]:
+    """Session, process, key id and wrapped key, as `SessionKey.describe` puts them together. Raises GatewayFault."""
+    try:
+        session_id, process_id, key_id = (str(described[name]) for name in ("session", "process", "key_id"))
+        return session_id, process_id, key_id, bytes.fromhex(described["wrapped"])
+    except (KeyError, TypeError, ValueError):
+        raise GatewayFault("taskgate: a session's key is not described as a gateway does it") from None

@@ -61,7 +61,7 @@ def verify(
 def check_session(
     session_id: str, records: Iterable[Record], history: SignedHistory, *, contents: bool
 ) -> SessionFinding:
-    """`contents`: they should be there unless a checkpoint says that they were erased."""
+    """`contents`: they should be there, sealed or not, unless a checkpoint says that they were erased."""
     chain = ChainChecker(session_id)
     signed = history.heads.get(session_id, {})
     erased = session_id in history.erased
@@ -71,7 +71,7 @@ def check_session(
     try:
         for record in records:
             chain.check(record)
-            if contents and record.raw_content is None and not erased:
+            if contents and record.raw_content is None and not (record.sealed or erased):
                 raise ChainError(record.seq, "its content is missing, and no checkpoint says that it was erased")
             if record.seq in signed:
                 head, state, number = signed[record.seq]
@@ -146,6 +146,7 @@ def _notes(findings: Sequence[SessionFinding], absent: int, trusted: bool, newer
         yield f"{newer} newer checkpoints are known outside."
 
 
+UNCHECKED = "contents were not checked: no recording key"
 _MOMENT = 0.5
 _MOMENTS = 5
 
@@ -155,8 +156,8 @@ _MOMENTS = 5
 def _verify_data(
     data_dir: Path, keys: Sequence[PublicKey], outside: Path | None, sessions: Sequence[str]
 ) -> Verification:
-    contents = (data_dir / "keys" / "recording.key").exists()
-    recordings = Recordings(data_dir, contents=contents)
+    opened = (data_dir / "keys" / "recording.key").exists()  # it may well be kept apart from what it opens
+    recordings = Recordings(data_dir, contents=opened)
     own = _own_key((data_dir / "keys" / "checkpoint.pub").read_bytes)
     trusted_keys = list(keys) or own
     # Checkpoints first: they speak of what is on disk, so whatever they name can be read afterwards.
@@ -171,20 +172,21 @@ def _verify_data(
         chosen = list(history.heads)
     findings = []
     for session in sorted(chosen):
-        finding = check_session(session, recordings.read(session), history, contents=contents)
+        finding = check_session(session, recordings.read(session), history, contents=True)
         for _ in range(_MOMENTS):
             if finding.problem is None or history.problem or not _just_now(finding, recordings):
                 break
             sleep(_MOMENT)
             history = SignedHistory.of(read_checkpoints(path), trusted_keys)
-            finding = check_session(session, recordings.read(session), history, contents=contents)
+            finding = check_session(session, recordings.read(session), history, contents=True)
         findings.append(finding)
     if not sessions:
         findings += [
             SessionFinding(one, 0, 0, "", False, 0, None, problem=Problem("is missing as a whole", one, 0))
             for one in sorted(named - set(chosen))
         ]
-    return _result(findings, history, problems, trusted=bool(keys), outside=outside)
+    result = _result(findings, history, problems, trusted=bool(keys), outside=outside)
+    return result if opened else replace(result, notes=(UNCHECKED, *result.notes))
 
 
 def _just_now(finding: SessionFinding, recordings: Recordings) -> bool:

@@ -101,6 +101,15 @@ def test_verify_what_is_no_evidence(tmp_path: Path, key: str) -> None:
     assert "PEM" in json.loads(ran.output)["error"]
 
 
+def test_verify_says_what_it_could_not_check(data_dir: Path, key: str) -> None:
+    (data_dir / "keys" / "recording.key").unlink()
+    ran = RUN.invoke(verify_app, [str(data_dir), "--public-key", key])
+    assert ran.exit_code == 0
+    assert "note contents were not checked: no recording key" in ran.output
+    said = json.loads(RUN.invoke(verify_app, [str(data_dir), "--public-key", key, "--json"]).output)
+    assert "contents were not checked: no recording key" in said["notes"]
+
+
 def test_verify_says_bad_of_rubbish_and_never_crashes(data_dir: Path, key: str) -> None:
     path = next((data_dir / "recordings").glob("*/*/ses_a.tgr"))
     path.write_bytes(MAGIC + frame(b"K1") + frame(b"H{}"))

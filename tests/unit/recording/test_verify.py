@@ -394,6 +394,73 @@ def test_content_taken_out_of_a_line(folder: Path, data_dir: Path, key: PublicKe
     assert first(folder, key) == ("ses_a", 1, "its content is missing, and no checkpoint says that it was erased")
 
 
+# --- without the recording key -----------------------------------------------------------------------------------
+
+NO_KEY = "contents were not checked: no recording key"
+
+
+@pytest.fixture
+def without_key(data_dir: Path, tmp_path: Path) -> Path:
+    (data_dir / "keys" / "recording.key").rename(tmp_path / "kept-apart.key")
+    return data_dir
+
+
+def reframed(data_dir: Path, session: str, change: Callable[[list[bytes]], list[bytes]]) -> None:
+    path = next((data_dir / "recordings").glob(f"*/*/{session}.tgr"))
+    with path.open("rb") as file:
+        payloads = [one.payload for one in FrameReader(file, len(MAGIC))]
+    path.write_bytes(MAGIC + b"".join(map(frame, change(payloads))))
+
+
+def test_contents_that_were_not_checked_are_said_to_be(without_key: Path, tmp_path: Path, key: PublicKey) -> None:
+    result = verify(without_key, public_keys=[key])
+    assert result.exit_code == ExitCode.VERIFIED
+    assert result.notes[0] == NO_KEY
+    assert [one.contents for one in result.sessions] == [0, 0, 0]
+    (tmp_path / "kept-apart.key").rename(without_key / "keys" / "recording.key")
+    assert NO_KEY not in verify(without_key, public_keys=[key]).notes
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda frames: [one for one in frames if one[:1] not in (b"K", b"C")],  # as erasing does it
+        lambda frames: [one for one in frames if one[:1] != b"K"],
+        lambda frames: [one for one in frames if one[:1] != b"C"],
+        lambda frames: [b"C" if one[:1] == b"C" else one for one in frames],
+    ],
+)
+def test_contents_taken_out_show_without_the_key(
+    without_key: Path, key: PublicKey, change: Callable[[list[bytes]], list[bytes]]
+) -> None:
+    reframed(without_key, "ses_b", change)
+    assert first(without_key, key) == (
+        "ses_b",
+        0,
+        "its content is missing, and no checkpoint says that it was erased",
+    )
+
+
+async def test_contents_erased_and_signed_for_need_no_key(data_dir: Path, tmp_path: Path, key: PublicKey) -> None:
+    recorder = Recorder(data_dir)
+    await recorder.erase("ses_a")
+    await recorder.stop()
+    (data_dir / "keys" / "recording.key").unlink()
+    assert verify(data_dir, public_keys=[key]).ok
+
+
+async def test_a_living_session_without_the_key(tmp_path: Path) -> None:
+    """Its records are in the journal."""
+    recorder = Recorder(tmp_path / "data")
+    statement(opened(recorder))
+    await recorder.checkpoint()
+    (recorder.data_dir / "keys" / "recording.key").rename(tmp_path / "kept-apart.key")
+    result = verify(recorder.data_dir, public_keys=[recorder.signing_key.public])
+    assert result.ok, result.first
+    assert NO_KEY in result.notes
+    await recorder.stop()
+
+
 # --- evidence made to break its reader ---------------------------------------------------------------------------
 
 
@@ -435,10 +502,7 @@ def test_a_signature_that_is_none(folder: Path, key: PublicKey, signature: bytes
 
 @pytest.mark.parametrize("rubbish", [b"K{}", b"K1", b"Kxx", b'K{"session":"ses_a","process":"x","wrapped":"zz"}'])
 def test_a_recording_whose_key_is_none(data_dir: Path, key: PublicKey, rubbish: bytes) -> None:
-    path = next((data_dir / "recordings").glob("*/*/ses_a.tgr"))
-    with path.open("rb") as file:
-        payloads = [one.payload for one in FrameReader(file, len(MAGIC))]
-    path.write_bytes(MAGIC + b"".join(map(frame, [rubbish, *payloads[1:]])))
+    reframed(data_dir, "ses_a", lambda frames: [rubbish, *frames[1:]])
     session, seq, message = first(data_dir, key)
     assert (session, seq) == ("ses_a", 0)
     assert message.startswith("cannot be read")
