@@ -49,7 +49,8 @@ class ManifestSession:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """`contents` is False for headers only. `everything` means that every session the gateway knew is here."""
+    """`created`: nanoseconds of the epoch; every checkpoint the gateway signed before is here. `contents` is False for
+    headers only. `everything` means that every session the gateway knew is here."""
 
     format: int
     created: int

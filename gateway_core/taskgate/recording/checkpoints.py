@@ -12,6 +12,7 @@ the number of the last checkpoint each wrote), `recovered` and `erased`. A line 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -227,3 +228,9 @@ def read_checkpoints(path: Path) -> Iterator[bytes]:
                     yield line[:-1]
     except FileNotFoundError:
         return
+
+
+def wait_for_append(path: Path) -> None:
+    """Return once a checkpoint that is being appended, if one is, is in the file: its time was taken with the lock."""
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)

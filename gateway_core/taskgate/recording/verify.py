@@ -8,7 +8,7 @@ for a bundle its manifest and container, so that no byte is beyond doubt. The fi
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -37,6 +37,7 @@ from taskgate.recording.checkpoints import read_checkpoints
 from taskgate.recording.findings import Problem, SessionFinding, Verification
 from taskgate.recording.header import Record
 from taskgate.recording.keys import PublicKey
+from taskgate.recording.outside import ALWAYS_DUE, Newer, OutsideCheckpoints
 from taskgate.recording.recordings import Recordings
 from taskgate.recording.records import RecordKind
 from taskgate.recording.signed_history import SignedHistory
@@ -48,22 +49,24 @@ def verify(
     """Check the bundle (zip or folder) or data folder at `path`. `public_keys`: the gateway's, got from elsewhere;
     without any the evidence's own key is used and the result is not `trusted`. `outside`: a file of checkpoints
     that were pushed to a sink. `sessions`: in a data folder only these; in a bundle these must be there. Raises
-    GatewayFault for what is neither a bundle nor a data folder."""
-    if (path / "checkpoints").is_dir() and not (path / MANIFEST).exists():
-        return _verify_data(path, public_keys, outside, sessions)
-    with closing(open_bundle(path)) as bundle:
-        return _verify_bundle(bundle, public_keys, outside, sessions)
+    GatewayFault for what is neither a bundle nor a data folder, ClientFault where there is nothing `outside`."""
+    with ExitStack() as stack:
+        # First of all: what a gateway appends from now on is of no concern.
+        known = None if outside is None else stack.enter_context(closing(OutsideCheckpoints(outside)))
+        if (path / "checkpoints").is_dir() and not (path / MANIFEST).exists():
+            return _verify_data(path, public_keys, known, sessions)
+        return _verify_bundle(stack.enter_context(closing(open_bundle(path))), public_keys, known, sessions)
 
 
 # --- a session ---------------------------------------------------------------------------------------------------
 
 
 def check_session(
-    session_id: str, records: Iterable[Record], history: SignedHistory, *, contents: bool
+    session_id: str, records: Iterable[Record], history: SignedHistory, newer: Newer, *, contents: bool
 ) -> SessionFinding:
     """`contents`: they should be there, sealed or not, unless a checkpoint says that they were erased."""
     chain = ChainChecker(session_id)
-    signed = history.heads.get(session_id, {})
+    signed, later = history.heads.get(session_id, {}), newer.heads.get(session_id, {})
     erased = session_id in history.erased
     open_actions: set[int] = set()
     problem: Problem | None = None
@@ -74,17 +77,15 @@ def check_session(
             if contents and record.raw_content is None and not (record.sealed or erased):
                 raise ChainError(record.seq, "its content is missing, and no checkpoint says that it was erased")
             if record.seq in signed:
-                head, state, number = signed[record.seq]
-                if head != chain.head:
-                    raise ChainError(record.seq, f"differs from what checkpoint {number} signed for")
-                if state == "closed" and record.kind is not RecordKind.SESSION_CLOSED:
-                    raise ChainError(record.seq, f"is not the end that checkpoint {number} signed for")
-                covered, checkpoint = record.seq + 1, number
+                covered, checkpoint = record.seq + 1, _agreeing(chain, signed[record.seq])
+            if record.seq in later:
+                _agreeing(chain, later[record.seq])
             if record.kind is RecordKind.ACTION:
                 open_actions.add(record.seq)
             elif record.kind is RecordKind.RESULT and record.content is not None:
                 open_actions.discard(record.content.get("action", -1))
         whole = _check_end(chain, history, covered)
+        _check_later_end(chain, newer)
     except ChainError as error:
         problem = Problem(error.message, session_id, error.seq)
     except (GatewayFault, *UNREADABLE) as error:
@@ -92,6 +93,7 @@ def check_session(
     except (KeyError, TypeError):
         problem = Problem("cannot be read: not what a gateway writes", session_id, chain.next_seq)
     complete = chain.contents == chain.next_seq
+    known = newer.last(session_id)
     return SessionFinding(
         session=session_id,
         records=chain.next_seq,
@@ -104,7 +106,27 @@ def check_session(
         unfinished=tuple(sorted(open_actions)) if complete else (),
         problem=problem,
         whole=whole,
+        goes_on=known if known[0] >= chain.next_seq else None,
     )
+
+
+def _agreeing(chain: ChainChecker, said: tuple[str, str, int]) -> int:
+    """The number of the checkpoint that signed for the record the chain has come to."""
+    head, state, number = said
+    if head != chain.head:
+        raise ChainError(chain.next_seq - 1, f"differs from what checkpoint {number} signed for")
+    if state == "closed" and chain.last_kind is not RecordKind.SESSION_CLOSED:
+        raise ChainError(chain.next_seq - 1, f"is not the end that checkpoint {number} signed for")
+    return number
+
+
+def _check_later_end(chain: ChainChecker, newer: Newer) -> None:
+    """What is known outside may go on, unless it had to be here or there is an end."""
+    closed = chain.last_kind is RecordKind.SESSION_CLOSED
+    last, number = newer.last(chain.session_id) if closed else newer.due.get(chain.session_id, (-1, 0))
+    if last >= chain.next_seq:
+        what = f"is missing: checkpoint {number}, known outside, signed for records up to {last}"
+        raise ChainError(chain.next_seq, what)
 
 
 def _check_end(chain: ChainChecker, history: SignedHistory, covered: int) -> bool:
@@ -127,7 +149,9 @@ def _check_end(chain: ChainChecker, history: SignedHistory, covered: int) -> boo
     return True
 
 
-def _notes(findings: Sequence[SessionFinding], absent: int, trusted: bool, newer: int) -> Iterator[str]:
+def _notes(
+    findings: Sequence[SessionFinding], absent: int, trusted: bool, newer: Newer, everything: bool
+) -> Iterator[str]:
     if not trusted:
         yield "The key came with the evidence: pass the gateway's public key to know who signed it."
     for one in findings:
@@ -140,12 +164,19 @@ def _notes(findings: Sequence[SessionFinding], absent: int, trusted: bool, newer
                 yield f"session {one.session} is still open; {left} records are chained but not signed for yet."
             if one.erased:
                 yield f"session {one.session}: its content was erased."
+            if one.goes_on:
+                last, number = one.goes_on
+                yield f"session {one.session} went on: checkpoint {number}, known outside, signed up to record {last}."
     if absent:
         yield f"{absent} more sessions are named by the checkpoints and not part of this evidence."
-    if newer:
-        yield f"{newer} newer checkpoints are known outside."
+    if newer.count:
+        yield f"{newer.count} newer checkpoints are known outside."
+    if everything and (since := sorted(newer.heads.keys() - {one.session for one in findings})):
+        more = f" and {len(since) - _NAMED} more" if len(since) > _NAMED else ""
+        yield f"not here, but known outside: session {', '.join(since[:_NAMED])}{more}."
 
 
+_NAMED = 10
 UNCHECKED = "contents were not checked: no recording key"
 _MOMENT = 0.5
 _MOMENTS = 5
@@ -154,7 +185,7 @@ _MOMENTS = 5
 
 
 def _verify_data(
-    data_dir: Path, keys: Sequence[PublicKey], outside: Path | None, sessions: Sequence[str]
+    data_dir: Path, keys: Sequence[PublicKey], outside: OutsideCheckpoints | None, sessions: Sequence[str]
 ) -> Verification:
     opened = (data_dir / "keys" / "recording.key").exists()  # it may well be kept apart from what it opens
     recordings = Recordings(data_dir, contents=opened)
@@ -163,8 +194,18 @@ def _verify_data(
     # Checkpoints first: they speak of what is on disk, so whatever they name can be read afterwards.
     path = data_dir / "checkpoints" / CHECKPOINT_FILE
     history = SignedHistory.of(read_checkpoints(path), trusted_keys)
-    named = frozenset(history.heads) if not sessions else frozenset[str]()
+    newer = _newer(outside, history, trusted_keys, ALWAYS_DUE)
+    for _ in range(_MOMENTS):
+        if not newer.count:
+            break
+        sleep(_MOMENT)  # a folder on another machine shows what was appended there a little later
+        history = SignedHistory.of(read_checkpoints(path), trusted_keys)
+        newer = _newer(outside, history, trusted_keys, ALWAYS_DUE)
+    named = frozenset[str]() if sessions else frozenset(history.heads.keys() | newer.due.keys())
     problems = []
+    if newer.first_due is not None:
+        what = "was pushed outside and is not here: the folder is in an earlier state than it has been"
+        problems.append(Problem(what, place=f"checkpoint {newer.first_due}"))
     try:
         chosen = list(sessions) or recordings.sessions()
     except (GatewayFault, KeyError, TypeError, ValueError):
@@ -172,20 +213,20 @@ def _verify_data(
         chosen = list(history.heads)
     findings = []
     for session in sorted(chosen):
-        finding = check_session(session, recordings.read(session), history, contents=True)
+        finding = check_session(session, recordings.read(session), history, newer, contents=True)
         for _ in range(_MOMENTS):
             if finding.problem is None or history.problem or not _just_now(finding, recordings):
                 break
             sleep(_MOMENT)
             history = SignedHistory.of(read_checkpoints(path), trusted_keys)
-            finding = check_session(session, recordings.read(session), history, contents=True)
+            finding = check_session(session, recordings.read(session), history, newer, contents=True)
         findings.append(finding)
     if not sessions:
         findings += [
             SessionFinding(one, 0, 0, "", False, 0, None, problem=Problem("is missing as a whole", one, 0))
             for one in sorted(named - set(chosen))
         ]
-    result = _result(findings, history, problems, trusted=bool(keys), outside=outside)
+    result = _result(findings, history, problems, newer, trusted=bool(keys), everything=not sessions)
     return result if opened else replace(result, notes=(UNCHECKED, *result.notes))
 
 
@@ -206,21 +247,22 @@ def _own_key(read: Callable[[], bytes]) -> list[PublicKey]:
         return []
 
 
+def _newer(outside: OutsideCheckpoints | None, history: SignedHistory, keys: Sequence[PublicKey], made: int) -> Newer:
+    return Newer() if outside is None else outside.beyond(history, keys, made=made)
+
+
 def _result(
     findings: Sequence[SessionFinding],
     history: SignedHistory,
     problems: Sequence[Problem],
+    newer: Newer,
     *,
     trusted: bool,
-    outside: Path | None,
+    everything: bool,
 ) -> Verification:
-    every = [*problems, history.problem] if history.problem else [*problems]
-    newer = 0
-    if outside is not None:
-        difference, newer = history.compare(read_checkpoints(outside))
-        every += [difference] if difference else []
+    every = [*problems, *(one for one in (history.problem, newer.problem) if one)]
     absent = len(history.heads.keys() - {one.session for one in findings})
-    notes = tuple(_notes(findings, absent, trusted, newer))
+    notes = tuple(_notes(findings, absent, trusted, newer, everything))
     return Verification(tuple(findings), history.count, absent, trusted, tuple(every), notes)
 
 
@@ -228,7 +270,7 @@ def _result(
 
 
 def _verify_bundle(
-    bundle: Bundle, keys: Sequence[PublicKey], outside: Path | None, sessions: Sequence[str]
+    bundle: Bundle, keys: Sequence[PublicKey], outside: OutsideCheckpoints | None, sessions: Sequence[str]
 ) -> Verification:
     trusted_keys = list(keys) or _own_key(lambda: _read(bundle, PUBLIC_KEY))
     manifest, problems = _manifest(bundle, trusted_keys)
@@ -245,14 +287,20 @@ def _verify_bundle(
     named = {one.session for one in manifest.sessions} if manifest else set()
     found = {name.removeprefix(SESSIONS).removesuffix(".jsonl") for name in bundle.names() if name.startswith(SESSIONS)}
     wanted = named | found | set(sessions)
-    if manifest is not None and manifest.everything:
-        wanted |= history.heads.keys()
+    newer = _newer(outside, history, trusted_keys, manifest.created if manifest else 0)
+    if newer.first_due is not None:
+        what = "was pushed outside before this bundle was made, and is not in it"
+        problems.append(Problem(what, place=f"checkpoint {newer.first_due}"))
+    everything = manifest is not None and manifest.everything
+    if everything:
+        wanted |= history.heads.keys() | newer.due.keys()
     contents = manifest is not None and manifest.contents
     findings = [
-        check_session(one, _records(bundle, session_file(one)), history, contents=contents) for one in sorted(wanted)
+        check_session(one, _records(bundle, session_file(one)), history, newer, contents=contents)
+        for one in sorted(wanted)
     ]
     findings = [_compared(one, manifest, {problem.place for problem in problems}) for one in findings]
-    return _result(findings, history, problems, trusted=bool(keys), outside=outside)
+    return _result(findings, history, problems, newer, trusted=bool(keys), everything=everything)
 
 
 def _records(bundle: Bundle, name: str) -> Iterator[Record]:

@@ -127,6 +127,20 @@ def test_verify_against_checkpoints_kept_outside(bundle: Path, data_dir: Path, k
     assert RUN.invoke(verify_app, [str(bundle), "--public-key", key, "--outside", str(outside)]).exit_code == 1
 
 
+@pytest.mark.parametrize("content", [None, ""])
+def test_verify_against_nothing_outside(
+    data_dir: Path, bundle: Path, key: str, tmp_path: Path, content: str | None
+) -> None:
+    outside = tmp_path / "outside.jsonl"
+    if content is not None:
+        outside.write_text(content)
+    for place in (data_dir, bundle):
+        ran = RUN.invoke(verify_app, [str(place), "--public-key", key, "--outside", str(outside)])
+        assert ran.exit_code == 2
+        assert "outside" in ran.output
+        assert "Verified" not in ran.output
+
+
 def test_export_everything_as_json(data_dir: Path, tmp_path: Path) -> None:
     arguments = ["--all", "--headers-only", "-o", str(tmp_path / "b.zip"), "--data-dir", str(data_dir), "--json"]
     ran = RUN.invoke(export_app, arguments)
