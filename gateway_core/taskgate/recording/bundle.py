@@ -49,7 +49,8 @@ class ManifestSession:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """`contents` is False for headers only. `everything` means that every session the gateway knew is here."""
+    """`created`: nanoseconds of the epoch; every checkpoint the gateway signed before is here. `contents` is False for
+    headers only. `everything` means that every session the gateway knew is here."""
 
     format: int
     created: int
@@ -68,9 +69,23 @@ class Manifest:
             manifest = cls(**fields | {"sessions": sessions})
         except (TypeError, KeyError):
             raise ValueError("not a manifest") from None
-        if manifest.format != FORMAT or not isinstance(manifest.files, dict):
+        if not _well_typed(manifest):
+            raise ValueError("not a manifest: something in it has the wrong type")
+        if manifest.format != FORMAT:
             raise ValueError("not a manifest of a format known here")
         return manifest
+
+
+def _well_typed(manifest: Manifest) -> bool:
+    """Signed or not: who signs may be hostile."""
+    numbers = (manifest.format, manifest.created, manifest.checkpoints, *(one.records for one in manifest.sessions))
+    texts = [text for one in manifest.sessions for text in (one.session, one.head)]
+    return (
+        all(type(one) is int for one in numbers)
+        and type(manifest.contents) is type(manifest.everything) is bool
+        and isinstance(manifest.files, dict)
+        and all(type(one) is str for one in (*texts, *manifest.files.values()))
+    )
 
 
 class Bundle(Protocol):
@@ -84,16 +99,20 @@ class Bundle(Protocol):
 
 
 class FolderBundle:
+    """Opens what is in the folder and nothing else, whatever names its manifest has: no link is followed, and nothing
+    that is no plain file is opened, since reading that could have effects, or never end."""
+
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        found = (path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink())
+        self._names = frozenset(path.relative_to(folder).as_posix() for path in found)
 
     def names(self) -> list[str]:
-        found = (path for path in self._folder.rglob("*") if not path.is_dir() or path.is_symlink())
-        return sorted(path.relative_to(self._folder).as_posix() for path in found)
+        return sorted(self._names)
 
     def open(self, name: str) -> IO[bytes]:
         path = self._folder / name
-        if path.is_symlink() or not path.is_file() or ".." in Path(name).parts:
+        if name not in self._names or path.is_symlink() or not path.is_file():
             raise KeyError(name)
         return path.open("rb")
 
@@ -127,7 +146,7 @@ class ZipBundle:
 def open_bundle(path: Path) -> Bundle:
     """Raises GatewayFault for what is not a bundle."""
     if path.is_dir():
-        if not (path / MANIFEST).is_file():
+        if not (path / MANIFEST).is_file() or (path / MANIFEST).is_symlink():
             raise GatewayFault(f"taskgate: {path} is not an exported bundle: it has no {MANIFEST}")
         return FolderBundle(path)
     try:

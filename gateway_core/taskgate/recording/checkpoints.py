@@ -12,6 +12,7 @@ the number of the last checkpoint each wrote), `recovered` and `erased`. A line 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -110,7 +111,7 @@ class Checkpoint:
             )
         except (TypeError, KeyError):
             raise ValueError("not a checkpoint") from None
-        if type(body.sequence) is not int or type(body.previous) is not str:
+        if not _well_typed(body):
             raise ValueError("not a checkpoint")
         return cls(body, str(fields["key"]), str(fields["signature"]), orjson.dumps(raw), line)
 
@@ -120,6 +121,17 @@ class Checkpoint:
 
     def signed_by(self, keys: Sequence[PublicKey]) -> bool:
         return any(key.id == self.key and key.verifies(self.signed, self.signature) for key in keys)
+
+
+def _well_typed(body: Body) -> bool:
+    """What is compared and sorted; signed or not, since who signs may be hostile."""
+    numbers = (body.sequence, body.time, *(head.seq for head in body.sessions))
+    texts = [text for head in body.sessions for text in (head.session, head.head, head.state)]
+    return (
+        all(type(one) is int for one in numbers)
+        and body.sequence > 0
+        and all(type(one) is str for one in (body.previous, body.process, *texts, *body.erased))
+    )
 
 
 class CheckpointSink(Protocol):
@@ -234,3 +246,9 @@ def read_checkpoints(path: Path) -> Iterator[bytes]:
                     yield line[:-1]
     except FileNotFoundError:
         return
+
+
+def wait_for_append(path: Path) -> None:
+    """Return once a checkpoint that is being appended, if one is, is in the file: its time was taken with the lock."""
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)

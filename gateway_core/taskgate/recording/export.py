@@ -26,7 +26,7 @@ from taskgate.recording.bundle import (
     to_line,
 )
 from taskgate.recording.checkpoints import FILE as CHECKPOINT_FILE
-from taskgate.recording.checkpoints import Checkpoint, read_checkpoints
+from taskgate.recording.checkpoints import Checkpoint, read_checkpoints, wait_for_append
 from taskgate.recording.header import NO_PREVIOUS
 from taskgate.recording.keys import SigningKey
 from taskgate.recording.policy_texts import PolicyTexts, policy_file
@@ -87,6 +87,9 @@ class _Exporter:
         self.unsigned: set[str] = set()
 
     def write(self, folder: Path, sessions: Sequence[str] | None, *, contents: bool) -> Manifest:
+        # When it is made, first of all: every checkpoint that says to be older is in it.
+        created = time_ns()
+        wait_for_append(self._data_dir / "checkpoints" / CHECKPOINT_FILE)
         # Before the sessions: checkpoints speak of what is on disk, so no record they name can be missing below.
         count = self._checkpoints(folder)
         chosen = self._recordings.sessions() if sessions is None else list(dict.fromkeys(sessions))
@@ -98,7 +101,7 @@ class _Exporter:
             text = texts.get(version)
             if text is not None:
                 self._put(folder, f"{POLICIES}{policy_file(version)}.json", text)
-        manifest = Manifest(FORMAT, time_ns(), contents, sessions is None, count, written, self._files)
+        manifest = Manifest(FORMAT, created, contents, sessions is None, count, written, self._files)
         raw = orjson.dumps(manifest)
         (folder / MANIFEST).write_bytes(raw)
         signature = {"key": self._key.public.id, "signature": self._key.sign(raw)}

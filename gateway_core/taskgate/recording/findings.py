@@ -35,7 +35,8 @@ class SessionFinding:
     """`signed`: how many of the records a checkpoint covers; `checkpoint`: the last one that does. `unfinished` are the
     sequence numbers of actions whose result is not recorded: the session or its gateway ended first. `whole`: something
     signed says that these are its records; without a `problem` only untrue where what would say so is damaged itself.
-    `listed`: that something is the manifest."""
+    `listed`: that something is the manifest. `goes_on`: what a checkpoint known outside signed for since the evidence
+    was made, beyond its last record: up to which record, and that checkpoint's number."""
 
     session: str
     records: int
@@ -49,6 +50,7 @@ class SessionFinding:
     problem: Problem | None = None
     whole: bool = True
     listed: bool = False
+    goes_on: tuple[int, int] | None = None
 
     @property
     def intact(self) -> bool:

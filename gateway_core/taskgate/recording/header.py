@@ -71,11 +71,13 @@ class Header:
 
 @dataclass(frozen=True)
 class Record:
-    """One record as read back. `salt` and `raw_content` are None where the content was erased or left out."""
+    """One record as read back. `salt` and `raw_content` are None where the content was erased or left out, and where it
+    is `sealed`: there, but nobody has given the key."""
 
     header: Header
     salt: bytes | None = None
     raw_content: bytes | None = None
+    sealed: bool = False
 
     @property
     def seq(self) -> int:

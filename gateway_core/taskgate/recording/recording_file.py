@@ -22,15 +22,18 @@ import orjson
 import zstandard
 
 from taskgate.errors import GatewayFault
-from taskgate.recording.framing import FrameReader, frame
+from taskgate.recording.framing import MAX_PAYLOAD, FrameReader, frame
 from taskgate.recording.header import NO_PREVIOUS, Header, Record
 from taskgate.recording.keys import KeyWrapper
-from taskgate.recording.session_key import SessionKey
+from taskgate.recording.session_key import SessionKey, check_description
 
 MAGIC = b"TGR1\n"
 BLOCK_BYTES = 256 * 1024
 _LEVEL = 3
-_MAX_BLOCK = 1 << 31
+# What a block can hold, whoever wrote it: it ends with the record that fills it. A header's length has two bytes, and
+# a content has been one frame of the journal.
+_MAX_HEADERS = 2 * BLOCK_BYTES
+_MAX_CONTENTS = MAX_PAYLOAD + 2 * BLOCK_BYTES
 
 
 class RecordingWriter:
@@ -123,7 +126,7 @@ def progress(file: BinaryIO) -> Progress:
         if reader.damaged:
             break
         if kind == b"K":
-            key = orjson.loads(payload)
+            key = _json(payload)
         elif kind == b"H":
             last = _last_header(headers, last) if headers else last  # its contents were erased
             headers = block.payload
@@ -131,7 +134,7 @@ def progress(file: BinaryIO) -> Progress:
         elif kind == b"C":
             last, headers = _last_header(headers, last), b""
         elif kind == b"E":
-            last, finished, erased = _last_header(headers, last), True, orjson.loads(payload)["erased"]
+            last, finished, erased = _last_header(headers, last), True, _json(payload).get("erased")
             break
         end = block.end
     if last is None:
@@ -146,8 +149,8 @@ def _last_header(block: bytes, before: Header | None) -> Header | None:
 
 
 class RecordingReader:
-    """Reads one recording in bounded memory. With `wrapper` None only the headers are read. `finished`: it has to have
-    an end."""
+    """Reads one recording in bounded memory. With `wrapper` None contents stay sealed: only headers are read, and
+    whether something is there that the key would open. `finished`: it has to have an end."""
 
     def __init__(self, file: BinaryIO, wrapper: KeyWrapper | None, *, finished: bool = False) -> None:
         self._file = file
@@ -162,21 +165,24 @@ class RecordingReader:
         reader = FrameReader(self._file, len(MAGIC))
         key: SessionKey | None = None
         headers: list[Header] = []
-        ended = False
+        locked = ended = False
         for block in reader:
             if reader.damaged:
                 raise GatewayFault("taskgate: a block of the recording is damaged")
             kind, payload = block.payload[:1], block.payload[1:]
             if kind == b"K" and self._wrapper is not None:
-                key = SessionKey.unwrapped(orjson.loads(payload), self._wrapper)
+                key = SessionKey.unwrapped(_json(payload), self._wrapper)
+            elif kind == b"K":
+                check_description(_json(payload))
+                locked = True
             elif kind == b"H":
                 yield from map(Record, headers)  # their contents were erased
                 headers = list(_headers(block.payload))
             elif kind == b"C":
                 if key is None:
-                    yield from map(Record, headers)
+                    yield from (Record(header, sealed=locked and bool(payload)) for header in headers)
                 else:
-                    contents = list(_split(_decompress(key.open_block(payload)), 4))
+                    contents = list(_split(_decompress(key.open_block(payload), _MAX_CONTENTS), 4))
                     if len(contents) != len(headers):
                         raise GatewayFault("taskgate: a block of the recording is damaged")
                     yield from map(Record.of_plaintext, headers, contents)
@@ -211,22 +217,34 @@ def erase(source: BinaryIO, target: BinaryIO, when: str) -> None:
         if block.payload[:1] == b"H":
             target.write(frame(block.payload))
         elif block.payload[:1] == b"E":
-            target.write(frame(b"E" + orjson.dumps(orjson.loads(block.payload[1:]) | {"erased": when})))
+            target.write(frame(b"E" + orjson.dumps(_json(block.payload[1:]) | {"erased": when})))
+
+
+def _json(payload: bytes) -> dict[str, Any]:
+    """What a `K` or an `E` says."""
+    try:
+        fields = orjson.loads(payload)
+    except ValueError:
+        fields = None
+    if not isinstance(fields, dict):
+        raise GatewayFault("taskgate: a block of the recording is damaged")
+    return fields
 
 
 def _headers(block: bytes) -> Iterator[Header]:
     try:
-        for raw in _split(_decompress(block[1:]), 2):
+        for raw in _split(_decompress(block[1:], _MAX_HEADERS), 2):
             yield Header.parse(raw)
     except ValueError:
         raise GatewayFault("taskgate: a header block of the recording is damaged") from None
 
 
-def _decompress(data: bytes) -> bytes:
+def _decompress(data: bytes, limit: int) -> bytes:
+    """Takes no more memory than `limit`: a few bytes can claim, and be, gigabytes."""
     try:
-        if not 0 <= zstandard.frame_content_size(data) <= _MAX_BLOCK:
+        if not 0 <= zstandard.frame_content_size(data) <= limit:
             raise GatewayFault("taskgate: a block of the recording claims an impossible size")
-        return zstandard.ZstdDecompressor().decompress(data)
+        return zstandard.ZstdDecompressor().decompress(data, max_output_size=limit)
     except zstandard.ZstdError:
         raise GatewayFault("taskgate: a block of the recording is damaged") from None
 

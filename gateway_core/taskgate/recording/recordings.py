@@ -25,7 +25,7 @@ class Recordings:
         storage: RecordingStorage | None = None,
         contents: bool = True,
     ) -> None:
-        """`contents=False` reads headers only and needs no key."""
+        """`contents=False` reads headers only and needs no key; contents that are there stay sealed."""
         self._data_dir = data_dir
         self._storage = storage or LocalFolder(data_dir / "recordings")
         self._wrapper = wrapper
@@ -90,7 +90,10 @@ class Recordings:
                     if key is None and self._wrapper is not None:
                         key = self._draft_key(session_id)
                     header = Header.parse(found.header)
-                    yield Record.of_plaintext(header, key.open_record(found.seq, found.sealed) if key else None)
+                    if key is not None:
+                        yield Record.of_plaintext(header, key.open_record(found.seq, found.sealed))
+                    else:
+                        yield Record(header, sealed=self._wrapper is None and bool(found.sealed))
                     next_seq += 1
 
     def _draft_key(self, session_id: str) -> SessionKey | None:

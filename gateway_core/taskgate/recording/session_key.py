@@ -33,10 +33,11 @@ class SessionKey:
 
     @classmethod
     def unwrapped(cls, described: dict[str, Any], wrapper: KeyWrapper) -> SessionKey:
-        """From what `describe` gave. Raises GatewayFault where the key-encryption key is another one."""
-        session_id, wrapped = described["session"], bytes.fromhex(described["wrapped"])
+        """From what `describe` gave. Raises GatewayFault where the key-encryption key is another one, or where it is no
+        such description at all."""
+        session_id, process_id, key_id, wrapped = check_description(described)
         key = wrapper.unwrap(session_id, wrapped)
-        return cls(session_id, described["process"], described["key_id"], wrapped, key, AESGCM(key))
+        return cls(session_id, process_id, key_id, wrapped, key, AESGCM(key))
 
     def describe(self) -> bytes:
         """JSON with the wrapped key: the payload of an `S` frame and of a recording's `K` block."""
@@ -69,3 +70,12 @@ class SessionKey:
             return self.aead.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], None)
         except (InvalidTag, ValueError):
             raise GatewayFault(f"taskgate: a block of the recording of {self.session_id} is damaged") from None
+
+
+def check_description(described: dict[str, Any]) -> tuple[str, str, str, bytes]:
+    """Session, process, key id and wrapped key, as `SessionKey.describe` puts them together. Raises GatewayFault."""
+    try:
+        session_id, process_id, key_id = (str(described[name]) for name in ("session", "process", "key_id"))
+        return session_id, process_id, key_id, bytes.fromhex(described["wrapped"])
+    except (KeyError, TypeError, ValueError):
+        raise GatewayFault("taskgate: a session's key is not described as a gateway does it") from None

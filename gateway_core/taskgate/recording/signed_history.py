@@ -21,6 +21,11 @@ class SignedHistory:
     count: int = 0
     problem: Problem | None = None
 
+    @property
+    def last(self) -> str:
+        """Hash of the last one that holds."""
+        return self.lines.get(self.count, NO_PREVIOUS)
+
     @classmethod
     def of(cls, lines: Iterable[bytes], keys: Sequence[PublicKey]) -> SignedHistory:
         """Stops believing at the first bad one."""
@@ -65,18 +70,3 @@ class SignedHistory:
 
     def _bad(self, number: int, message: str) -> None:
         self.problem = Problem(message, place=f"checkpoint {number}")
-
-    def compare(self, outside: Iterable[bytes]) -> tuple[Problem | None, int]:
-        """With checkpoints that were pushed elsewhere: the first that is not the same here, and how many are newer."""
-        newer = 0
-        for line in outside:
-            try:
-                checkpoint = Checkpoint.parse(line)
-            except ValueError:
-                return Problem("not a checkpoint as a gateway writes it", place="outside checkpoints"), newer
-            number = checkpoint.body.sequence
-            if number > self.count:
-                newer += 1
-            elif self.lines[number] != checkpoint.hash:
-                return Problem("differs from the one that was pushed outside", place=f"checkpoint {number}"), newer
-        return None, newer

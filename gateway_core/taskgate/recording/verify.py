@@ -7,8 +7,8 @@ for a bundle its manifest and container, so that no byte is beyond doubt. The fi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -31,14 +31,14 @@ from taskgate.recording.bundle import (
     read_lines,
     session_file,
 )
-from taskgate.recording.chain import ChainChecker, ChainError
 from taskgate.recording.checkpoints import FILE as CHECKPOINT_FILE
 from taskgate.recording.checkpoints import read_checkpoints
 from taskgate.recording.findings import Problem, SessionFinding, Verification
 from taskgate.recording.header import Record
 from taskgate.recording.keys import PublicKey
+from taskgate.recording.outside import ALWAYS_DUE, Newer, OutsideCheckpoints
 from taskgate.recording.recordings import Recordings
-from taskgate.recording.records import RecordKind
+from taskgate.recording.session_check import check_session
 from taskgate.recording.signed_history import SignedHistory
 
 
@@ -48,84 +48,18 @@ def verify(
     """Check the bundle (zip or folder) or data folder at `path`. `public_keys`: the gateway's, got from elsewhere;
     without any the evidence's own key is used and the result is not `trusted`. `outside`: a file of checkpoints
     that were pushed to a sink. `sessions`: in a data folder only these; in a bundle these must be there. Raises
-    GatewayFault for what is neither a bundle nor a data folder."""
-    if (path / "checkpoints").is_dir() and not (path / MANIFEST).exists():
-        return _verify_data(path, public_keys, outside, sessions)
-    with closing(open_bundle(path)) as bundle:
-        return _verify_bundle(bundle, public_keys, outside, sessions)
+    GatewayFault for what is neither a bundle nor a data folder, ClientFault where there is nothing `outside`."""
+    with ExitStack() as stack:
+        # First of all: what a gateway appends from now on is of no concern.
+        known = None if outside is None else stack.enter_context(closing(OutsideCheckpoints(outside)))
+        if (path / "checkpoints").is_dir() and not (path / MANIFEST).exists():
+            return _verify_data(path, public_keys, known, sessions)
+        return _verify_bundle(stack.enter_context(closing(open_bundle(path))), public_keys, known, sessions)
 
 
-# --- a session ---------------------------------------------------------------------------------------------------
-
-
-def check_session(
-    session_id: str, records: Iterable[Record], history: SignedHistory, *, contents: bool
-) -> SessionFinding:
-    """`contents`: they should be there unless a checkpoint says that they were erased."""
-    chain = ChainChecker(session_id)
-    signed = history.heads.get(session_id, {})
-    erased = session_id in history.erased
-    open_actions: set[int] = set()
-    problem: Problem | None = None
-    covered, checkpoint, whole = 0, None, False
-    try:
-        for record in records:
-            chain.check(record)
-            if contents and record.raw_content is None and not erased:
-                raise ChainError(record.seq, "its content is missing, and no checkpoint says that it was erased")
-            if record.seq in signed:
-                head, state, number = signed[record.seq]
-                if head != chain.head:
-                    raise ChainError(record.seq, f"differs from what checkpoint {number} signed for")
-                if state == "closed" and record.kind is not RecordKind.SESSION_CLOSED:
-                    raise ChainError(record.seq, f"is not the end that checkpoint {number} signed for")
-                covered, checkpoint = record.seq + 1, number
-            if record.kind is RecordKind.ACTION:
-                open_actions.add(record.seq)
-            elif record.kind is RecordKind.RESULT and record.content is not None:
-                open_actions.discard(record.content.get("action", -1))
-        whole = _check_end(chain, history, covered)
-    except ChainError as error:
-        problem = Problem(error.message, session_id, error.seq)
-    except (GatewayFault, *UNREADABLE) as error:
-        problem = Problem(f"cannot be read: {error}", session_id, chain.next_seq)
-    complete = chain.contents == chain.next_seq
-    return SessionFinding(
-        session=session_id,
-        records=chain.next_seq,
-        contents=chain.contents,
-        head=chain.head,
-        closed=chain.last_kind is RecordKind.SESSION_CLOSED,
-        signed=covered,
-        checkpoint=checkpoint,
-        erased=erased,
-        unfinished=tuple(sorted(open_actions)) if complete else (),
-        problem=problem,
-        whole=whole,
-    )
-
-
-def _check_end(chain: ChainChecker, history: SignedHistory, covered: int) -> bool:
-    """Whether checkpoints say that this is the end, as far as they can. Where they are damaged it is not the session's
-    fault that they say nothing of it."""
-    signed, last = history.heads.get(chain.session_id, {}), chain.next_seq - 1
-    beyond = [seq for seq in signed if seq > last]
-    if beyond:
-        number = signed[min(beyond)][2]
-        raise ChainError(chain.next_seq, f"is missing: checkpoint {number} signed for records up to {max(beyond)}")
-    if chain.next_seq == 0:
-        raise ChainError(0, "is missing: there is no record at all")
-    closed = chain.last_kind is RecordKind.SESSION_CLOSED
-    if history.problem is not None:
-        return closed and covered > last
-    if closed and covered <= last:
-        raise ChainError(covered, "no checkpoint signed for this record and the session's end")
-    if not signed:
-        raise ChainError(0, "no checkpoint signed for this session")
-    return True
-
-
-def _notes(findings: Sequence[SessionFinding], absent: int, trusted: bool, newer: int) -> Iterator[str]:
+def _notes(
+    findings: Sequence[SessionFinding], absent: int, trusted: bool, newer: Newer, everything: bool
+) -> Iterator[str]:
     if not trusted:
         yield "The key came with the evidence: pass the gateway's public key to know who signed it."
     for one in findings:
@@ -138,12 +72,20 @@ def _notes(findings: Sequence[SessionFinding], absent: int, trusted: bool, newer
                 yield f"session {one.session} is still open; {left} records are chained but not signed for yet."
             if one.erased:
                 yield f"session {one.session}: its content was erased."
+            if one.goes_on:
+                last, number = one.goes_on
+                yield f"session {one.session} went on: checkpoint {number}, known outside, signed up to record {last}."
     if absent:
         yield f"{absent} more sessions are named by the checkpoints and not part of this evidence."
-    if newer:
-        yield f"{newer} newer checkpoints are known outside."
+    if newer.count:
+        yield f"{newer.count} newer checkpoints are known outside."
+    if everything and (since := sorted(newer.heads.keys() - {one.session for one in findings})):
+        more = f" and {len(since) - _NAMED} more" if len(since) > _NAMED else ""
+        yield f"not here, but known outside: session {', '.join(since[:_NAMED])}{more}."
 
 
+_NAMED = 10
+UNCHECKED = "contents were not checked: no recording key"
 _MOMENT = 0.5
 _MOMENTS = 5
 
@@ -151,35 +93,59 @@ _MOMENTS = 5
 
 
 def _verify_data(
-    data_dir: Path, keys: Sequence[PublicKey], outside: Path | None, sessions: Sequence[str]
+    data_dir: Path, keys: Sequence[PublicKey], outside: OutsideCheckpoints | None, sessions: Sequence[str]
 ) -> Verification:
-    contents = (data_dir / "keys" / "recording.key").exists()
-    recordings = Recordings(data_dir, contents=contents)
+    opened = (data_dir / "keys" / "recording.key").exists()  # it may well be kept apart from what it opens
+    recordings = Recordings(data_dir, contents=opened)
     own = _own_key((data_dir / "keys" / "checkpoint.pub").read_bytes)
     trusted_keys = list(keys) or own
     # Checkpoints first: they speak of what is on disk, so whatever they name can be read afterwards.
     path = data_dir / "checkpoints" / CHECKPOINT_FILE
     history = SignedHistory.of(read_checkpoints(path), trusted_keys)
-    named = frozenset(history.heads) if not sessions else frozenset[str]()
-    chosen = list(sessions) or recordings.sessions()
+    newer = _newer(outside, history, trusted_keys, ALWAYS_DUE)
+    for _ in range(_MOMENTS):
+        if not newer.count:
+            break
+        sleep(_MOMENT)  # a folder on another machine shows what was appended there a little later
+        history = SignedHistory.of(read_checkpoints(path), trusted_keys)
+        newer = _newer(outside, history, trusted_keys, ALWAYS_DUE)
+    named = frozenset[str]() if sessions else frozenset(history.heads.keys() | newer.due.keys())
+    problems = []
+    if newer.first_due is not None:
+        what = "was pushed outside and is not here: the folder is in an earlier state than it has been"
+        problems.append(Problem(what, place=f"checkpoint {newer.first_due}"))
+    try:
+        chosen = list(sessions) or recordings.sessions()
+    except (GatewayFault, KeyError, TypeError, ValueError):
+        problems.append(Problem("cannot be read: not what a gateway writes", place="journal"))
+        chosen = list(history.heads)
     findings = []
     for session in sorted(chosen):
-        finding = check_session(session, recordings.read(session), history, contents=contents)
-        # A session that begins or ends just now is signed for within a moment.
+        finding = check_session(session, recordings.read(session), history, newer, contents=True)
         for _ in range(_MOMENTS):
-            just_now = (finding.closed or not finding.signed) and not recordings.finished(session)
-            if finding.problem is None or history.problem or not just_now:
+            if finding.problem is None or history.problem or not _just_now(finding, recordings):
                 break
             sleep(_MOMENT)
             history = SignedHistory.of(read_checkpoints(path), trusted_keys)
-            finding = check_session(session, recordings.read(session), history, contents=contents)
+            finding = check_session(session, recordings.read(session), history, newer, contents=True)
         findings.append(finding)
     if not sessions:
         findings += [
             SessionFinding(one, 0, 0, "", False, 0, None, problem=Problem("is missing as a whole", one, 0))
             for one in sorted(named - set(chosen))
         ]
-    return _result(findings, history, [], trusted=bool(keys), outside=outside)
+    result = _result(findings, history, problems, newer, trusted=bool(keys), everything=not sessions)
+    return result if opened else replace(result, notes=(UNCHECKED, *result.notes))
+
+
+def _just_now(finding: SessionFinding, recordings: Recordings) -> bool:
+    """Whether the session begins or ends at this moment: then it is signed for within another."""
+    if finding.signed and not finding.closed:
+        return False
+    try:
+        return not recordings.finished(finding.session)
+    except GatewayFault:  # no gateway names a session so
+        return False
 
 
 def _own_key(read: Callable[[], bytes]) -> list[PublicKey]:
@@ -189,21 +155,22 @@ def _own_key(read: Callable[[], bytes]) -> list[PublicKey]:
         return []
 
 
+def _newer(outside: OutsideCheckpoints | None, history: SignedHistory, keys: Sequence[PublicKey], made: int) -> Newer:
+    return Newer() if outside is None else outside.beyond(history, keys, made=made)
+
+
 def _result(
     findings: Sequence[SessionFinding],
     history: SignedHistory,
     problems: Sequence[Problem],
+    newer: Newer,
     *,
     trusted: bool,
-    outside: Path | None,
+    everything: bool,
 ) -> Verification:
-    every = [*problems, history.problem] if history.problem else [*problems]
-    newer = 0
-    if outside is not None:
-        difference, newer = history.compare(read_checkpoints(outside))
-        every += [difference] if difference else []
+    every = [*problems, *(one for one in (history.problem, newer.problem) if one)]
     absent = len(history.heads.keys() - {one.session for one in findings})
-    notes = tuple(_notes(findings, absent, trusted, newer))
+    notes = tuple(_notes(findings, absent, trusted, newer, everything))
     return Verification(tuple(findings), history.count, absent, trusted, tuple(every), notes)
 
 
@@ -211,7 +178,7 @@ def _result(
 
 
 def _verify_bundle(
-    bundle: Bundle, keys: Sequence[PublicKey], outside: Path | None, sessions: Sequence[str]
+    bundle: Bundle, keys: Sequence[PublicKey], outside: OutsideCheckpoints | None, sessions: Sequence[str]
 ) -> Verification:
     trusted_keys = list(keys) or _own_key(lambda: _read(bundle, PUBLIC_KEY))
     manifest, problems = _manifest(bundle, trusted_keys)
@@ -228,14 +195,20 @@ def _verify_bundle(
     named = {one.session for one in manifest.sessions} if manifest else set()
     found = {name.removeprefix(SESSIONS).removesuffix(".jsonl") for name in bundle.names() if name.startswith(SESSIONS)}
     wanted = named | found | set(sessions)
-    if manifest is not None and manifest.everything:
-        wanted |= history.heads.keys()
+    newer = _newer(outside, history, trusted_keys, manifest.created if manifest else 0)
+    if newer.first_due is not None:
+        what = "was pushed outside before this bundle was made, and is not in it"
+        problems.append(Problem(what, place=f"checkpoint {newer.first_due}"))
+    everything = manifest is not None and manifest.everything
+    if everything:
+        wanted |= history.heads.keys() | newer.due.keys()
     contents = manifest is not None and manifest.contents
     findings = [
-        check_session(one, _records(bundle, session_file(one)), history, contents=contents) for one in sorted(wanted)
+        check_session(one, _records(bundle, session_file(one)), history, newer, contents=contents)
+        for one in sorted(wanted)
     ]
     findings = [_compared(one, manifest, {problem.place for problem in problems}) for one in findings]
-    return _result(findings, history, problems, trusted=bool(keys), outside=outside)
+    return _result(findings, history, problems, newer, trusted=bool(keys), everything=everything)
 
 
 def _records(bundle: Bundle, name: str) -> Iterator[Record]:
@@ -266,7 +239,8 @@ def _manifest(bundle: Bundle, keys: Sequence[PublicKey]) -> tuple[Manifest | Non
         form = orjson.dumps({"key": fields["key"], "signature": fields["signature"]})
     except (KeyError, TypeError, *UNREADABLE) as error:
         return None, [Problem(f"cannot be read: {error}", place=name)]
-    if form != signed or not any(key.id == fields["key"] and key.verifies(raw, fields["signature"]) for key in keys):
+    signature = str(fields["signature"])
+    if form != signed or not any(key.id == fields["key"] and key.verifies(raw, signature) for key in keys):
         return None, [Problem(f"does not fit its signature in {SIGNATURE}, or another key made that", place=MANIFEST)]
     listed = manifest.files.keys() | {MANIFEST, SIGNATURE}
     for name in sorted(listed ^ set(bundle.names())):
@@ -294,7 +268,11 @@ def _manifest(bundle: Bundle, keys: Sequence[PublicKey]) -> tuple[Manifest | Non
 def _differs(bundle: Bundle, name: str) -> bool:
     """Whether a file is not what the manifest lists, signed or not."""
     try:
-        return sha256(_read(bundle, name)).hexdigest() != Manifest.parse(_read(bundle, MANIFEST)).files[name]
+        listed = Manifest.parse(_read(bundle, MANIFEST)).files.get(name)
+    except (KeyError, *UNREADABLE):
+        return False  # the manifest itself is damaged
+    try:
+        return sha256(_read(bundle, name)).hexdigest() != listed
     except (KeyError, *UNREADABLE):
         return True
 

@@ -55,6 +55,38 @@ async def test_whatever_is_looked_at_holds(recorder: Recorder, tmp_path: Path) -
     await work
 
 
+async def test_whatever_a_sink_has_is_in_what_is_looked_at(tmp_path: Path) -> None:
+    """Signed for every few hundredths of a second, also while the folder is read and a bundle made of it."""
+    outside = tmp_path / "outside.jsonl"
+
+    class Sink:
+        def push(self, line: bytes) -> None:
+            with outside.open("ab") as file:
+                file.write(line + b"\n")
+
+    recorder = Recorder(tmp_path / "data", sync_interval=0.02, checkpoint_interval=0.02, sinks=[Sink()])
+    await recorder.start()
+    stop = asyncio.Event()
+    work = asyncio.create_task(busy(recorder, stop))
+    while not outside.exists():
+        await asyncio.sleep(0.01)
+    keys = [recorder.signing_key.public]
+    for number in range(5):
+        result = await asyncio.to_thread(verify, recorder.data_dir, public_keys=keys, outside=outside)
+        assert result.ok, result.first
+        bundle = tmp_path / f"bundle{number}.zip"
+        await asyncio.to_thread(export, recorder.data_dir, bundle, None)
+        size = outside.stat().st_size
+        while outside.stat().st_size == size:
+            await asyncio.sleep(0.01)
+        result = await asyncio.to_thread(verify, bundle, public_keys=keys, outside=outside)
+        assert result.ok, result.first
+        assert any("newer checkpoints" in note for note in result.notes)
+    stop.set()
+    await work
+    await recorder.stop()
+
+
 async def test_nothing_recorded_lies_about_in_clear(recorder: Recorder) -> None:
     recording = opened(recorder)
     statement(recording, "select 'canary-in-a-literal'")

@@ -14,7 +14,9 @@ from typer.testing import CliRunner
 from taskgate.cli.export import app as export_app
 from taskgate.cli.recordings import render_replay, verify_app
 from taskgate.domain import Parameter
+from taskgate.recording.framing import frame
 from taskgate.recording.recorder import Recorder
+from taskgate.recording.recording_file import MAGIC
 from taskgate.recording.records import Decided, Event, Parked, RecordedAction, RecordKind, Result
 from taskgate.recording.replay import GivenMoment, TimelineEvent, timeline
 from tests.unit.recording.samples import action, opened, session
@@ -99,6 +101,23 @@ def test_verify_what_is_no_evidence(tmp_path: Path, key: str) -> None:
     assert "PEM" in json.loads(ran.output)["error"]
 
 
+def test_verify_says_what_it_could_not_check(data_dir: Path, key: str) -> None:
+    (data_dir / "keys" / "recording.key").unlink()
+    ran = RUN.invoke(verify_app, [str(data_dir), "--public-key", key])
+    assert ran.exit_code == 0
+    assert "note contents were not checked: no recording key" in ran.output
+    said = json.loads(RUN.invoke(verify_app, [str(data_dir), "--public-key", key, "--json"]).output)
+    assert "contents were not checked: no recording key" in said["notes"]
+
+
+def test_verify_says_bad_of_rubbish_and_never_crashes(data_dir: Path, key: str) -> None:
+    path = next((data_dir / "recordings").glob("*/*/ses_a.tgr"))
+    path.write_bytes(MAGIC + frame(b"K1") + frame(b"H{}"))
+    ran = RUN.invoke(verify_app, [str(data_dir), "--public-key", key])
+    assert ran.exit_code == 1
+    assert "First bad record: session ses_a, record 0: cannot be read" in ran.output
+
+
 def test_verify_against_checkpoints_kept_outside(bundle: Path, data_dir: Path, key: str, tmp_path: Path) -> None:
     outside = tmp_path / "outside.jsonl"
     shutil.copy(data_dir / "checkpoints" / "checkpoints.jsonl", outside)
@@ -106,6 +125,20 @@ def test_verify_against_checkpoints_kept_outside(bundle: Path, data_dir: Path, k
     lines = outside.read_bytes().splitlines(keepends=True)
     outside.write_bytes(lines[0].replace(b'"ses_a"', b'"ses_c"'))
     assert RUN.invoke(verify_app, [str(bundle), "--public-key", key, "--outside", str(outside)]).exit_code == 1
+
+
+@pytest.mark.parametrize("content", [None, ""])
+def test_verify_against_nothing_outside(
+    data_dir: Path, bundle: Path, key: str, tmp_path: Path, content: str | None
+) -> None:
+    outside = tmp_path / "outside.jsonl"
+    if content is not None:
+        outside.write_text(content)
+    for place in (data_dir, bundle):
+        ran = RUN.invoke(verify_app, [str(place), "--public-key", key, "--outside", str(outside)])
+        assert ran.exit_code == 2
+        assert "outside" in ran.output
+        assert "Verified" not in ran.output
 
 
 def test_export_everything_as_json(data_dir: Path, tmp_path: Path) -> None:

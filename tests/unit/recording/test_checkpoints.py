@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from hashlib import sha256
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import pytest
 
 from taskgate.errors import JournalFault
 from taskgate.recording.checkpoints import (
+    Body,
     Checkpoint,
     CheckpointLog,
     Recovered,
     SessionHead,
     Shortened,
     read_checkpoints,
+    wait_for_append,
 )
 from taskgate.recording.keys import SigningKey
 
@@ -120,3 +123,29 @@ def test_what_was_signed_before_sessions_could_be_called_short_still_reads() -> 
     for strange in ([], 7, recovered | {"short": [1]}, recovered | {"short": 1}, recovered | {"more": 1}):
         with pytest.raises(TypeError):
             Recovered.parse(strange)
+
+
+def test_what_is_being_appended_is_waited_for(tmp_path: Path, key: SigningKey, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its time was taken already: whoever reads the clock and then waits finds everything older in the file."""
+    log = CheckpointLog(tmp_path, "gwp_1", key)
+    wait_for_append(log.path)  # no file, nothing to wait for
+    dated, go_on = threading.Event(), threading.Event()
+    sign = log._signed
+
+    def slowly(body: Body) -> Checkpoint:
+        dated.set()
+        assert go_on.wait(10)
+        return sign(body)
+
+    monkeypatch.setattr(log, "_signed", slowly)
+    appending = threading.Thread(target=log.append, args=([HEAD],))
+    appending.start()
+    assert dated.wait(10)
+    waiting = threading.Thread(target=wait_for_append, args=(log.path,))
+    waiting.start()
+    waiting.join(0.1)
+    assert waiting.is_alive()
+    go_on.set()
+    waiting.join(10)
+    assert len(list(read_checkpoints(log.path))) == 1
+    appending.join(10)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import orjson
 import pytest
 
 from taskgate.errors import GatewayFault
@@ -66,3 +67,12 @@ def test_session_keys_hide_themselves_and_seal(tmp_path: Path) -> None:
         key.open_block(block[:-1] + bytes([block[-1] ^ 1]))
     with pytest.raises(GatewayFault):
         key.open_block(b"")
+
+
+def test_a_session_key_that_is_not_described_as_one(tmp_path: Path) -> None:
+    wrapper = LocalKeyWrapper(tmp_path / "k")
+    whole = orjson.loads(SessionKey.new("ses_1", "gwp_1", wrapper).describe())
+    without = [{name: value for name, value in whole.items() if name != left_out} for left_out in whole]
+    for wrong in [{}, *without, whole | {"wrapped": 1}, whole | {"wrapped": "zz"}]:
+        with pytest.raises(GatewayFault, match="not described"):
+            SessionKey.unwrapped(wrong, wrapper)

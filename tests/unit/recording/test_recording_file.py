@@ -4,13 +4,15 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from taskgate.errors import GatewayFault
 from taskgate.recording import recording_file
-from taskgate.recording.chain import Chain, ChainChecker
+from taskgate.recording.chain import MAX_PREFIX, Chain, ChainChecker
+from taskgate.recording.framing import FrameReader, frame
 from taskgate.recording.header import SessionHeader
 from taskgate.recording.keys import LocalKeyWrapper
-from taskgate.recording.recording_file import RecordingReader, RecordingWriter, erase, progress
+from taskgate.recording.recording_file import MAGIC, RecordingReader, RecordingWriter, erase, progress
 from taskgate.recording.records import RecordKind
 from taskgate.recording.session_key import SessionKey
 
@@ -149,3 +151,63 @@ def test_something_behind_the_end(tmp_path: Path, key: SessionKey, wrapper: Loca
         file.write(b"more")
     with pytest.raises(GatewayFault, match="after its end"):
         read(tmp_path / "r", wrapper)
+
+
+# --- what a hostile hand writes ----------------------------------------------------------------------------------
+
+
+def payloads(path: Path) -> list[bytes]:
+    with path.open("rb") as file:
+        return [one.payload for one in FrameReader(file, len(MAGIC))]
+
+
+def file_of(*frames: bytes) -> BytesIO:
+    return BytesIO(MAGIC + b"".join(map(frame, frames)))
+
+
+@pytest.mark.parametrize("rubbish", [b"{}", b"1", b"[]", b"not json", b'{"session":"ses_1","wrapped":"zz"}'])
+def test_a_key_that_is_none(tmp_path: Path, key: SessionKey, wrapper: LocalKeyWrapper, rubbish: bytes) -> None:
+    write(tmp_path / "r", key)
+    file = file_of(b"K" + rubbish, *payloads(tmp_path / "r")[1:])
+    with pytest.raises(GatewayFault, match="not described|damaged"):
+        list(RecordingReader(file, wrapper))
+
+
+@pytest.mark.parametrize("rubbish", [b"1", b"[]", b"not json"])
+def test_an_end_that_is_none(tmp_path: Path, key: SessionKey, rubbish: bytes) -> None:
+    write(tmp_path / "r", key)
+    file = file_of(*payloads(tmp_path / "r")[:-1], b"E" + rubbish)
+    with pytest.raises(GatewayFault, match="damaged"):
+        progress(file)
+    with pytest.raises(GatewayFault, match="damaged"):
+        erase(file, BytesIO(), "2026-11-23T10:00:00+00:00")
+
+
+def test_a_few_bytes_never_become_gigabytes(key: SessionKey, wrapper: LocalKeyWrapper) -> None:
+    compressor = zstandard.ZstdCompressor(level=1)
+    honest = compressor.compress(bytes(1 << 21))
+    lying = honest[:6] + (1000).to_bytes(4, "little") + honest[10:]  # RFC 8878, 3.1.1.1: the frame's content size
+    assert zstandard.frame_content_size(lying) == 1000
+    silent = zstandard.ZstdCompressor(write_content_size=False).compress(bytes(1 << 21))
+    for bomb in (honest, lying, silent):
+        for wanted in (wrapper, None):
+            with pytest.raises(GatewayFault, match="impossible size|damaged"):
+                list(RecordingReader(file_of(b"K" + key.describe(), b"H" + bomb), wanted))
+
+
+def test_blocks_as_large_as_a_gateway_makes_them(
+    tmp_path: Path, key: SessionKey, wrapper: LocalKeyWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing but headers, as long as they get; then a content far larger than a block."""
+    monkeypatch.undo()
+    chain = Chain(SessionHeader("ses_1", "p" * (MAX_PREFIX - 60), "t"))
+    made = []
+    for number in range(100):
+        plaintext = b"s" * 16 + (b"{}" if number < 90 else b'"%b"' % (b"x" * 3_000_000))
+        kind = RecordKind.SESSION_OPENED if number == 0 else RecordKind.EVENT
+        made.append((chain.forge(kind, number, plaintext), plaintext))
+    writer = RecordingWriter(tmp_path / "r", key)
+    for header, plaintext in made:
+        writer.add(header, plaintext)
+    writer.finish()
+    assert read(tmp_path / "r", wrapper) == made

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 
+import orjson
 import pytest
 
 from taskgate.errors import ClientFault, GatewayFault
-from taskgate.recording.checkpoints import CheckpointLog
+from taskgate.recording.chain import Chain
+from taskgate.recording.checkpoints import CheckpointLog, SessionHead
 from taskgate.recording.export import export
 from taskgate.recording.findings import ExitCode, Verification
+from taskgate.recording.framing import FrameReader, frame
+from taskgate.recording.header import Record, SessionHeader
 from taskgate.recording.keys import PublicKey, SigningKey
 from taskgate.recording.recorder import Recorder
+from taskgate.recording.recording_file import MAGIC
+from taskgate.recording.recordings import Recordings
 from taskgate.recording.records import RecordKind
 from taskgate.recording.verify import verify
 from tests.unit.recording.samples import action, opened, session, statement
@@ -59,6 +67,14 @@ def first(path: Path, key: PublicKey) -> tuple[str | None, int | None, str]:
 
 def edit(path: Path, change: Callable[[list[bytes]], list[bytes]]) -> None:
     path.write_bytes(b"".join(change(path.read_bytes().splitlines(keepends=True))))
+
+
+def forged(folder: Path, data_dir: Path, change: Mapping[str, object]) -> None:
+    """By who has the gateway's key, or passes off a gateway of their own."""
+    raw = orjson.dumps(orjson.loads((folder / "manifest.json").read_bytes()) | change)
+    key = SigningKey.at(data_dir / "keys" / "checkpoint.key")
+    (folder / "manifest.json").write_bytes(raw)
+    (folder / "manifest.sig").write_bytes(orjson.dumps({"key": key.public.id, "signature": key.sign(raw)}))
 
 
 # --- what is sound -----------------------------------------------------------------------------------------------
@@ -220,8 +236,6 @@ def test_a_rewritten_history(data_dir: Path, tmp_path: Path, key: PublicKey) -> 
     (data_dir / "checkpoints" / "checkpoints.jsonl").unlink()
     next((data_dir / "recordings").glob("*/*/ses_b.tgr")).unlink()
     log = CheckpointLog(data_dir, "gwp_x", SigningKey.at(data_dir / "keys" / "checkpoint.key"))
-    from taskgate.recording.checkpoints import SessionHead
-
     for body in kept:
         log.append([SessionHead(**head) for head in body["sessions"] if head["session"] != "ses_b"])
     assert verify(data_dir, public_keys=[key]).ok
@@ -231,12 +245,170 @@ def test_a_rewritten_history(data_dir: Path, tmp_path: Path, key: PublicKey) -> 
 
 
 def test_newer_checkpoints_outside_are_only_noted(folder: Path, data_dir: Path, key: PublicKey) -> None:
+    """Those signed since the bundle was made."""
     outside = data_dir / "checkpoints" / "checkpoints.jsonl"
     log = CheckpointLog(data_dir, "gwp_x", SigningKey.at(data_dir / "keys" / "checkpoint.key"))
     log.append([], erased=["ses_q"])
     result = verify(folder, public_keys=[key], outside=outside)
     assert result.ok
     assert "1 newer checkpoints are known outside." in result.notes
+
+
+def test_what_is_signed_while_a_bundle_is_made_is_newer_than_it(data_dir: Path, tmp_path: Path, key: PublicKey) -> None:
+    """Exporting takes a while, and gateways go on."""
+    log = CheckpointLog(data_dir, "gwp_x", SigningKey.at(data_dir / "keys" / "checkpoint.key"))
+
+    class Living(Recordings):
+        def read(self, session_id: str) -> Iterator[Record]:
+            log.append([])
+            return super().read(session_id)
+
+    export(data_dir, tmp_path / "b", SESSIONS, recordings=Living(data_dir))
+    result = verify(tmp_path / "b", public_keys=[key], outside=log.path)
+    assert result.ok, result.first
+    assert "2 newer checkpoints are known outside." in result.notes
+
+
+@pytest.fixture
+def outside(data_dir: Path, tmp_path: Path) -> Path:
+    """What was pushed to a sink, before the folder was rolled back to its first session."""
+    shutil.copy(data_dir / "checkpoints" / "checkpoints.jsonl", tmp_path / "outside.jsonl")
+    return tmp_path / "outside.jsonl"
+
+
+def roll_back(data_dir: Path) -> None:
+    """Needs no key."""
+    edit(data_dir / "checkpoints" / "checkpoints.jsonl", lambda lines: lines[:1])
+    for name in ("ses_b", "ses_c"):
+        next((data_dir / "recordings").glob(f"*/*/{name}.tgr")).unlink()
+
+
+@pytest.fixture
+def no_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("taskgate.recording.verify._MOMENT", 0.01)
+
+
+@pytest.mark.usefixtures("no_moment")
+def test_a_folder_rolled_back(data_dir: Path, key: PublicKey, outside: Path) -> None:
+    assert verify(data_dir, public_keys=[key], outside=outside).exit_code == ExitCode.VERIFIED
+    roll_back(data_dir)
+    assert verify(data_dir, public_keys=[key]).ok  # nothing in it tells
+    result = verify(data_dir, public_keys=[key], outside=outside)
+    assert result.exit_code == ExitCode.BAD
+    assert [str(problem) for problem in result.problems] == [
+        "checkpoint 2: was pushed outside and is not here: the folder is in an earlier state than it has been"
+    ]
+    assert [(one.session, one.intact) for one in result.sessions] == [
+        ("ses_a", True),
+        ("ses_b", False),
+        ("ses_c", False),
+    ]
+    alone = verify(data_dir, public_keys=[key], outside=outside, sessions=["ses_a"])
+    assert alone.exit_code == ExitCode.BAD
+    assert [one.intact for one in alone.sessions] == [True]
+
+
+@pytest.mark.usefixtures("no_moment")
+async def test_a_living_session_rolled_back(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "data")
+    recording = opened(recorder)
+    await recorder.checkpoint()
+    shutil.copytree(recorder.data_dir, tmp_path / "before")
+    statement(recording)
+    await recorder.checkpoint()
+    result = verify(tmp_path / "before", public_keys=[recorder.signing_key.public], outside=recorder.checkpoints.path)
+    assert result.first is not None
+    assert str(result.first) == (
+        "session ses_1, record 1: is missing: checkpoint 2, known outside, signed for records up to 2"
+    )
+    await recorder.stop()
+
+
+@pytest.mark.parametrize("everything", [True, False])
+def test_a_bundle_of_a_folder_rolled_back(
+    data_dir: Path, tmp_path: Path, key: PublicKey, outside: Path, everything: bool
+) -> None:
+    roll_back(data_dir)
+    export(data_dir, tmp_path / "late.zip", None if everything else ["ses_a"])
+    result = verify(tmp_path / "late.zip", public_keys=[key], outside=outside)
+    assert result.exit_code == ExitCode.BAD
+    assert [str(problem) for problem in result.problems] == [
+        "checkpoint 2: was pushed outside before this bundle was made, and is not in it"
+    ]
+    missing = ["ses_b", "ses_c"] if everything else []
+    assert [one.session for one in result.sessions if not one.intact] == missing
+
+
+async def test_a_session_that_went_on_since_is_named(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "data")
+    recording = opened(recorder)
+    await recorder.checkpoint()
+    export(recorder.data_dir, tmp_path / "b", None)
+    statement(recording)
+    session(recorder, "ses_2")
+    await recorder.checkpoint()
+    await recorder.stop()
+    result = verify(tmp_path / "b", public_keys=[recorder.signing_key.public], outside=recorder.checkpoints.path)
+    assert result.ok, result.first
+    assert [one.goes_on for one in result.sessions] == [(3, 3)]
+    assert "session ses_1 went on: checkpoint 3, known outside, signed up to record 3." in result.notes
+    assert "not here, but known outside: session ses_2." in result.notes
+
+
+async def test_records_beyond_the_last_checkpoint_are_held_against_the_next_one_outside(tmp_path: Path) -> None:
+    """The tail of a living session is not signed for in the bundle: who makes the bundle could make it up."""
+    recorder = Recorder(tmp_path / "data")
+    recording = opened(recorder)
+    await recorder.checkpoint()
+    statement(recording)
+    recorder.write()
+    export(recorder.data_dir, tmp_path / "true", None)
+    await recorder.checkpoint()
+    keys = [recorder.signing_key.public]
+    result = verify(tmp_path / "true", public_keys=keys, outside=recorder.checkpoints.path)
+    assert result.ok, result.first
+    lines = (tmp_path / "true" / "sessions" / "ses_1.jsonl").read_bytes().splitlines()
+    header = orjson.loads(lines[2])["header"]
+    invented = Chain(SessionHeader("ses_1", "policy-1", "target-digest"), next_seq=2, head=header["previous"])
+    tail = invented.forge(RecordKind.EVENT, header["time"], b"s" * 16 + b"{}")
+    made_up = b'{"header":%b,"salt":"%b","content":{}}' % (tail, b"73" * 16)
+    file = b"".join(line + b"\n" for line in [*lines[:2], made_up])
+    (tmp_path / "true" / "sessions" / "ses_1.jsonl").write_bytes(file)
+    manifest = orjson.loads((tmp_path / "true" / "manifest.json").read_bytes())
+    forged(
+        tmp_path / "true",
+        recorder.data_dir,
+        {
+            "sessions": [{"session": "ses_1", "records": 3, "head": sha256(tail).hexdigest()}],
+            "files": manifest["files"] | {"sessions/ses_1.jsonl": sha256(file).hexdigest()},
+        },
+    )
+    assert verify(tmp_path / "true", public_keys=keys).ok
+    result = verify(tmp_path / "true", public_keys=keys, outside=recorder.checkpoints.path)
+    assert str(result.first) == (
+        "session ses_1, record 2: differs from what checkpoint 2 signed for (sessions/ses_1.jsonl)"
+    )
+    await recorder.stop()
+
+
+def test_an_end_that_was_none(data_dir: Path, folder: Path, key: PublicKey) -> None:
+    """Closed here, and longer outside, whenever that was signed."""
+    log = CheckpointLog(data_dir, "gwp_x", SigningKey.at(data_dir / "keys" / "checkpoint.key"))
+    log.append([SessionHead("ses_a", 12, "a" * 64, "closed")])
+    result = verify(folder, public_keys=[key], outside=log.path)
+    assert result.first is not None
+    assert result.first.message == "is missing: checkpoint 4, known outside, signed for records up to 12"
+
+
+@pytest.mark.parametrize("content", [None, b""])
+def test_an_outside_without_checkpoints_proves_nothing(
+    data_dir: Path, folder: Path, tmp_path: Path, content: bytes | None
+) -> None:
+    if content is not None:
+        (tmp_path / "outside").write_bytes(content)
+    for place in (data_dir, folder):
+        with pytest.raises(ClientFault, match="outside"):
+            verify(place, outside=tmp_path / "outside")
 
 
 def test_the_wrong_key(folder: Path, tmp_path: Path) -> None:
@@ -342,6 +514,36 @@ def test_a_link_out_of_the_bundle(folder: Path, key: PublicKey, tmp_path: Path) 
     bad(folder, key)
 
 
+def test_a_folder_that_is_a_link_out_of_the_bundle(folder: Path, key: PublicKey, tmp_path: Path) -> None:
+    (folder / "sessions").rename(tmp_path / "elsewhere")
+    (folder / "sessions").symlink_to(tmp_path / "elsewhere")
+    problems = bad(folder, key).problems
+    assert ("sessions", "does not belong here") in [(one.place, one.message) for one in problems]
+    assert ("sessions/ses_a.jsonl", "is missing") in [(one.place, one.message) for one in problems]
+    assert not any(one.records for one in verify(folder, public_keys=[key]).sessions)
+
+
+@pytest.mark.parametrize("name", ["{outside}", "../outside", "sessions/../../outside", "./checkpoints.jsonl", "", "."])
+def test_a_manifest_that_names_what_is_elsewhere(
+    folder: Path, data_dir: Path, key: PublicKey, tmp_path: Path, name: str
+) -> None:
+    """What is there would never be said to the end: a pipe nobody writes to."""
+    os.mkfifo(tmp_path / "outside")
+    name = name.replace("{outside}", str(tmp_path / "outside"))
+    files = orjson.loads((folder / "manifest.json").read_bytes())["files"]
+    forged(folder, data_dir, {"files": files | {name: "0" * 64}})
+    problems = bad(folder, key).problems
+    assert (name, "is missing") in [(one.place, one.message) for one in problems]
+
+
+def test_nothing_outside_is_opened(folder: Path, data_dir: Path, key: PublicKey, tmp_path: Path) -> None:
+    """Not even to compare it: a plain file's digest would be one bit of it."""
+    (tmp_path / "secret").write_bytes(b"42")
+    files = orjson.loads((folder / "manifest.json").read_bytes())["files"]
+    forged(folder, data_dir, {"files": files | {str(tmp_path / "secret"): sha256(b"42").hexdigest()}})
+    assert [one.message for one in bad(folder, key).problems] == ["is missing", "is missing or cannot be read"]
+
+
 def test_content_taken_out_of_a_line(folder: Path, data_dir: Path, key: PublicKey) -> None:
     def without(lines: list[bytes]) -> list[bytes]:
         header = lines[1].split(b',"salt"')[0] + b"}\n"
@@ -349,6 +551,171 @@ def test_content_taken_out_of_a_line(folder: Path, data_dir: Path, key: PublicKe
 
     edit(folder / "sessions" / "ses_a.jsonl", without)
     assert first(folder, key) == ("ses_a", 1, "its content is missing, and no checkpoint says that it was erased")
+
+
+# --- without the recording key -----------------------------------------------------------------------------------
+
+NO_KEY = "contents were not checked: no recording key"
+
+
+@pytest.fixture
+def without_key(data_dir: Path, tmp_path: Path) -> Path:
+    (data_dir / "keys" / "recording.key").rename(tmp_path / "kept-apart.key")
+    return data_dir
+
+
+def reframed(data_dir: Path, session: str, change: Callable[[list[bytes]], list[bytes]]) -> None:
+    path = next((data_dir / "recordings").glob(f"*/*/{session}.tgr"))
+    with path.open("rb") as file:
+        payloads = [one.payload for one in FrameReader(file, len(MAGIC))]
+    path.write_bytes(MAGIC + b"".join(map(frame, change(payloads))))
+
+
+def test_contents_that_were_not_checked_are_said_to_be(without_key: Path, tmp_path: Path, key: PublicKey) -> None:
+    result = verify(without_key, public_keys=[key])
+    assert result.exit_code == ExitCode.VERIFIED
+    assert result.notes[0] == NO_KEY
+    assert [one.contents for one in result.sessions] == [0, 0, 0]
+    (tmp_path / "kept-apart.key").rename(without_key / "keys" / "recording.key")
+    assert NO_KEY not in verify(without_key, public_keys=[key]).notes
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda frames: [one for one in frames if one[:1] not in (b"K", b"C")],  # as erasing does it
+        lambda frames: [one for one in frames if one[:1] != b"K"],
+        lambda frames: [one for one in frames if one[:1] != b"C"],
+        lambda frames: [b"C" if one[:1] == b"C" else one for one in frames],
+    ],
+)
+def test_contents_taken_out_show_without_the_key(
+    without_key: Path, key: PublicKey, change: Callable[[list[bytes]], list[bytes]]
+) -> None:
+    reframed(without_key, "ses_b", change)
+    assert first(without_key, key) == (
+        "ses_b",
+        0,
+        "its content is missing, and no checkpoint says that it was erased",
+    )
+
+
+async def test_contents_erased_and_signed_for_need_no_key(data_dir: Path, tmp_path: Path, key: PublicKey) -> None:
+    recorder = Recorder(data_dir)
+    await recorder.erase("ses_a")
+    await recorder.stop()
+    (data_dir / "keys" / "recording.key").unlink()
+    assert verify(data_dir, public_keys=[key]).ok
+
+
+async def test_a_living_session_without_the_key(tmp_path: Path) -> None:
+    """Its records are in the journal."""
+    recorder = Recorder(tmp_path / "data")
+    statement(opened(recorder))
+    await recorder.checkpoint()
+    (recorder.data_dir / "keys" / "recording.key").rename(tmp_path / "kept-apart.key")
+    result = verify(recorder.data_dir, public_keys=[recorder.signing_key.public])
+    assert result.ok, result.first
+    assert NO_KEY in result.notes
+    await recorder.stop()
+
+
+# --- evidence made to break its reader ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sessions": [{"session": 1, "records": 1, "head": "a"}]},
+        {"sessions": [{"session": "ses_a", "records": "9", "head": None}]},
+        {"sessions": [1]},
+        {"sessions": 1},
+        {"files": {"checkpoints.jsonl": 1}},
+        {"files": ["checkpoints.jsonl"]},
+        {"checkpoints": "3"},
+        {"created": None},
+        {"everything": 1},
+        {"contents": "yes"},
+        {"format": True},
+        {"more": 1},
+    ],
+)
+def test_a_signed_manifest_that_is_none(
+    folder: Path, data_dir: Path, key: PublicKey, change: Mapping[str, object]
+) -> None:
+    forged(folder, data_dir, change)
+    assert verify(folder).first == bad(folder, key).first  # whoever's key it is
+    problem = bad(folder, key).first
+    assert problem is not None
+    assert problem.place == "manifest.json"
+    assert "not a manifest" in problem.message
+
+
+@pytest.mark.parametrize(
+    "signature", [b"1", b"[]", b"null", b'{"key":1,"signature":2}', b'{"key":"%b","signature":[1]}']
+)
+def test_a_signature_that_is_none(folder: Path, key: PublicKey, signature: bytes) -> None:
+    (folder / "manifest.sig").write_bytes(signature.replace(b"%b", key.id.encode()))
+    bad(folder, key)
+
+
+@pytest.mark.parametrize("rubbish", [b"K{}", b"K1", b"Kxx", b'K{"session":"ses_a","process":"x","wrapped":"zz"}'])
+def test_a_recording_whose_key_is_none(data_dir: Path, key: PublicKey, rubbish: bytes) -> None:
+    reframed(data_dir, "ses_a", lambda frames: [rubbish, *frames[1:]])
+    session, seq, message = first(data_dir, key)
+    assert (session, seq) == ("ses_a", 0)
+    assert message.startswith("cannot be read")
+
+
+def test_a_session_with_a_name_that_none_has(data_dir: Path, key: PublicKey) -> None:
+    path = next((data_dir / "recordings").glob("*/*/ses_a.tgr"))
+    shutil.copy(path, path.with_name("ses a.tgr"))
+    assert first(data_dir, key) == ("ses a", 0, "cannot be read: taskgate: not a session id")
+
+
+@pytest.mark.parametrize(
+    "rubbish", [b"R\x02\x00{}", b"R\x02\x0012", b"Rxxxx", b"S{}", b'R\x15\x00{"session":1,"seq":0}']
+)
+def test_a_journal_that_is_none(data_dir: Path, key: PublicKey, rubbish: bytes) -> None:
+    (data_dir / "journal" / "gwp_x").mkdir(parents=True)
+    (data_dir / "journal" / "gwp_x" / "00000001.seg").write_bytes(frame(rubbish))
+    result = verify(data_dir, public_keys=[key])
+    assert result.ok or result.exit_code == ExitCode.BAD
+    assert [one.session for one in result.sessions if one.intact] == ["ses_a", "ses_b", "ses_c"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sessions": [{"session": ["ses_a"], "seq": 0, "head": "a", "state": "open"}]},
+        {"sessions": [{"session": "ses_a", "seq": "0", "head": "a", "state": "open"}]},
+        {"sessions": [1]},
+        {"erased": [["ses_a"]]},
+        {"erased": 1},
+        {"time": "now"},
+        {"sequence": True},
+    ],
+)
+def test_a_signed_checkpoint_that_is_none(data_dir: Path, key: PublicKey, change: Mapping[str, object]) -> None:
+    path = data_dir / "checkpoints" / "checkpoints.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    raw = orjson.dumps(orjson.loads(lines[0])["body"] | change)
+    signature = SigningKey.at(data_dir / "keys" / "checkpoint.key").sign(raw)
+    line = b'{"body":%b,"key":"%b","signature":"%b"}\n' % (raw, key.id.encode(), signature.encode())
+    path.write_bytes(b"".join([line, *lines[1:]]))
+    problem = bad(data_dir, key).problems[0]
+    assert str(problem) == "checkpoint 1: not a checkpoint as a gateway writes it"
+
+
+async def test_a_result_of_nothing(tmp_path: Path) -> None:
+    """Whatever a content says under a name that verification reads."""
+    recorder = Recorder(tmp_path / "data")
+    recording = opened(recorder)
+    recording.append(RecordKind.RESULT, {"action": ["no", "number"]})
+    await recorder.stop()
+    session, seq, message = first(recorder.data_dir, recorder.signing_key.public)
+    assert (session, message) == ("ses_1", "cannot be read: not what a gateway writes")
+    assert seq is not None
 
 
 def test_not_evidence_at_all(tmp_path: Path) -> None:
