@@ -128,4 +128,6 @@ class LocalFolder:
             yield path.stem
 
     def _path(self, session_id: str) -> Path | None:
-        return next(self._folder.glob(f"[0-9]*/[0-9]*/{safe_id(session_id)}{SUFFIX}"), None)
+        """Links are not followed, and nothing that could be waited for is opened: such a thing is no recording."""
+        found = self._folder.glob(f"[0-9]*/[0-9]*/{safe_id(session_id)}{SUFFIX}")
+        return next((path for path in found if path.is_file() and not path.is_symlink()), None)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,6 +25,17 @@ def test_a_recording_is_there_once_it_is_stored(tmp_path: Path) -> None:
     assert (tmp_path / "2026" / "03" / "ses_1.tgr").exists()
     assert list(storage.drafts()) == []
     assert list(storage.sessions()) == ["ses_1"]
+
+
+def test_nothing_but_a_plain_file_is_a_recording(tmp_path: Path) -> None:
+    storage = LocalFolder(tmp_path)
+    folder = tmp_path / "2026" / "03"
+    folder.mkdir(parents=True)
+    (tmp_path / "elsewhere").write_bytes(b"not here")
+    (folder / "ses_1.tgr").symlink_to(tmp_path / "elsewhere")
+    os.mkfifo(folder / "ses_2.tgr")
+    (folder / "ses_3.tgr").mkdir()
+    assert [storage.open(f"ses_{number}") for number in (1, 2, 3)] == [None, None, None]
 
 
 def test_replace(tmp_path: Path) -> None:

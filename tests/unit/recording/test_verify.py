@@ -206,6 +206,19 @@ def test_a_session_left_out_of_the_data_folder(data_dir: Path, key: PublicKey) -
     assert first(data_dir, key) == ("ses_b", 0, "is missing as a whole")
 
 
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("stand_in", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), Path.mkdir])
+def test_something_that_is_no_file_in_a_recordings_place_is_not_opened(
+    data_dir: Path, key: PublicKey, stand_in: Callable[[Path], None]
+) -> None:
+    recording = next((data_dir / "recordings").glob("*/*/ses_b.tgr"))
+    recording.unlink()
+    stand_in(recording)
+    session, _, message = first(data_dir, key)
+    assert session == "ses_b"
+    assert "there is no session ses_b" in message
+
+
 def test_an_invented_session(folder: Path, key: PublicKey, tmp_path: Path) -> None:
     """Well-formed in itself, by somebody who knows the format but has no key."""
     recorder = Recorder(tmp_path / "forger")
