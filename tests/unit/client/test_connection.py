@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import ssl
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,14 @@ def test_missing_files_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("TASKGATE_API_KEY_FILE", str(tmp_path / "nowhere.key"))
     with pytest.raises(ConnectionSettingsError, match=r"nowhere\.key"):
         ConnectionSettings.resolve()
+
+
+def test_over_plain_http_no_certificate_is_trusted_and_none_is_read() -> None:
+    context = ConnectionSettings.resolve("http://127.0.0.1:8400").verify()
+    assert isinstance(context, ssl.SSLContext)
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert context.get_ca_certs() == []
+    assert ConnectionSettings.resolve("https://gateway").verify() is True
 
 
 def test_the_key_is_not_pickled_or_copied() -> None:
