@@ -119,6 +119,7 @@ def test_al_08_clients_that_vanish_without_a_word_give_their_place_back() -> Non
         dsn = issue(stage)
         connections = [psycopg.connect(dsn, autocommit=True) for _ in range(10)]
         assert live(stage) == 10
+        time.sleep(0.5)  # till all they were sent is acknowledged: what is not is sent again, and answered with a reset
         for connection in connections[:9]:
             with socket.socket(fileno=os.dup(connection.fileno())) as silent:
                 silent.setsockopt(socket.IPPROTO_TCP, _TCP_REPAIR, 1)
