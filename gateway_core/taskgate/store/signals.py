@@ -163,6 +163,10 @@ class Signals:
         while more:
             async with self._database.statement() as connection:
                 rows = (await connection.execute(_from(self._seen))).all()
+            if not rows:
+                raise StoreFault(
+                    "The store is out of reach.", detail="it has no counter of signals: is it being restored?"
+                )
             self.last_contact = asked
             if self._is_set_back(rows[0]):
                 self._begin_anew(rows[0].value)
@@ -225,7 +229,7 @@ class Signals:
 
 
 def _from(sequence: int) -> Select[Any]:
-    """The counter, and beside it each signal from this number on; at least one row."""
+    """The counter, and beside it each signal from this number on; one row at least, unless the store is no store."""
     both = signal_counter.outerjoin(signals, signals.c.sequence >= sequence)
     chosen = select(signal_counter.c.value, *signals.c).select_from(both)
     return chosen.where(signal_counter.c.id == 1).order_by(signals.c.sequence).limit(_BATCH + 1)

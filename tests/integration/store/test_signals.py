@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, insert, update
 
 from taskgate.errors import StoreFault
 from taskgate.store.clock import database_time
@@ -223,6 +223,27 @@ async def test_it_is_noticed_although_the_numbers_have_caught_up(database: Datab
             await elsewhere.send("test", f"again {number}")
         assert await signals.caught_up()
         assert found == [5]
+
+
+async def test_a_store_without_its_counter_is_out_of_reach_until_it_has_one_again(database: Database) -> None:
+    """As while a backup is brought in: tables first, then their rows."""
+    signals = Signals(database, interval=0.02)
+    heard: list[str] = []
+    found: list[int] = []
+    signals.subscribe("test", lambda signal: heard.append(signal.subject))
+    signals.when_set_back(lambda: found.append(signals.seen))
+    async with running(signals):
+        await signals.send("test", "before")
+        await until(lambda: heard == ["before"])
+        async with database.transaction() as connection:
+            await connection.execute(delete(signals_table))
+            await connection.execute(delete(signal_counter))
+        await until(lambda: not signals.in_contact)
+        async with database.transaction() as connection:
+            await connection.execute(insert(signal_counter).values(id=1, value=0))
+        await until(lambda: bool(found) and signals.in_contact)
+        await signals.send("test", "after")
+        await until(lambda: heard[-1] == "after")
 
 
 async def test_more_signals_than_one_look_takes_are_all_heard(database: Database) -> None:
