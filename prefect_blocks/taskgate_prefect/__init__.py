@@ -1,0 +1,1 @@
+"""Prefect blocks whose connections go through Taskgate, and what makes a flow run known there (docs/prefect.md)."""
