@@ -38,7 +38,8 @@ class Assurance(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TaskKey:
-    """A task of a run, the same across its tries. Owns approval requests and grants."""
+    """A task of a run, the same across its tries. In Prefect's words: the flow's name, the flow run's id, the task's
+    name; `task_id` is empty for what the flow does outside any task."""
 
     source: str
     dag_id: str
@@ -48,23 +49,42 @@ class TaskKey:
 
     def __str__(self) -> str:
         mapped = f"[{self.map_index}]" if self.map_index >= 0 else ""
-        return f"{self.source}/{self.dag_id}/{self.run_id}/{self.task_id}{mapped}"
+        task = f"/{self.task_id}" if self.task_id else ""
+        return f"{self.source}/{self.dag_id}/{self.run_id}{task}{mapped}"
+
+    @property
+    def name(self) -> str:
+        """What its principal is called: `dag_id.task_id`, or the flow's name alone."""
+        return f"{self.dag_id}.{self.task_id}" if self.task_id else self.dag_id
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try of one task. `id` is the orchestrator's own (Airflow: the task instance's uuid, new for every try).
-    `logical_date` (ISO 8601) stands for the data that the run is about; a run by hand may have none."""
+    """One try of one task. `id` is the orchestrator's own (Airflow: the task instance's uuid, new for every try;
+    Prefect: the task run's id and its run count). `logical_date` (ISO 8601) stands for the data that the run is about;
+    a run by hand may have none. `run_name` is what people call the run, where that is not its id. `of_run`: only the
+    run is proven, not which of its tasks this is."""
 
     id: str
     task: TaskKey
     try_number: int = 1
     logical_date: str = ""
+    run_name: str = ""
+    of_run: bool = False
+
+    @property
+    def owner(self) -> TaskKey:
+        """What owns its approval requests and grants: as much of the task's key as is proven."""
+        return TaskKey(self.task.source, self.task.dag_id, self.task.run_id, "") if self.of_run else self.task
+
+    @property
+    def owner_key(self) -> str:
+        return f"task:{self.owner}"
 
 
 @dataclass(frozen=True)
 class Principal:
-    """Who acts. `name` is unique within (kind, source); for a task it is `dag_id.task_id`."""
+    """Who acts. `name` is unique within (kind, source); for a task it is its key's."""
 
     kind: PrincipalKind
     name: str
@@ -83,8 +103,8 @@ class Principal:
 
     @property
     def owner_key(self) -> str:
-        """What owns approval requests and grants: the task key of a task, the name of anybody else."""
-        return f"task:{self.attempt.task}" if self.attempt else str(self)
+        """What owns approval requests and grants: the key of a task (or of its run), the name of anybody else."""
+        return self.attempt.owner_key if self.attempt else str(self)
 
     @property
     def groups(self) -> tuple[str, ...]:

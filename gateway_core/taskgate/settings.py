@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from taskgate.domain import Target, TlsMode
 from taskgate.errors import SettingsError
 from taskgate.settings_airflow import AirflowSettings
 from taskgate.settings_origin import BELOW, PREFIX, Origins, Variables, unknown_variables
+from taskgate.settings_prefect import PrefectSettings
 from taskgate.settings_values import (
     Duration,
     Port,
@@ -194,6 +195,7 @@ class Settings(BaseSettings):
     recording: RecordingSettings = RecordingSettings()
     retention: RetentionSettings = RetentionSettings()
     airflow: list[AirflowSettings] = Field(default_factory=list)
+    prefect: list[PrefectSettings] = Field(default_factory=list)
 
     @field_validator("targets")
     @classmethod
@@ -205,10 +207,11 @@ class Settings(BaseSettings):
             seen.add(target.name)
         return targets
 
-    @field_validator("airflow")
+    @field_validator("airflow", "prefect")
     @classmethod
-    def _unique_sources(cls, sources: list[AirflowSettings]) -> list[AirflowSettings]:
-        names = [one.source for one in sources]
+    def _unique_sources(cls, sources: list[Any], info: ValidationInfo) -> list[Any]:
+        """Every Airflow and Prefect has a name of its own."""
+        names = [one.source for one in (*info.data.get("airflow", ()), *sources)]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise ValueError(f"source {twice} stands twice")
         return sources
@@ -319,5 +322,6 @@ def _anchored(settings: Settings, folder: Path) -> Settings:
                 for target in settings.targets
             ],
             "airflow": [one.anchored(folder) for one in settings.airflow],
+            "prefect": [one.anchored(folder) for one in settings.prefect],
         }
     )

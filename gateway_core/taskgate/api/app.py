@@ -22,7 +22,9 @@ from taskgate.api.authentication import (
     Authenticator,
     CredentialAuthenticator,
     Requires,
+    RunAuthenticator,
     authenticated,
+    own_run,
     own_task,
 )
 from taskgate.api.control_plane import ControlPlane
@@ -37,6 +39,7 @@ from taskgate.api.routes import (
     attempt,
     credentials,
     policy,
+    prefect,
     recordings,
     sessions,
     targets,
@@ -47,6 +50,7 @@ from taskgate.identity.scopes import Scope
 ROUTERS: Sequence[APIRouter] = (
     targets.router,
     credentials.router,
+    prefect.router,
     approval_feed.router,  # before the approvals: `watch` is no approval's id
     approvals.router,
     sessions.router,
@@ -56,6 +60,8 @@ ROUTERS: Sequence[APIRouter] = (
 )
 TASK_ROUTERS: Sequence[APIRouter] = (attempt.router,)
 """For tasks, with the credential of the data path: they reach these and none of the others, and nobody else does."""
+RUN_ROUTERS: Sequence[APIRouter] = (prefect.run_router,)
+"""The same for flow runs, with what their worker gave them."""
 
 _PROBLEM: dict[str, Any] = {
     "description": "What went wrong (RFC 9457).",
@@ -85,9 +91,12 @@ def create_app(control_plane: ControlPlane, authenticators: Sequence[Authenticat
         app.include_router(router, prefix="/v1", dependencies=[Depends(authenticated), Depends(refuse_unknown_query)])
     for router in TASK_ROUTERS:
         app.include_router(router, prefix="/v1", dependencies=[Depends(own_task), Depends(refuse_unknown_query)])
+    for router in RUN_ROUTERS:
+        app.include_router(router, prefix="/v1", dependencies=[Depends(own_run), Depends(refuse_unknown_query)])
     known: tuple[Authenticator, ...] = (
         ApiKeyAuthenticator(control_plane.api_keys),
         CredentialAuthenticator(control_plane.credentials),
+        RunAuthenticator(control_plane.orchestrators.registered),
         *authenticators,
     )
     app.add_middleware(AuthenticationMiddleware, authenticators=known)
@@ -105,8 +114,8 @@ def required_scope(dependant: Dependant) -> Scope | None:
 
 
 def is_for_tasks(dependant: Dependant) -> bool:
-    """Whether the route answers a task about itself."""
-    return dependant.call is own_task or any(map(is_for_tasks, dependant.dependencies))
+    """Whether the route answers a task, or a flow run's process, about itself."""
+    return dependant.call in (own_task, own_run) or any(map(is_for_tasks, dependant.dependencies))
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

@@ -18,9 +18,10 @@ from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from taskgate.api.problems import ApiProblem, not_permitted, problem_response
-from taskgate.domain import Principal, PrincipalKind
+from taskgate.domain import Assurance, Principal, PrincipalKind
 from taskgate.identity.api_keys import ApiKeys
 from taskgate.identity.credentials import Credentials
+from taskgate.identity.registered_runs import RegisteredRun, RegisteredRuns
 from taskgate.identity.scopes import Scope, permits
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/v1/openapi.json"})
@@ -36,13 +37,16 @@ class Caller:
     """Whoever asks, proven. `id` is the proof's own (of an API key `tgk_…`), unique and never used again. `principal`
     is who that proves: what a credential issued to the caller itself is bound to. `is_task`: a task, proven by what it
     was given for the data path. It reaches what is made for tasks and nothing else: its principal reads the same as
-    that of every other run of the task, so no route may take it for the owner of something."""
+    that of every other run of the task, so no route may take it for the owner of something. `run`: a flow run's
+    process, proven by what the worker that started it gave it; it reaches what is made for flow runs and nothing
+    else."""
 
     id: str
     principal: Principal
     scopes: frozenset[Scope]
     expires_at: datetime | None = None
     is_task: bool = False
+    run: RegisteredRun | None = None
 
     @property
     def label(self) -> str:
@@ -88,6 +92,23 @@ class CredentialAuthenticator:
         if found is None or found.principal.kind is not PrincipalKind.TASK or found.principal.attempt is None:
             return None
         return Caller(found.id, found.principal, frozenset(), found.ends_at, is_task=True)
+
+
+class RunAuthenticator:
+    """Processes of flow runs, by the secret that works once or the token they had for it (`tgr_….<secret>`). That a
+    secret is known says nothing yet: the route that it is for finds out whether it still works."""
+
+    def __init__(self, registered: RegisteredRuns) -> None:
+        self._registered = registered
+
+    async def authenticate(self, token: str) -> Caller | None:
+        run = await self._registered.find(token)
+        if run is None:
+            return None
+        principal = Principal(
+            PrincipalKind.TASK, run.flow_run_id, run.source, Assurance.VERIFIED, f"prefect:{run.source}, by its worker"
+        )
+        return Caller(run.id, principal, frozenset(), run=run)
 
 
 def logged_path(scope: AsgiScope) -> str:
@@ -149,6 +170,9 @@ class AuthenticationMiddleware:
 _bearer_scheme = HTTPBearer(auto_error=False, scheme_name="apiKey", description="An API key of a service or person.")
 
 
+_run_scheme = HTTPBearer(
+    auto_error=False, scheme_name="flowRun", description="A flow run's one-time secret or token: `tgr_….<secret>`."
+)
 _task_scheme = HTTPBearer(
     auto_error=False, scheme_name="taskCredential", description="A task's own credential: `<user>.<password>`."
 )
@@ -170,6 +194,16 @@ def authenticated(request: Request, _: Annotated[object, Depends(_bearer_scheme)
             code="task_credential",
             hint="`GET /v1/attempt` is what a task may ask; everything else wants an API key.",
         )
+    if caller.run is not None:
+        raise not_permitted("a flow run gets its credentials and reaches nothing else here", code="flow_run")
+    return caller
+
+
+def own_run(request: Request, _: Annotated[object, Depends(_run_scheme)]) -> Caller:
+    """The flow run's process that asks; its `run` is there. What is made for flow runs depends on this."""
+    caller = _caller(request)
+    if caller.run is None:
+        raise not_permitted("this answers a flow run: send what its worker gave it", code="not_a_flow_run")
     return caller
 
 

@@ -38,7 +38,7 @@ def task_principal(claim: TaskClaim, caller: Caller) -> Principal:
     task = TaskKey(claim.source, claim.dag_id, claim.run_id, claim.task_id, claim.map_index)
     return Principal(
         kind=PrincipalKind.TASK,
-        name=f"{claim.dag_id}.{claim.task_id}",
+        name=task.name,
         source=claim.source,
         assurance=Assurance.ASSERTED,
         verified_by=f"api-key:{caller.principal.name}",
@@ -54,6 +54,22 @@ def may_speak_for(source: str, caller: Caller) -> None:
     }
     if sources and source not in sources:
         raise not_permitted(f"this key speaks for {', '.join(sorted(sources))} only", code="source_not_permitted")
+
+
+POOL_PREFIX, DEPLOYMENT_PREFIX = "work-pool:", "deployment:"
+"""A service key with groups such as `work-pool:etl` or `deployment:orders-cleanup/nightly` may speak for flow runs of
+those only."""
+
+
+def may_speak_for_run(run: Principal, caller: Caller) -> None:
+    """Raises ApiProblem where the key is bound to other work pools or deployments than the flow run's."""
+    for prefix, attribute in ((POOL_PREFIX, "work_pool"), (DEPLOYMENT_PREFIX, "deployment")):
+        bound = {name.removeprefix(prefix) for name in caller.principal.groups if name.startswith(prefix)}
+        if bound and run.attributes.get(attribute) not in bound:
+            raise not_permitted(
+                f"this key speaks for flow runs of {prefix}{f', {prefix}'.join(sorted(bound))} only",
+                code=f"{attribute}_not_permitted",
+            )
 
 
 def _attributes(stated: Mapping[str, AttributeValue]) -> dict[str, AttributeValue]:

@@ -27,6 +27,7 @@ def principal(value: domain.Principal) -> models.Principal:
             task=key,
             try_number=value.attempt.try_number,
             logical_date=value.attempt.logical_date or None,
+            run_name=value.attempt.run_name or None,
         )
     return models.Principal(
         kind=value.kind,

@@ -115,6 +115,20 @@ def issue_credential(
     return _post(f"/v1/credentials{path}", models.IssuedCredential, request, idempotent=False)
 
 
+def register_run(source: str, flow_run_id: str) -> Call[models.RegisteredRun]:
+    request = models.RunRegistration(source=source, flow_run_id=flow_run_id)
+    # Asking again is no harm: of a run only the last registration counts.
+    return _post("/v1/prefect/runs", models.RegisteredRun, request, idempotent=True)
+
+
+def exchange_run_secret() -> Call[models.RunToken]:
+    return Call("POST", "/v1/prefect/run/token", as_model(models.RunToken))
+
+
+def issue_run_credential(request: models.RunCredentialRequest) -> Call[models.IssuedCredential]:
+    return _post("/v1/prefect/run/credentials", models.IssuedCredential, request, idempotent=False)
+
+
 def credentials(
     cursor: str | None, limit: int | None, *, target: str | None, attempt: str | None, live: bool | None
 ) -> Call[models.Page[models.Credential]]:

@@ -138,6 +138,26 @@ class Client:
         """A credential for a task attempt, or without `principal` for the holder of the key. `ttl` in seconds."""
         return self._send(calls.issue_credential(target, ttl, principal))
 
+    def register_run(self, source: str, flow_run_id: str) -> models.RegisteredRun:
+        """For a worker that is about to start the run: its one-time secret. What was registered for it before ends."""
+        return self._send(calls.register_run(source, flow_run_id))
+
+    def exchange_run_secret(self) -> models.RunToken:
+        """The token of the flow run whose one-time secret is this client's key. Raises NotPermitted (`run_secret_used`)
+        where it was used before: then everything the run was issued is revoked."""
+        return self._send(calls.exchange_run_secret())
+
+    def issue_run_credential(
+        self, target: str, *, flow_run_id: str | None = None, task_run_id: str | None = None, run_count: int = 1,
+        ttl: float | None = None,
+    ) -> models.IssuedCredential:  # fmt: skip
+        """A credential for a task run of the flow run whose token is this client's key, or for that run itself, or of a
+        subflow `flow_run_id` of it. `run_count`: which try of the task run (of the flow run) this is."""
+        request = models.RunCredentialRequest(
+            target=target, ttl=ttl, flow_run_id=flow_run_id, task_run_id=task_run_id, run_count=run_count
+        )
+        return self._send(calls.issue_run_credential(request))
+
     def credentials(
         self, *, target: str | None = None, attempt: str | None = None, live: bool | None = None
     ) -> Iterator[models.Credential]:

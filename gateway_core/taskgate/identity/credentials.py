@@ -133,6 +133,10 @@ class Credentials:
         """Everything issued to an attempt: what its end calls for. Returns how many were live."""
         return await self._revoke(credentials.c.attempt_id == attempt_id, by, reason)
 
+    async def revoke_issued_by(self, issued_by: str, by: str, reason: str) -> int:
+        """Everything that one issuer has issued. Returns how many were live."""
+        return await self._revoke(credential_is_live() & (credentials.c.issued_by == issued_by), by, reason)
+
     async def end_attempt(self, attempt_id: str, because: str, seconds: float) -> tuple[bool, int]:
         """The attempt is over: what it was issued may only read, and for no longer than `seconds` from now, in live
         sessions too, and from now on it is issued nothing. Called again, it changes nothing: an end is not put off by

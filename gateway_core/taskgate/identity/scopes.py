@@ -9,6 +9,7 @@ class Scope(StrEnum):
     CREDENTIALS_ISSUE = "credentials:issue"
     CREDENTIALS_EXCHANGE = "credentials:exchange"  # a task's own token for a credential; asserts nothing
     CREDENTIALS_DELEGATE = "credentials:delegate"  # for deferred tasks, what their worker already held
+    RUNS_REGISTER = "runs:register"  # a worker makes the flow runs known that it starts
     CREDENTIALS_REVOKE = "credentials:revoke"
     CREDENTIALS_READ = "credentials:read"
     APPROVALS_READ = "approvals:read"

@@ -70,8 +70,12 @@ PRINCIPAL: Mapping[str, Fact] = {
     "dag_version": Fact(INT, "the DAG's version, as Airflow counts them"),
     "run_type": Fact(STRING, "scheduled, manual, backfill, asset_triggered"),
     "triggering_user": Fact(STRING, "who triggered the run"),
-    "deployment": Fact(STRING, "the Prefect deployment"),
+    "deployment": Fact(STRING, "the Prefect deployment, as flow/deployment"),
     "work_pool": Fact(STRING, "the Prefect work pool"),
+    "job_variables": Fact(STRINGS, "job variables that a Prefect flow run sets other than its deployment does"),
+    "task_assurance": Fact(
+        Type("string", values=tuple(Assurance)), "how well it is known which task of a Prefect flow run asks"
+    ),
     "try_number": Fact(INT, "1 for the first try", volatile=True),
     "logical_date": Fact(
         STRING, "the run's logical date, as 2024-07-01T00:00:00+00:00; a run by hand may have none", volatile=True

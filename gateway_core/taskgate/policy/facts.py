@@ -185,6 +185,8 @@ assert PRINCIPAL.keys() == _PRINCIPAL.keys() | MATCHABLE | {
     "map_index",
     "logical_date",
     "dag_version",
+    "job_variables",
+    "task_assurance",
 }
 assert ACTION.keys() == _ACTION.keys()
 assert CONTEXT.keys() == _CONTEXT.keys()

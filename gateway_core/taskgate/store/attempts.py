@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Select, Update, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from taskgate.domain import TaskKey
+from taskgate.domain import Attempt, TaskKey
 from taskgate.store.clock import database_time
 from taskgate.store.database import Database
 from taskgate.store.tables import attempts
@@ -22,18 +22,24 @@ from taskgate.store.tables import attempts
 
 @dataclass(frozen=True, slots=True)
 class KnownAttempt:
-    """An attempt as the gateway knows it. `max_tries` is what the orchestrator said when it was first seen."""
+    """An attempt as the gateway knows it. `generation` is what the orchestrator said when it was first seen: another
+    number later means that the task was started over."""
 
     id: str
     task: TaskKey
     owner_key: str
     try_number: int
-    max_tries: int
+    generation: int
     over_at: datetime | None = None
 
     @property
     def alive(self) -> bool:
         return self.over_at is None
+
+    @property
+    def of_run(self) -> bool:
+        """What it asks people for belongs to its run, not to one task of it."""
+        return not self.task.task_id or self.owner_key != f"task:{self.task}"
 
 
 def now_over(attempt_id: str, because: str) -> Update:
@@ -53,17 +59,17 @@ class Attempts:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def seen(self, attempt_id: str, task: TaskKey, *, try_number: int, max_tries: int, check_in: float) -> None:
+    async def seen(self, attempt: Attempt, *, generation: int, check_in: float) -> None:
         """It lives, by its orchestrator's own word just now."""
-        now = database_time()
+        now, task = database_time(), attempt.task
         change = (
             update(attempts)
-            .where(attempts.c.id == attempt_id, attempts.c.owner_key == f"task:{task}")
+            .where(attempts.c.id == attempt.id, attempts.c.owner_key == attempt.owner_key)
             .values(seen_at=now, over_at=None, over_because=None)
         )
         first = insert(attempts).values(
-            id=attempt_id, source=task.source, dag_id=task.dag_id, run_id=task.run_id, task_id=task.task_id,
-            map_index=task.map_index, owner_key=f"task:{task}", try_number=try_number, max_tries=max_tries,
+            id=attempt.id, source=task.source, dag_id=task.dag_id, run_id=task.run_id, task_id=task.task_id,
+            map_index=task.map_index, owner_key=attempt.owner_key, try_number=attempt.try_number, generation=generation,
             began_at=now, seen_at=now, check_at=database_time(check_in),
         )  # fmt: skip
         async with self._database.statement(writes=True) as connection:
@@ -122,4 +128,4 @@ class Attempts:
 
 def _known(row: Any) -> KnownAttempt:
     task = TaskKey(row.source, row.dag_id, row.run_id, row.task_id, row.map_index)
-    return KnownAttempt(row.id, task, row.owner_key, row.try_number, row.max_tries, row.over_at)
+    return KnownAttempt(row.id, task, row.owner_key, row.try_number, row.generation, row.over_at)

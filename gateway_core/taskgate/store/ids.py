@@ -14,6 +14,7 @@ from uuid_utils import uuid7
 class IdPrefix(StrEnum):
     CREDENTIAL = "tg"
     API_KEY = "tgk"
+    RUN = "tgr"
     APPROVAL = "apr"
     SESSION = "ses"
     PROCESS = "gwp"

@@ -23,6 +23,8 @@ def principal_to_json(principal: Principal) -> dict[str, Any]:
             "id": principal.attempt.id,
             "try_number": principal.attempt.try_number,
             "logical_date": principal.attempt.logical_date,
+            "run_name": principal.attempt.run_name,
+            "of_run": principal.attempt.of_run,
             "task": [task.source, task.dag_id, task.run_id, task.task_id, task.map_index],
         }
     return facts
@@ -37,6 +39,8 @@ def principal_from_json(facts: Mapping[str, Any]) -> Principal:
             task=TaskKey(*stored["task"]),
             try_number=stored["try_number"],
             logical_date=stored.get("logical_date", ""),
+            run_name=stored.get("run_name", ""),
+            of_run=stored.get("of_run", False),
         )
     return Principal(
         kind=PrincipalKind(facts["kind"]),

@@ -19,7 +19,7 @@ from taskgate.domain import ApprovalState
 from taskgate.errors import StoreFault
 from taskgate.store.clock import database_time
 from taskgate.store.database import Database
-from taskgate.store.tables import approvals, attempts, credentials, processes, sessions
+from taskgate.store.tables import approvals, attempts, credentials, processes, registered_runs, sessions
 
 log = structlog.get_logger(__name__)
 
@@ -81,6 +81,9 @@ class Retention:
             yield credentials, credentials.c.expires_at < database_time(-kept.credentials)
         # What an attempt held has ended with it; a request that outlives it by so long has expired.
         yield attempts, attempts.c.over_at < database_time(-_ATTEMPTS_KEPT)
+        # A run that goes on for longer keeps its token: none of these has one, or it has ended.
+        idle = or_(registered_runs.c.ended_at.is_not(None), registered_runs.c.token_hash.is_(None))
+        yield registered_runs, and_(registered_runs.c.registered_at < database_time(-_ATTEMPTS_KEPT), idle)
         # Whoever has been silent for so long has no session left, and its sessions have been closed.
         yield processes, processes.c.heartbeat_at < database_time(-_PROCESSES_KEPT)
 

@@ -74,7 +74,8 @@ attempts = Table(
     Column("map_index", Integer, nullable=False),
     Column("owner_key", Text, nullable=False, index=True),
     Column("try_number", Integer, nullable=False),
-    Column("max_tries", Integer, nullable=False),  # another number later: the task was cleared, not retried
+    # Another number later: it was started over, not retried (Airflow: max_tries; Prefect: the flow run's run count).
+    Column("max_tries", Integer, nullable=False, key="generation"),
     Column("began_at", UtcTime, nullable=False),
     Column("seen_at", UtcTime, nullable=False),  # last found alive
     Column("check_at", UtcTime, nullable=False),
@@ -88,6 +89,24 @@ attempts = Table(
         postgresql_where=text("over_at IS NULL"),
     ),
     Index("ix_attempts_over_at", "over_at"),
+)
+
+# Flow runs that a worker has made known before it started them: a secret that works once, then a token.
+registered_runs = Table(
+    "registered_runs",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("flow_run_id", Text, nullable=False),
+    Column("secret_hash", String(64), nullable=False),
+    Column("token_hash", String(64)),  # there once the secret was used
+    Column("registered_by", Text, nullable=False),
+    Column("registered_at", UtcTime, nullable=False, index=True),
+    Column("expires_at", UtcTime, nullable=False),  # until then the secret works
+    Column("exchanged_at", UtcTime),
+    Column("ended_at", UtcTime),
+    Column("ended_because", Text),
+    Index("ix_registered_runs_flow_run", "source", "flow_run_id"),
 )
 
 api_keys = Table(

@@ -55,6 +55,7 @@ async def approval_side(
     outbox = Outbox(store.database, notifiers, url)
     keys = ApprovalKeys.at(settings.data_dir / "keys" / "approvals.key")
     people = {one.source: one.people for one in settings.airflow}
+    people |= {one.source: one.people for one in settings.prefect}
     approvals = Approvals(store.database, store.signals, store.api_keys, ParameterSeal(keys.sealing), outbox, people)
     parking = Parking(approvals, ActionDigest(keys.digest), url, settings.approvals.max_parked_per_target)
     return ApprovalSide(approvals, parking, keys, outbox, bool(notifiers))

@@ -24,14 +24,14 @@ class TaskRequests:
     def __init__(self, approvals: Approvals) -> None:
         self._approvals = approvals
 
-    async def pending_tasks(self, source: str) -> AsyncIterator[TaskKey]:
-        """Every task of this source that waits for an answer."""
+    async def pending_tasks(self, source: str) -> AsyncIterator[tuple[TaskKey, str]]:
+        """Every task of this source that waits for an answer, with what owns its request."""
         filters, cursor = ApprovalFilter(state=ApprovalState.PENDING, source=source), None
         while True:
             page = await self._approvals.search(filters, cursor, 100)
             for approval in page.items:
                 if approval.principal.task is not None:
-                    yield approval.principal.task
+                    yield approval.principal.task, approval.owner_key
             if (cursor := page.next_cursor) is None:
                 return
 
@@ -63,8 +63,9 @@ class OrchestratorSide:
         requests = TaskRequests(approvals)
         try:
             orchestrators = await Orchestrators.open(
-                settings.airflow, secrets.fetch, stack,
+                settings.airflow, settings.prefect, secrets.fetch, stack,
                 attempts=store.attempts, credentials=store.credentials, requests=requests,
+                registered=store.registered_runs,
             )  # fmt: skip
         except BaseException:
             await stack.aclose()
@@ -74,14 +75,17 @@ class OrchestratorSide:
                 name, HumanInputs(source.account), source.settings.people,
                 approvals=approvals, api_keys=store.api_keys, url=settings.approval_url,
             )
-            for name, source in orchestrators.sources.items()
+            for name, source in orchestrators.airflows.items()
         }  # fmt: skip
         return cls(orchestrators, answers, requests, stack)
 
     def start(self, background: Background, signals: Signals) -> None:
-        for name, source in self.orchestrators.sources.items():
-            background.spawn(f"attempts of {name}", Reconciling(self.orchestrators, source, self._requests).run())
-            background.spawn(f"answers of {name}", self.answers[name].run(signals))
+        attempts, endings = self.orchestrators.attempts, self.orchestrators.endings
+        for source in self.orchestrators.sources:
+            looking = Reconciling(source, attempts, endings, self._requests)
+            background.spawn(f"attempts of {source.name}", looking.run())
+        for name, answers in self.answers.items():
+            background.spawn(f"answers of {name}", answers.run(signals))
 
     async def close(self) -> None:
         await self._stack.aclose()

@@ -14,6 +14,7 @@ from taskgate.enforcement.store_watch import StoreWatch
 from taskgate.errors import StoreFault
 from taskgate.identity.api_keys import ApiKeys
 from taskgate.identity.credentials import Credentials
+from taskgate.identity.registered_runs import RegisteredRuns
 from taskgate.settings import Settings
 from taskgate.store.attempts import Attempts
 from taskgate.store.database import Database
@@ -39,6 +40,7 @@ class StoreSide:
         self.api_keys = ApiKeys(self.database, self.signals)
         self.credentials = Credentials(self.database, self.signals, max_ttl=settings.credentials.max_ttl)
         self.attempts = Attempts(self.database)
+        self.registered_runs = RegisteredRuns(self.database)
         self.sessions = SessionIndex(self.database, self.process.id)
         kept = settings.retention
         self.retention = Retention(self.database, KeptFor(kept.sessions, kept.approvals, kept.credentials))

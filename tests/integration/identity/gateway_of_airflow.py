@@ -7,8 +7,10 @@ import pytest
 from taskgate.domain import TaskKey
 from taskgate.identity.credentials import Credentials
 from taskgate.identity.orchestrators.faults import NotProven
-from taskgate.identity.orchestrators.orchestrators import Orchestrators, ProvenTask
+from taskgate.identity.orchestrators.orchestrators import Orchestrators
+from taskgate.identity.orchestrators.proven import ProvenTask
 from taskgate.identity.orchestrators.reconciling import Reconciling
+from taskgate.identity.registered_runs import RegisteredRuns
 from taskgate.store.attempts import Attempts
 from taskgate.store.database import Database
 from taskgate.store.signals import Signals
@@ -27,7 +29,7 @@ class Requests:
     async def pending_tasks(self, source: str):  # type: ignore[no-untyped-def]
         for task in self.pending:
             if f"task:{task}" not in self.withdrawn:
-                yield task
+                yield task, f"task:{task}"
 
     async def withdraw_all(self, owner_key: str, reason: str) -> int:
         self.withdrawn[owner_key] = reason
@@ -43,12 +45,14 @@ class Setting:
         self.credentials = Credentials(database, Signals(database))
         self.attempts = Attempts(database)
         self.source = self.airflow.source(**settings)  # type: ignore[arg-type]
-        self.orchestrators = Orchestrators([self.source], self.attempts, self.credentials, self.requests)
-        self.reconciling = Reconciling(self.orchestrators, self.source, self.requests)
+        self.orchestrators = Orchestrators(
+            self.attempts, self.credentials, self.requests, RegisteredRuns(database), airflows=[self.source]
+        )
+        self.reconciling = Reconciling(self.source, self.attempts, self.orchestrators.endings, self.requests)
 
     async def issued(self, instance: Instance, target: str = TARGET) -> str:
         """A credential for a verified instance, as the API issues it."""
-        proven = await self.orchestrators.exchange(token_of(instance), instance.key, target)
+        proven = await self.orchestrators.airflow.exchange(token_of(instance), instance.key, target)
         return await self.issue(proven, target)
 
     async def issue(self, proven: ProvenTask, target: str = TARGET) -> str:

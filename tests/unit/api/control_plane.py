@@ -32,6 +32,7 @@ from taskgate.errors import TargetFault
 from taskgate.identity.api_keys import ApiKeys
 from taskgate.identity.credentials import Credentials
 from taskgate.identity.orchestrators.orchestrators import Orchestrators
+from taskgate.identity.registered_runs import RegisteredRuns
 from taskgate.identity.scopes import Scope
 from taskgate.metrics import Metrics
 from taskgate.policy.holder import PolicyHolder
@@ -174,7 +175,7 @@ class Plane:
         credentials = Credentials(database, signals, max_ttl=86400.0)
         return cls(
             approvals=approvals,
-            orchestrators=Orchestrators([], Attempts(database), credentials, approvals),
+            orchestrators=Orchestrators(Attempts(database), credentials, approvals, RegisteredRuns(database)),
             policy=PolicyHolder([policy_file]),
             data_dir=directory / "data",
             database=database,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
@@ -49,6 +50,7 @@ async def show_attempt(plane: Plane, task: OwnTask) -> models.AttemptReport:
     approvals = await plane.approvals.search(ApprovalFilter(owner_key=task.owner_key), limit=MOST)
     return models.AttemptReport(
         principal=rendering.principal(task),
+        answers_key=_answers_key(task, plane.policy.current.version),
         sessions=[rendering.session(session) for session in sessions.items],
         approvals=[_rendered(plane, approval) for approval in approvals.items if _is_own(approval, task)],
     )
@@ -79,6 +81,11 @@ async def show_airflow_page(approval_id: str, plane: Plane, task: OwnTask) -> mo
     return models.AirflowPage(subject=page.subject, body=page.body, options=list(page.options))
 
 
+def _answers_key(task: Principal, policy_version: str) -> str:
+    """Says nothing of what it is made of, and changes with each of it."""
+    return hashlib.sha256(f"{task.attribute_key}\0{policy_version}".encode()).hexdigest()[:32]
+
+
 async def _own(plane: ControlPlane, approval_id: str, task: Principal) -> Approval:
     approval = await plane.approvals.get(approval_id) if is_id(IdPrefix.APPROVAL, approval_id) else None
     if approval is None or not _is_own(approval, task):
@@ -88,7 +95,8 @@ async def _own(plane: ControlPlane, approval_id: str, task: Principal) -> Approv
 
 def _is_own(approval: Approval, task: Principal) -> bool:
     """The key as a whole: its text alone may read the same for two that differ in where a slash belongs."""
-    return approval.owner_key == task.owner_key and approval.principal.task == task.task
+    theirs, own = approval.principal.attempt, task.attempt
+    return theirs is not None and own is not None and theirs.owner == own.owner
 
 
 def _rendered(plane: ControlPlane, approval: Approval) -> models.Approval:

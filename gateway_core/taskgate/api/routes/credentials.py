@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Query, status
 
 from taskgate.api import rendering
 from taskgate.api.authentication import Caller, Requires
-from taskgate.api.claims import may_speak_for, task_principal
+from taskgate.api.claims import may_speak_for, may_speak_for_run, task_principal
 from taskgate.api.control_plane import ControlPlane
 from taskgate.api.dependencies import AnyCaller, Cursor, Limit, Plane
+from taskgate.api.issuing import issue
 from taskgate.api.problems import ApiProblem, not_found, not_permitted
 from taskgate.client import models
 from taskgate.client.models import Name
-from taskgate.domain import Credential, Target, TaskKey
+from taskgate.domain import Credential, TaskKey
 from taskgate.identity.credentials import CredentialFilter
-from taskgate.identity.orchestrators.orchestrators import ProvenTask
+from taskgate.identity.orchestrators.proven import ProvenTask
 from taskgate.identity.scopes import Scope
 
 router = APIRouter(tags=["credentials"])
@@ -25,26 +25,42 @@ MayIssue = Annotated[Caller, Depends(Requires(Scope.CREDENTIALS_ISSUE))]
 MayExchange = Annotated[Caller, Depends(Requires(Scope.CREDENTIALS_EXCHANGE))]
 MayDelegate = Annotated[Caller, Depends(Requires(Scope.CREDENTIALS_DELEGATE))]
 
-_DSN_SCHEME = {"postgres": "postgresql"}
-
 
 @router.post("/credentials", status_code=status.HTTP_201_CREATED)
 async def issue_credential(
     request: models.CredentialRequest, plane: Plane, caller: MayIssue
 ) -> models.IssuedCredential:
-    """Issue a credential. A service names the task attempt it is for, and that task is `asserted`; of an Airflow that
-    the gateway knows it has to be running. Without `principal` it is for the key's holder: a person is `verified`, a
-    service `asserted`. The secret is answered this once."""
+    """Issue a credential. A service names the task attempt it is for, and that task is `asserted`; of an Airflow or a
+    Prefect that the gateway knows it has to be running. Without `principal` it is for the key's holder: a person is
+    `verified`, a service `asserted`. The secret is answered this once."""
     claim = request.principal
     if claim is None:
         task = ProvenTask(caller.principal, looked_after=False)
     elif caller.is_person:
         raise not_permitted("a person's key issues credentials for that person only", code="not_oneself")
     else:
-        task = ProvenTask(task_principal(claim, caller), looked_after=False)
-        if plane.orchestrators.knows(claim.source):
-            task = await plane.orchestrators.asserted(claim.attempt_id, _key(claim), f"api-key:{caller.principal.name}")
-    return await _issue(plane, caller, request.target, request.ttl, task)
+        task = await _asserted(claim, plane, caller)
+    return await issue(plane, caller, request.target, request.ttl, task)
+
+
+async def _asserted(claim: models.TaskClaim | models.PrefectRun, plane: ControlPlane, caller: Caller) -> ProvenTask:
+    """Raises ApiProblem where this key may not say this, NotProven, OrchestratorAway."""
+    may_speak_for(claim.source, caller)
+    by, orchestrators = f"api-key:{caller.principal.name}", plane.orchestrators
+    if isinstance(claim, models.PrefectRun):
+        run = await orchestrators.prefect.asserted(
+            claim.source, claim.flow_run_id, claim.task_run_id, claim.run_count, by
+        )
+        may_speak_for_run(run.principal, caller)
+        return run
+    if orchestrators.prefect.knows(claim.source):
+        raise ApiProblem(
+            422, f"{claim.source} is a Prefect: its tasks are named by their runs", code="not_an_airflow",
+            hint="Ask for a principal of kind prefect_run, with flow_run_id and task_run_id.",
+        )  # fmt: skip
+    if orchestrators.airflow.knows(claim.source):
+        return await orchestrators.airflow.asserted(claim.attempt_id, _key(claim), by)
+    return ProvenTask(task_principal(claim, caller), looked_after=False)
 
 
 @router.post("/credentials/exchange", status_code=status.HTTP_201_CREATED)
@@ -60,8 +76,8 @@ async def exchange_token(
     asked = request.principal
     may_speak_for(asked.source, caller)
     token = asked.token.get_secret_value()
-    task = await plane.orchestrators.exchange(token, _key(asked), request.target)
-    return await _issue(plane, caller, request.target, request.ttl, task)
+    task = await plane.orchestrators.airflow.exchange(token, _key(asked), request.target)
+    return await issue(plane, caller, request.target, request.ttl, task)
 
 
 @router.post("/credentials/delegate", status_code=status.HTTP_201_CREATED)
@@ -71,54 +87,12 @@ async def delegate_credential(request: models.Delegation, plane: Plane, caller: 
     asked = request.principal
     may_speak_for(asked.source, caller)
     by = f"api-key:{caller.principal.name}"
-    task = await plane.orchestrators.delegate(asked.attempt_id, _key(asked), request.target, by)
-    return await _issue(plane, caller, request.target, request.ttl, task)
+    task = await plane.orchestrators.airflow.delegate(asked.attempt_id, _key(asked), request.target, by)
+    return await issue(plane, caller, request.target, request.ttl, task)
 
 
 def _key(asked: models.TaskClaim | models.AirflowTaskInstance) -> TaskKey:
     return TaskKey(asked.source, asked.dag_id, asked.run_id, asked.task_id, asked.map_index)
-
-
-async def _issue(
-    plane: ControlPlane, caller: Caller, target_name: str, ttl: float | None, task: ProvenTask
-) -> models.IssuedCredential:
-    target = plane.targets.get(target_name)
-    if target is None:
-        raise ApiProblem(422, f"there is no target {target_name}", code="unknown_target")
-    endpoint = plane.endpoints.get(target.protocol)
-    if endpoint is None:
-        raise ApiProblem(503, f"nothing listens for {target.protocol} here", code="no_listener")
-    usual = plane.attempt_ttl if task.looked_after else plane.default_ttl
-    credential, secret = await plane.credentials.issue(
-        task.principal,
-        target.name,
-        usual if ttl is None else ttl,
-        caller.label,
-        confined_until=task.confined_until,
-    )
-    return _issued(credential, secret, target, *endpoint)
-
-
-def _issued(credential: Credential, secret: str, target: Target, host: str, port: int) -> models.IssuedCredential:
-    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    scheme = _DSN_SCHEME.get(target.protocol, target.protocol)
-    return models.IssuedCredential.model_validate(
-        {
-            "id": credential.id,
-            "user": credential.id,
-            "password": secret,
-            "target": target.name,
-            "protocol": target.protocol,
-            "host": host,
-            "port": port,
-            "database": target.database,
-            "dsn": f"{scheme}://{credential.id}:{secret}@{address}/{quote(target.database, safe='')}",
-            "principal": rendering.principal(credential.principal),
-            "issued_at": credential.issued_at,
-            "expires_at": credential.expires_at,
-            "confined_until": credential.confined_until,
-        }
-    )
 
 
 @router.get("/credentials")
@@ -166,7 +140,7 @@ async def attempts_posted(
     """Task instances have just told their Airflow how they ended. The gateway asks that Airflow: what those that are
     over were issued may only read from now on, for a minute, and then ends."""
     may_speak_for(posted.source, caller)
-    return models.AttemptsChecked(known=await plane.orchestrators.posted(posted.source, posted.attempts))
+    return models.AttemptsChecked(known=await plane.orchestrators.airflow.posted(posted.source, posted.attempts))
 
 
 @router.post("/attempts/{attempt_id}/revoke")

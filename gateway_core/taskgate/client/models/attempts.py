@@ -20,8 +20,11 @@ class AirflowPage(Answer):
 
 
 class AttemptReport(Answer):
-    """The attempt that asks: its sessions, and the approvals asked for in its task's name by any of its tries."""
+    """The attempt that asks: its sessions, and the approvals asked for in its task's name by any of its tries (of a
+    Prefect flow run: in the run's). `answers_key` is equal for two tasks that are shown the same: it differs where the
+    policy does, or anything that it may look at in a task."""
 
     principal: Principal
+    answers_key: str = ""
     sessions: list[Session] = Field(default_factory=list)
     approvals: list[Approval] = Field(default_factory=list)

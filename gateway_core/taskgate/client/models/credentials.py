@@ -72,7 +72,18 @@ class AirflowDeferredTask(AirflowTaskInstance):
     attempt_id: Name
 
 
-AskedFor = TaskClaim | AirflowTaskToken | AirflowDeferredTask
+class PrefectRun(Request):
+    """A running task run of a Prefect, or without `task_run_id` the flow run itself, that a service key vouches for.
+    The gateway looks both up with Prefect's API. `run_count`: which try of the task run (of the flow run) this is."""
+
+    kind: Literal["prefect_run"] = "prefect_run"
+    source: Name
+    flow_run_id: Name
+    task_run_id: Name | None = None
+    run_count: int = Field(default=1, ge=0)
+
+
+AskedFor = TaskClaim | PrefectRun | AirflowTaskToken | AirflowDeferredTask
 """For whom a service asks: a task it vouches for, one that proves itself, or one that waits in a triggerer."""
 
 
@@ -85,7 +96,7 @@ class CredentialRequest(_ForTarget):
     """Ask for a credential. Without `principal` it is for the holder of the key itself. `ttl` in seconds; without it,
     and never beyond it, what the gateway's settings say."""
 
-    principal: TaskClaim | None = None
+    principal: TaskClaim | PrefectRun | None = None
 
 
 class TokenExchange(_ForTarget):
@@ -131,6 +142,38 @@ class IssuedCredential(Answer):
     issued_at: datetime
     expires_at: datetime
     confined_until: datetime | None = None
+
+
+class RunRegistration(Request):
+    """A flow run that a worker is about to start."""
+
+    source: Name
+    flow_run_id: Name
+
+
+class RegisteredRun(Answer):
+    """The flow run's one-time secret, for its process' environment. It works until `expires_at`."""
+
+    id: str
+    secret: OnceShown
+    expires_at: datetime
+
+
+class RunToken(Answer):
+    """What a flow run's process has in place of its one-time secret: it lasts as long as the run."""
+
+    token: OnceShown
+    source: str
+    flow_run_id: str
+
+
+class RunCredentialRequest(_ForTarget):
+    """Ask for a credential for a task run of the flow run, or without `task_run_id` for the flow run itself.
+    `flow_run_id`: a subflow of it. `run_count`: which try of the task run (of the flow run) this is."""
+
+    flow_run_id: Name | None = None
+    task_run_id: Name | None = None
+    run_count: int = Field(default=1, ge=0)
 
 
 class AttemptsPosted(Request):

@@ -24,6 +24,7 @@ class Attempt(Answer):
     task: TaskKey
     try_number: int = 1
     logical_date: str | None = None
+    run_name: str | None = None
 
 
 class Principal(Answer):

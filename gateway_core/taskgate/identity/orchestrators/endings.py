@@ -8,7 +8,8 @@ from typing import Protocol
 import structlog
 
 from taskgate.identity.credentials import Credentials
-from taskgate.identity.orchestrators.airflow.instances import Over
+from taskgate.identity.orchestrators.over import Over
+from taskgate.identity.registered_runs import RegisteredRuns
 from taskgate.store.attempts import Attempts, KnownAttempt
 
 log = structlog.get_logger(__name__)
@@ -28,10 +29,13 @@ class Requests(Protocol):
 class Endings:
     """Ends attempts. Every call may be repeated."""
 
-    def __init__(self, attempts: Attempts, credentials: Credentials, requests: Requests) -> None:
+    def __init__(
+        self, attempts: Attempts, credentials: Credentials, requests: Requests, registered: RegisteredRuns
+    ) -> None:
         self._attempts = attempts
         self._credentials = credentials
         self._requests = requests
+        self._registered = registered
 
     async def end(self, attempt: KnownAttempt, over: Over, *, told: bool) -> None:
         """`told`: by the task itself, through its orchestrator. Raises StoreFault."""
@@ -45,9 +49,12 @@ class Endings:
             return
         withdrawn = 0
         if over.withdraws:
-            latest = await self._attempts.latest(attempt.owner_key)
-            if latest is None or latest.id == attempt.id:  # a later try may have asked for the same, and waits
+            # A later try may have asked for the same, and waits; after a run that is over there is none.
+            latest = None if attempt.of_run else await self._attempts.latest(attempt.owner_key)
+            if latest is None or latest.id == attempt.id:
                 withdrawn = await self._requests.withdraw_all(attempt.owner_key, over.because)
+            if attempt.of_run:
+                await self._registered.over(attempt.task.source, attempt.task.run_id, over.because)
         log.info(
             "attempt.over", attempt=attempt.id, task=str(attempt.task), because=over.because, credentials=confined,
             withdrawn=withdrawn,

@@ -2,153 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
-from datetime import datetime
 
-import structlog
-
-from taskgate.domain import Assurance, Principal, TaskKey
 from taskgate.identity.credentials import Credentials
-from taskgate.identity.orchestrators.airflow.account import Fetch
-from taskgate.identity.orchestrators.airflow.instances import DEFERRED, RUNNING, TaskInstance, in_state, over
 from taskgate.identity.orchestrators.airflow.source import AirflowSource
+from taskgate.identity.orchestrators.airflow.tasks import AirflowTasks
 from taskgate.identity.orchestrators.endings import Endings, Requests
-from taskgate.identity.orchestrators.faults import NotProven
+from taskgate.identity.orchestrators.fetching import Fetch
+from taskgate.identity.orchestrators.prefect.flow_runs import PrefectFlowRuns
+from taskgate.identity.orchestrators.prefect.source import PrefectSource
+from taskgate.identity.orchestrators.source import Source
+from taskgate.identity.registered_runs import RegisteredRuns
 from taskgate.settings_airflow import AirflowSettings
-from taskgate.store.attempts import Attempts, KnownAttempt
-
-log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ProvenTask:
-    """A task attempt, as well known as `principal.assurance` says. `confined_until`: it is over, and its callbacks may
-    read until then. `looked_after`: its end is noticed, whoever ends it."""
-
-    principal: Principal
-    confined_until: datetime | None = None
-    looked_after: bool = True
+from taskgate.settings_prefect import PrefectSettings
+from taskgate.store.attempts import Attempts
 
 
 class Orchestrators:
-    """One a process."""
+    """One a process. No two sources have the same name."""
 
     def __init__(
-        self, sources: Sequence[AirflowSource], attempts: Attempts, credentials: Credentials, requests: Requests
+        self,
+        attempts: Attempts,
+        credentials: Credentials,
+        requests: Requests,
+        registered: RegisteredRuns,
+        *,
+        airflows: Sequence[AirflowSource] = (),
+        prefects: Sequence[PrefectSource] = (),
     ) -> None:
-        self.sources: Mapping[str, AirflowSource] = {source.settings.source: source for source in sources}
         self.attempts = attempts
-        self.endings = Endings(attempts, credentials, requests)
-        self._credentials = credentials
+        self.registered = registered
+        self.endings = Endings(attempts, credentials, requests, registered)
+        self.airflows = {source.name: source for source in airflows}
+        self.prefects = {source.name: source for source in prefects}
+        self.airflow = AirflowTasks(self.airflows, attempts, credentials, self.endings)
+        self.prefect = PrefectFlowRuns(self.prefects, attempts, credentials, registered)
 
     @classmethod
     async def open(
         cls,
-        settings: Sequence[AirflowSettings],
+        airflows: Sequence[AirflowSettings],
+        prefects: Sequence[PrefectSettings],
         fetch: Fetch,
         stack: AsyncExitStack,
         *,
         attempts: Attempts,
         credentials: Credentials,
         requests: Requests,
+        registered: RegisteredRuns,
     ) -> Orchestrators:
         """Raises GatewayFault where a secret that is needed at once cannot be fetched."""
-        sources = [await AirflowSource.open(one, fetch, stack) for one in settings]
-        return cls(sources, attempts, credentials, requests)
+        return cls(
+            attempts, credentials, requests, registered,
+            airflows=[await AirflowSource.open(one, fetch, stack) for one in airflows],
+            prefects=[await PrefectSource.open(one, fetch, stack) for one in prefects],
+        )  # fmt: skip
 
-    def knows(self, source: str) -> bool:
-        return source in self.sources
-
-    async def exchange(self, token: str, task: TaskKey, target: str) -> ProvenTask:
-        """The attempt that the token proves, which has to stand at `task` and to be running: `verified`, or `asserted`
-        where the token is signed with a key that others hold too. Raises NotProven, OrchestratorAway."""
-        source = self._source(task.source)
-        proven = await source.proven(token)
-        instance = await source.instance(task)
-        attempt = await self.attempts.get(proven.id)
-        if attempt is not None and attempt.task == task:
-            ended = over(attempt.id, attempt.max_tries, instance)
-            if ended is not None:
-                await self.endings.end(attempt, ended, told=False)
-                return await self._after_the_end(attempt, target, ended.because)
-        instance = in_state(instance, proven.id, RUNNING)
-        assurance = Assurance.ASSERTED if proven.symmetric else Assurance.VERIFIED
-        how = "its token (symmetric key)" if proven.symmetric else "its token"
-        return ProvenTask(await self._seen(source, instance, assurance, f"airflow:{task.source}, by {how}"))
-
-    async def delegate(self, attempt_id: str, task: TaskKey, target: str, by: str) -> ProvenTask:
-        """The attempt, which has to be deferred and to have held a verified credential for the target. `by`: the
-        triggerer's key. Raises NotProven, OrchestratorAway."""
-        source = self._source(task.source)
-        instance = in_state(await source.instance(task), attempt_id, DEFERRED)
-        held = await self._credentials.held(attempt_id, target)
-        if held is None or held.principal.task != task:
-            raise NotProven(
-                "nothing_held",
-                f"the task's worker has held no verified credential for target {target}, so its trigger gets none",
-                hint="The task itself has to use the connection before it defers.",
-            )
-        await self._begun(instance)
-        principal = replace(held.principal, assurance=Assurance.DELEGATED, verified_by=by)
-        return ProvenTask(principal)
-
-    async def asserted(self, attempt_id: str, task: TaskKey, by: str) -> ProvenTask:
-        """An attempt that a service key vouches for: it has to be running, and what Airflow says of it counts. Raises
-        NotProven, OrchestratorAway."""
-        source = self._source(task.source)
-        instance = in_state(await source.instance(task), attempt_id, RUNNING)
-        return ProvenTask(await self._seen(source, instance, Assurance.ASSERTED, by))
-
-    async def posted(self, source: str, attempt_ids: Sequence[str]) -> int:
-        """Their tasks have told Airflow something: how they ended, perhaps. Returns how many are known. Raises
-        OrchestratorAway, StoreFault."""
-        known = [
-            attempt
-            for attempt_id in dict.fromkeys(attempt_ids)
-            if (attempt := await self.attempts.get(attempt_id)) is not None and attempt.task.source == source
-        ]
-        if known:
-            looked = await self._source(source).look(attempt.task for attempt in known)
-            for attempt in known:
-                ended = over(attempt.id, attempt.max_tries, looked.found.get(attempt.task))
-                if ended is not None and attempt.task not in looked.unanswered:
-                    await self.endings.end(attempt, ended, told=True)
-        return len(known)
-
-    async def _after_the_end(self, attempt: KnownAttempt, target: str, because: str) -> ProvenTask:
-        held = await self._credentials.confined(attempt.id, target)
-        if held is None:
-            raise NotProven("instance_not_running", f"the attempt is over: {because}")
-        return ProvenTask(held.principal, held.confined_until)
-
-    async def _seen(
-        self, source: AirflowSource, instance: TaskInstance, assurance: Assurance, verified_by: str
-    ) -> Principal:
-        principal = await source.principal(instance, assurance, verified_by)
-        await self._end_earlier(instance)
-        await self._begun(instance)
-        return principal
-
-    async def _end_earlier(self, instance: TaskInstance) -> None:
-        """What the attempt before has asked for is withdrawn, where the task was cleared, before this one asks: found
-        later it could not be told from what this one wants."""
-        before = await self.attempts.latest(f"task:{instance.task}")
-        if before is None or not before.alive or before.id == instance.id:
-            return
-        if (ended := over(before.id, before.max_tries, instance)) is not None:
-            await self.endings.end(before, ended, told=False)
-
-    async def _begun(self, instance: TaskInstance) -> None:
-        """Before anything is issued: whatever is, is looked after."""
-        check_in = self._source(instance.task.source).settings.check_interval
-        await self.attempts.seen(
-            instance.id, instance.task, try_number=instance.try_number, max_tries=instance.max_tries, check_in=check_in
-        )
-
-    def _source(self, name: str) -> AirflowSource:
-        source = self.sources.get(name)
-        if source is None:
-            raise NotProven("unknown_source", f"no Airflow named {name} is configured")
-        return source
+    @property
+    def sources(self) -> Sequence[Source]:
+        return (*self.airflows.values(), *self.prefects.values())

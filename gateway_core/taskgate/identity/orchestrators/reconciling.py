@@ -17,10 +17,11 @@ import structlog
 
 from taskgate.domain import TaskKey
 from taskgate.errors import StoreFault
-from taskgate.identity.orchestrators.airflow.instances import FINAL, Ending, Over, over
-from taskgate.identity.orchestrators.airflow.source import AirflowSource
+from taskgate.identity.orchestrators.endings import Endings
 from taskgate.identity.orchestrators.faults import OrchestratorAway
-from taskgate.identity.orchestrators.orchestrators import Orchestrators
+from taskgate.identity.orchestrators.over import Ending, Over
+from taskgate.identity.orchestrators.source import Source
+from taskgate.store.attempts import Attempts
 
 log = structlog.get_logger(__name__)
 
@@ -30,24 +31,26 @@ _ASKING_EVERY = 15.0
 class PendingRequests(Protocol):
     """Approvals that tasks wait for."""
 
-    def pending_tasks(self, source: str) -> AsyncIterator[TaskKey]: ...
+    def pending_tasks(self, source: str) -> AsyncIterator[tuple[TaskKey, str]]:
+        """Each with what owns its request."""
+
     async def withdraw_all(self, owner_key: str, reason: str) -> int: ...
 
 
 class Reconciling:
     """One a source and process; of several processes on a store each looks at some of the attempts."""
 
-    def __init__(self, orchestrators: Orchestrators, source: AirflowSource, requests: PendingRequests) -> None:
-        self._orchestrators = orchestrators
-        self._attempts = orchestrators.attempts
+    def __init__(self, source: Source, attempts: Attempts, endings: Endings, requests: PendingRequests) -> None:
         self._source = source
+        self._attempts = attempts
+        self._endings = endings
         self._requests = requests
-        self._name = source.settings.source
+        self._name = source.name
         self._away = False
 
     async def run(self) -> None:
         """Until cancelled. A store or an orchestrator that is away is logged, once, and tried again."""
-        interval = self._source.settings.check_interval
+        interval = self._source.check_interval
         asked = 0.0
         while True:
             await asyncio.sleep(interval * random.uniform(0.8, 1.0))  # noqa: S311  spreads processes, guards nothing
@@ -67,17 +70,17 @@ class Reconciling:
     async def check(self) -> int:
         """Look at every attempt that is due; returns how many were over. Raises OrchestratorAway, StoreFault."""
         ended = 0
-        while due := await self._attempts.due(self._name, check_in=self._source.settings.check_interval):
-            looked = await self._source.look(attempt.task for attempt in due)
+        while due := await self._attempts.due(self._name, check_in=self._source.check_interval):
+            looked = await self._source.overs(due)
             alive = []
             for attempt in due:
-                if attempt.task in looked.unanswered:
+                if attempt.id not in looked:
                     continue
-                how = over(attempt.id, attempt.max_tries, looked.found.get(attempt.task))
+                how = looked[attempt.id]
                 if how is None:
                     alive.append(attempt.id)
                 else:
-                    await self._orchestrators.endings.end(attempt, how, told=False)
+                    await self._endings.end(attempt, how, told=False)
                     ended += 1
             if alive:
                 await self._attempts.alive(alive)
@@ -86,32 +89,21 @@ class Reconciling:
     async def check_requests(self) -> int:
         """Withdraw what tasks have asked for that will not come back; returns how many requests. Raises
         OrchestratorAway, StoreFault."""
-        tasks = {task async for task in self._requests.pending_tasks(self._name)}
-        if not tasks:
+        owners = {task: owner async for task, owner in self._requests.pending_tasks(self._name)}
+        if not owners:
             return 0
-        looked = await self._source.look(tasks)
+        gone = await self._source.gone({task: await self._attempts.latest(owner) for task, owner in owners.items()})
         withdrawn = 0
-        for task in tasks - looked.unanswered:
-            owner_key = f"task:{task}"
-            latest = await self._attempts.latest(owner_key)
-            instance = looked.found.get(task)
-            because = None
-            if instance is None:
-                because = "Airflow knows of no such task instance"
-            elif instance.state in FINAL:
-                because = f"the task instance is {instance.state}"
-            elif latest is not None and latest.max_tries != instance.max_tries:
-                because = "the task was cleared"
-            if because is not None:
-                withdrawn += await self._requests.withdraw_all(owner_key, because)
+        for task, because in gone.items():
+            withdrawn += await self._requests.withdraw_all(owners[task], because)
         return withdrawn
 
     async def _lost(self) -> None:
-        seconds = self._source.settings.lost_after
+        seconds = self._source.lost_after
         try:
             for attempt in await self._attempts.lost(self._name, seconds):
-                why = f"Airflow {self._name} could not be asked about it for {seconds:.0f} s"
-                await self._orchestrators.endings.end(attempt, Over(Ending.RETRIED, why), told=False)
+                why = f"{self._name} could not be asked about it for {seconds:.0f} s"
+                await self._endings.end(attempt, Over(Ending.RETRIED, why), told=False)
         except StoreFault as fault:
             log.warning("orchestrator.store_unreachable", source=self._name, reason=fault.message)
 

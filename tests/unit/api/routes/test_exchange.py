@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from taskgate.identity.orchestrators.orchestrators import Orchestrators
+from taskgate.identity.registered_runs import RegisteredRuns
 from taskgate.identity.scopes import Scope
 from taskgate.store.attempts import Attempts
 from tests.integration.identity.airflow_stand_in import PASSWORD, Airflow, Instance, token_of
@@ -21,8 +22,9 @@ from tests.unit.api.control_plane import Plane
 async def airflow(plane: Plane) -> Airflow:
     airflow = Airflow()
     plane.orchestrators = Orchestrators(
-        [airflow.source()], Attempts(plane.database), plane.credentials, plane.approvals
-    )
+        Attempts(plane.database), plane.credentials, plane.approvals, RegisteredRuns(plane.database),
+        airflows=[airflow.source()],
+    )  # fmt: skip
     return airflow
 
 

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
 import structlog
 
-from taskgate.identity.orchestrators.airflow.bounded import TooLarge, bounded
+from taskgate.identity.orchestrators.bounded import TooLarge, bounded
 from taskgate.identity.orchestrators.faults import AnswerTooLarge, OrchestratorAway
-from taskgate.secrets.secret import Secret
+from taskgate.identity.orchestrators.fetching import Fetch
 from taskgate.settings_airflow import AirflowSettings
 
 log = structlog.get_logger(__name__)
 
 _MOST_BYTES = 8 * 1024 * 1024
-Fetch = Callable[[str], Awaitable[Secret]]
-"""From a reference to the secret itself."""
 
 
 class AirflowAccount:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from taskgate.domain import AttributeValue, TaskKey
 from taskgate.identity.orchestrators.faults import NotProven
+from taskgate.identity.orchestrators.over import Ending, Over
 
 RUNNING = "running"
 _RESTARTING = "restarting"  # cleared while it ran: the worker is still being ended
@@ -31,27 +31,6 @@ class TaskInstance:
     try_number: int
     max_tries: int
     attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
-
-
-class Ending(StrEnum):
-    """How an attempt ended, as far as it matters to what it holds and has asked for."""
-
-    FINISHED = "finished"  # in a final state: nobody comes back
-    RETRIED = "retried"  # another try has taken its place, or will
-    CLEARED = "cleared"  # somebody started the task over
-    GONE = "gone"  # Airflow knows of no such task any more
-
-
-@dataclass(frozen=True, slots=True)
-class Over:
-    """An attempt that has ended. `withdraws`: what it has asked people for is of no use to anybody."""
-
-    ending: Ending
-    because: str
-
-    @property
-    def withdraws(self) -> bool:
-        return self.ending is not Ending.RETRIED
 
 
 def over(attempt_id: str, max_tries: int, found: TaskInstance | None) -> Over | None:

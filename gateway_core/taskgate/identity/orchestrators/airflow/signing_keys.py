@@ -17,7 +17,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet, OctKey, OKPKey, RSAKey, import_key
 
 from taskgate.errors import SettingsError
-from taskgate.identity.orchestrators.airflow.bounded import bounded
+from taskgate.identity.orchestrators.bounded import bounded
 from taskgate.identity.orchestrators.faults import OrchestratorAway
 from taskgate.secrets.secret import Secret
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,8 @@ import httpx
 import structlog
 
 from taskgate.domain import Assurance, Attempt, Principal, PrincipalKind, TaskKey
-from taskgate.identity.orchestrators.airflow.account import AirflowAccount, Fetch
-from taskgate.identity.orchestrators.airflow.instances import TaskInstance
+from taskgate.identity.orchestrators.airflow.account import AirflowAccount
+from taskgate.identity.orchestrators.airflow.instances import FINAL, TaskInstance, over
 from taskgate.identity.orchestrators.airflow.rest import AirflowRest
 from taskgate.identity.orchestrators.airflow.signing_keys import (
     KeySetFile,
@@ -25,7 +25,10 @@ from taskgate.identity.orchestrators.airflow.signing_keys import (
 )
 from taskgate.identity.orchestrators.airflow.task_token import ProvenInstance, TaskTokens
 from taskgate.identity.orchestrators.faults import AnswerTooLarge, OrchestratorAway
+from taskgate.identity.orchestrators.fetching import Fetch
+from taskgate.identity.orchestrators.over import Over
 from taskgate.settings_airflow import AirflowSettings
+from taskgate.store.attempts import KnownAttempt
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +54,18 @@ class AirflowSource:
         self._tokens = tokens
         self._rest = rest
         self._free = asyncio.Semaphore(_AT_ONCE)
+
+    @property
+    def name(self) -> str:
+        return self.settings.source
+
+    @property
+    def check_interval(self) -> float:
+        return self.settings.check_interval
+
+    @property
+    def lost_after(self) -> float:
+        return self.settings.lost_after
 
     @classmethod
     async def open(cls, settings: AirflowSettings, fetch: Fetch, stack: AsyncExitStack) -> AirflowSource:
@@ -110,6 +125,31 @@ class AirflowSource:
                 raise next(iter(unanswered.values()))  # it is away: the others need not be tried
         return Looked(found, frozenset(unanswered))
 
+    async def overs(self, attempts: Sequence[KnownAttempt]) -> Mapping[str, Over | None]:
+        """See `Source`."""
+        looked = await self.look(attempt.task for attempt in attempts)
+        return {
+            attempt.id: over(attempt.id, attempt.generation, looked.found.get(attempt.task))
+            for attempt in attempts
+            if attempt.task not in looked.unanswered
+        }
+
+    async def gone(self, waiting: Mapping[TaskKey, KnownAttempt | None]) -> Mapping[TaskKey, str]:
+        """See `Source`."""
+        looked = await self.look(waiting)
+        gone = {}
+        for task, latest in waiting.items():
+            instance = looked.found.get(task)
+            if task in looked.unanswered:
+                continue
+            if instance is None:
+                gone[task] = "Airflow knows of no such task instance"
+            elif instance.state in FINAL:
+                gone[task] = f"the task instance is {instance.state}"
+            elif latest is not None and latest.generation != instance.max_tries:
+                gone[task] = "the task was cleared"
+        return gone
+
     async def principal(self, instance: TaskInstance, assurance: Assurance, verified_by: str) -> Principal:
         """The instance's attempt with everything that Airflow says of it. Raises OrchestratorAway."""
         async with self._free:
@@ -117,7 +157,7 @@ class AirflowSource:
         task = instance.task
         return Principal(
             kind=PrincipalKind.TASK,
-            name=f"{task.dag_id}.{task.task_id}",
+            name=task.name,
             source=self.settings.source,
             assurance=assurance,
             verified_by=verified_by,

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from taskgate.identity.orchestrators.airflow import account, signing_keys
-from taskgate.identity.orchestrators.airflow.bounded import TooLarge, bounded
 from taskgate.identity.orchestrators.airflow.signing_keys import RemoteKeySet
+from taskgate.identity.orchestrators.bounded import TooLarge, bounded
 from taskgate.identity.orchestrators.faults import OrchestratorAway
 from taskgate.secrets.secret import Secret
 from taskgate.settings_airflow import AirflowSettings

@@ -1,0 +1,1 @@
+"""Prefect: its flow runs, as its REST API tells of them and as its workers make them known."""
