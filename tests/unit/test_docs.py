@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from taskgate.settings import Settings, TargetSettings
 from taskgate.settings_airflow import AirflowSettings
+from taskgate.settings_prefect import PrefectSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -37,10 +38,12 @@ def documented(section: str) -> set[str]:
 def test_every_setting_is_documented_and_exists() -> None:
     text = (ROOT / "docs" / "operations.md").read_text()
     general, others = text.split("\nA target:\n")
-    target, airflow = others.split("\nAn Airflow (")
+    target, orchestrators = others.split("\nAn Airflow (")
+    airflow, prefect = orchestrators.split("\nA Prefect (")
     assert documented(general.split("\n## Settings\n")[1]) == set(names(Settings))
     assert documented(target) == set(TargetSettings.model_fields)
     assert documented(airflow) == set(AirflowSettings.model_fields)
+    assert documented(prefect) == set(PrefectSettings.model_fields)
 
 
 def test_the_keys_of_getting_started_can_be_made(tmp_path: Path) -> None:

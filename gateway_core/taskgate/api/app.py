@@ -6,7 +6,7 @@ routing → the router's own check of the caller and the query → the route's s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
@@ -113,9 +113,9 @@ def required_scope(dependant: Dependant) -> Scope | None:
     return next((scope for inner in dependant.dependencies if (scope := required_scope(inner))), None)
 
 
-def is_for_tasks(dependant: Dependant) -> bool:
-    """Whether the route answers a task, or a flow run's process, about itself."""
-    return dependant.call in (own_task, own_run) or any(map(is_for_tasks, dependant.dependencies))
+def is_for(who: Callable[..., object], dependant: Dependant) -> bool:
+    """Whether the route answers only `own_task` or `own_run`: a task, or a flow run's process, about itself."""
+    return dependant.call is who or any(is_for(who, inner) for inner in dependant.dependencies)
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

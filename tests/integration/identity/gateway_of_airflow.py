@@ -48,6 +48,7 @@ class Setting:
         self.orchestrators = Orchestrators(
             self.attempts, self.credentials, self.requests, RegisteredRuns(database), airflows=[self.source]
         )
+        self.tasks = self.orchestrators.airflow
         self.reconciling = Reconciling(self.source, self.attempts, self.orchestrators.endings, self.requests)
 
     async def issued(self, instance: Instance, target: str = TARGET) -> str:

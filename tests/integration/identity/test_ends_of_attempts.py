@@ -61,19 +61,17 @@ async def test_reconciling_notices_every_end_by_itself(setting: Setting, end: st
 async def test_a_task_that_tells_its_end_leaves_its_callbacks_a_minute_to_read(setting: Setting) -> None:
     instance = setting.airflow.add()
     credential = await setting.issued(instance)
-    assert (
-        await setting.orchestrators.airflow.posted(SOURCE, [instance.id]) == 1
-    )  # it told something else: it is deferred, say
+    assert await setting.tasks.posted(SOURCE, [instance.id]) == 1  # it told something else: it is deferred, say
     assert await confined(setting, credential) is None
     instance.state = "success"
-    assert await setting.orchestrators.airflow.posted("other", [instance.id]) == 0
-    assert await setting.orchestrators.airflow.posted(SOURCE, [instance.id, instance.id, "unknown"]) == 1
+    assert await setting.tasks.posted("other", [instance.id]) == 0
+    assert await setting.tasks.posted(SOURCE, [instance.id, instance.id, "unknown"]) == 1
     left = await confined(setting, credential)
     assert left is not None
     assert 50 < left <= 60.5
-    again = await setting.orchestrators.airflow.exchange(token_of(instance), instance.key, TARGET)
+    again = await setting.tasks.exchange(token_of(instance), instance.key, TARGET)
     assert again.confined_until is not None  # a callback asks for its connection anew
-    assert await refused(setting.orchestrators.airflow.exchange(token_of(instance), instance.key, "other-db")) == (
+    assert await refused(setting.tasks.exchange(token_of(instance), instance.key, "other-db")) == (
         "instance_not_running"
     )
 
@@ -83,7 +81,7 @@ async def test_being_told_late_lengthens_what_was_found_before(setting: Setting)
     credential = await setting.issued(instance)
     instance.state = "failed"
     await setting.check()
-    await setting.orchestrators.airflow.posted(SOURCE, [instance.id])
+    await setting.tasks.posted(SOURCE, [instance.id])
     left = await confined(setting, credential)
     assert left is not None
     assert 50 < left <= 60.5
@@ -104,25 +102,21 @@ async def test_al_03_nothing_puts_an_end_off_that_was_once_found(setting: Settin
         assert left is not None
         assert left < 5.5
     await _time_passes(setting, 30)
-    assert await refused(setting.orchestrators.airflow.exchange(token_of(instance), instance.key, TARGET)) == (
-        "instance_not_running"
-    )
+    assert await refused(setting.tasks.exchange(token_of(instance), instance.key, TARGET)) == ("instance_not_running")
     for _ in range(2):
-        await setting.orchestrators.airflow.posted(SOURCE, [instance.id])
+        await setting.tasks.posted(SOURCE, [instance.id])
     for known in (credential, again):
         assert await setting.credentials.find(known) is None
-    assert await refused(setting.orchestrators.airflow.exchange(token_of(instance), instance.key, TARGET)) == (
-        "instance_not_running"
-    )
+    assert await refused(setting.tasks.exchange(token_of(instance), instance.key, TARGET)) == ("instance_not_running")
 
 
 async def test_al_03_telling_again_and_again_gains_nothing(setting: Setting) -> None:
     instance = setting.airflow.add()
     credential = await setting.issued(instance)
     instance.state = "success"
-    await setting.orchestrators.airflow.posted(SOURCE, [instance.id])
+    await setting.tasks.posted(SOURCE, [instance.id])
     await _time_passes(setting, 20)
-    await setting.orchestrators.airflow.posted(SOURCE, [instance.id])
+    await setting.tasks.posted(SOURCE, [instance.id])
     left = await confined(setting, credential)
     assert left is not None
     assert left < 40.5
@@ -146,9 +140,9 @@ async def _time_passes(setting: Setting, seconds: float) -> None:
 
 async def test_al_03_nothing_is_issued_for_an_attempt_that_ended_since_it_was_looked_at(setting: Setting) -> None:
     instance = setting.airflow.add()
-    proven = await setting.orchestrators.airflow.exchange(token_of(instance), instance.key, TARGET)
+    proven = await setting.tasks.exchange(token_of(instance), instance.key, TARGET)
     instance.state = "success"
-    await setting.orchestrators.airflow.posted(SOURCE, [instance.id])
+    await setting.tasks.posted(SOURCE, [instance.id])
     assert await refused(setting.issue(proven)) == "instance_not_running"
 
 
@@ -168,7 +162,7 @@ async def test_al_03_no_race_with_the_end_leaves_a_credential_out(setting: Setti
 
         async def ends(instance: Instance = instance) -> None:
             instance.state = "success"
-            await setting.orchestrators.airflow.posted(SOURCE, [instance.id])
+            await setting.tasks.posted(SOURCE, [instance.id])
 
         *raced, _ = await asyncio.gather(*(asks(instance) for _ in range(4)), ends())
         issued += [held, *(one for one in raced if one is not None)]
@@ -180,7 +174,7 @@ async def test_a_callback_that_asks_before_anybody_noticed_the_end_may_only_read
     instance = setting.airflow.add()
     await setting.issued(instance)
     instance.state = "failed"
-    again = await setting.orchestrators.airflow.exchange(token_of(instance), instance.key, TARGET)
+    again = await setting.tasks.exchange(token_of(instance), instance.key, TARGET)
     assert again.confined_until is not None
 
 
@@ -278,7 +272,7 @@ async def test_an_airflow_that_stays_away_ends_what_it_cannot_vouch_for(database
     assert await confined(setting, credential) is not None
     assert setting.requests.withdrawn == {}
     setting.airflow.away = None
-    again = await setting.orchestrators.airflow.exchange(token_of(instance), instance.key, TARGET)
+    again = await setting.tasks.exchange(token_of(instance), instance.key, TARGET)
     assert again.confined_until is None  # it answers again, and the task runs
 
 
@@ -293,7 +287,7 @@ async def test_one_that_airflow_does_not_answer_for_keeps_nobody_from_the_others
     setting.requests.pending = [hidden.key, runs.key]
     assert await setting.reconciling.check_requests() == 0
     await setting.attempts.alive([runs.id])
-    assert await setting.orchestrators.airflow.posted(SOURCE, [hidden.id, runs.id]) == 2
+    assert await setting.tasks.posted(SOURCE, [hidden.id, runs.id]) == 2
     assert await confined(setting, held[0]) is None
     await setting.reconciling._lost()
     assert await confined(setting, held[0]) is not None

@@ -16,7 +16,7 @@ from tests.unit.identity.orchestrators.airflow.signing import rsa_key, token
 
 async def test_a_running_task_is_verified_with_everything_airflow_says_of_it(setting: Setting) -> None:
     instance = setting.airflow.add(map_index=2, try_number=2, max_tries=3)
-    proven = await setting.orchestrators.airflow.exchange(token_of(instance), instance.key, TARGET)
+    proven = await setting.tasks.exchange(token_of(instance), instance.key, TARGET)
     who = proven.principal
     assert (who.assurance, who.name, who.source, proven.confined_until) == (
         Assurance.VERIFIED,
@@ -34,16 +34,16 @@ async def test_a_running_task_is_verified_with_everything_airflow_says_of_it(set
     assert who.attempt.logical_date == "2024-07-01T00:00:00Z"
     known = await setting.attempts.get(instance.id)
     assert known is not None
-    assert (known.alive, known.max_tries) == (True, 3)
+    assert (known.alive, known.generation) == (True, 3)
 
 
 async def test_names_that_would_be_other_paths_are_quoted(setting: Setting) -> None:
     instance = setting.airflow.add(dag_id="a b", run_id="manual__2024-07-01T00:00:00+00:00/x?y#z", task_id="g.t")
-    await setting.orchestrators.airflow.exchange(token_of(instance), instance.key, TARGET)
+    await setting.tasks.exchange(token_of(instance), instance.key, TARGET)
     asked = len(setting.airflow.asked)
     for name in ("~", "..", ".", ""):
         for task in (replace(instance.key, dag_id=name), replace(instance.key, run_id=name)):
-            exchanged = setting.orchestrators.airflow.exchange(token_of(instance), task, TARGET)
+            exchanged = setting.tasks.exchange(token_of(instance), task, TARGET)
             assert await refused(exchanged) == "instance_not_found"
     assert len(setting.airflow.asked) == asked
 
@@ -52,31 +52,21 @@ async def test_al_04_a_token_only_serves_the_instance_it_was_made_for(setting: S
     mine, other = setting.airflow.add(task_id="mine"), setting.airflow.add(task_id="other")
     elsewhere = setting.airflow.add(dag_id="other_dag", task_id="mine")
     for task in (other.key, elsewhere.key):
-        assert (
-            await refused(setting.orchestrators.airflow.exchange(token_of(mine), task, TARGET)) == "instance_superseded"
-        )
+        assert await refused(setting.tasks.exchange(token_of(mine), task, TARGET)) == "instance_superseded"
     nowhere = replace(mine.key, run_id="no such run")
-    assert (
-        await refused(setting.orchestrators.airflow.exchange(token_of(mine), nowhere, TARGET)) == "instance_not_found"
-    )
+    assert await refused(setting.tasks.exchange(token_of(mine), nowhere, TARGET)) == "instance_not_found"
     invented = Instance(task_id="invented")
-    assert (
-        await refused(setting.orchestrators.airflow.exchange(token_of(invented), invented.key, TARGET))
-        == "instance_not_found"
-    )
+    assert await refused(setting.tasks.exchange(token_of(invented), invented.key, TARGET)) == "instance_not_found"
     forged = token(rsa_key(), sub=mine.id)
-    assert await refused(setting.orchestrators.airflow.exchange(forged, mine.key, TARGET)) == "task_token_invalid"
+    assert await refused(setting.tasks.exchange(forged, mine.key, TARGET)) == "task_token_invalid"
     strange = replace(mine.key, source="other-airflow")
-    assert await refused(setting.orchestrators.airflow.exchange(token_of(mine), strange, TARGET)) == "unknown_source"
+    assert await refused(setting.tasks.exchange(token_of(mine), strange, TARGET)) == "unknown_source"
 
 
 @pytest.mark.parametrize("state", ["queued", "deferred", "success", "failed", "up_for_retry", "restarting", None])
 async def test_only_a_running_instance_gets_anything(setting: Setting, state: str | None) -> None:
     instance = setting.airflow.add(state=state)
-    assert (
-        await refused(setting.orchestrators.airflow.exchange(token_of(instance), instance.key, TARGET))
-        == "instance_not_running"
-    )
+    assert await refused(setting.tasks.exchange(token_of(instance), instance.key, TARGET)) == "instance_not_running"
     assert await setting.attempts.get(instance.id) is None
 
 
@@ -84,7 +74,7 @@ async def test_a_symmetric_key_never_yields_more_than_asserted(database: Databas
     setting = Setting(database, symmetric="s" * 64)
     instance = setting.airflow.add()
     made = token("s" * 64, sub=instance.id)
-    proven = await setting.orchestrators.airflow.exchange(made, instance.key, TARGET)
+    proven = await setting.tasks.exchange(made, instance.key, TARGET)
     assert proven.principal.assurance is Assurance.ASSERTED
     assert "symmetric" in proven.principal.verified_by
 
@@ -93,13 +83,11 @@ async def test_a_service_key_s_word_counts_for_running_instances_only_and_airflo
     setting: Setting,
 ) -> None:
     instance = setting.airflow.add()
-    proven = await setting.orchestrators.airflow.asserted(instance.id, instance.key, "api-key:airflow")
+    proven = await setting.tasks.asserted(instance.id, instance.key, "api-key:airflow")
     assert proven.principal.assurance is Assurance.ASSERTED
     assert proven.principal.attributes["bundle"] == "etl-bundle"
     instance.state = "success"
-    assert (
-        await refused(setting.orchestrators.airflow.asserted(instance.id, instance.key, "k")) == "instance_not_running"
-    )
+    assert await refused(setting.tasks.asserted(instance.id, instance.key, "k")) == "instance_not_running"
 
 
 async def test_an_airflow_that_is_away_issues_nothing_and_says_no_secret(setting: Setting) -> None:
@@ -107,15 +95,15 @@ async def test_an_airflow_that_is_away_issues_nothing_and_says_no_secret(setting
     for status in (500, 502, 302, 403):
         setting.airflow.away = status
         with pytest.raises(OrchestratorAway) as caught:
-            await setting.orchestrators.airflow.exchange(token_of(instance), instance.key, TARGET)
+            await setting.tasks.exchange(token_of(instance), instance.key, TARGET)
         assert PASSWORD not in str(caught.value)
 
 
 async def test_an_expired_sign_in_is_renewed_once(setting: Setting) -> None:
     instance = setting.airflow.add()
-    await setting.orchestrators.airflow.exchange(token_of(instance), instance.key, TARGET)
+    await setting.tasks.exchange(token_of(instance), instance.key, TARGET)
     setting.airflow.token = "t2"
-    await setting.orchestrators.airflow.exchange(token_of(instance), instance.key, TARGET)
+    await setting.tasks.exchange(token_of(instance), instance.key, TARGET)
     assert setting.airflow.signed_in == 2
 
 
@@ -125,7 +113,7 @@ async def test_an_expired_sign_in_is_renewed_once(setting: Setting) -> None:
 async def test_a_trigger_gets_what_the_worker_held_while_the_task_is_deferred(setting: Setting) -> None:
     instance = setting.airflow.add()
     await setting.issued(instance)
-    ask = setting.orchestrators.airflow.delegate
+    ask = setting.tasks.delegate
     assert await refused(ask(instance.id, instance.key, TARGET, "triggerer")) == "instance_not_deferred"
     instance.state = "deferred"
     proven = await ask(instance.id, instance.key, TARGET, "api-key:triggerer")
@@ -136,8 +124,8 @@ async def test_a_trigger_gets_what_the_worker_held_while_the_task_is_deferred(se
 
 async def test_what_was_not_verified_is_not_delegated(setting: Setting) -> None:
     instance = setting.airflow.add()
-    ask = setting.orchestrators.airflow.delegate
-    await setting.issue(await setting.orchestrators.airflow.asserted(instance.id, instance.key, "k"))
+    ask = setting.tasks.delegate
+    await setting.issue(await setting.tasks.asserted(instance.id, instance.key, "k"))
     instance.state = "deferred"
     assert await refused(ask(instance.id, instance.key, TARGET, "triggerer")) == "nothing_held"
     other = setting.airflow.add(task_id="other")

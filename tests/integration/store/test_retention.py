@@ -104,7 +104,7 @@ async def test_nothing_goes_where_nothing_is_set(database: Database) -> None:
     await change(database, sessions, session_id, opened_at=4000, closed_at=4000)
     credential, _ = await Credentials(database, Signals(database)).issue(task(), "orders-db", 600, "test")
     await change(database, credentials, credential.id, expires_at=4000)
-    assert await Retention(database, KeptFor()).apply() == {"attempts": 0, "processes": 0}
+    assert await Retention(database, KeptFor()).apply() == {"attempts": 0, "registered_runs": 0, "processes": 0}
     assert await index.get(session_id) is not None
 
 

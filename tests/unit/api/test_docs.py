@@ -8,8 +8,8 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from taskgate.api.app import is_for_tasks, required_scope
-from taskgate.api.authentication import OPEN_PATHS
+from taskgate.api.app import is_for, required_scope
+from taskgate.api.authentication import OPEN_PATHS, own_run, own_task
 from taskgate.api.claims import ASSERTABLE
 from taskgate.identity.scopes import Scope
 
@@ -24,8 +24,10 @@ def test_every_route_is_documented_with_its_scope(app: FastAPI) -> None:
         if isinstance(route, APIRoute):
             scope = required_scope(route.dependant)
             stated = "open" if route.path in OPEN_PATHS else f"`{scope}`" if scope else "any key"
-            if is_for_tasks(route.dependant):
+            if is_for(own_task, route.dependant):
                 stated = "a task's credential"
+            if is_for(own_run, route.dependant):
+                stated = "a flow run's secret or token"
             real.update({(method, route.path): stated for method in route.methods})
     assert documented == real
 

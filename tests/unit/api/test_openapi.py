@@ -29,6 +29,8 @@ def test_every_operation_says_how_it_fails_and_what_it_needs(app: FastAPI) -> No
             if path.startswith("/v1/"):
                 assert "x-required-scope" in operation, path
                 scheme = "taskCredential" if path.startswith("/v1/attempt/") or path == "/v1/attempt" else "apiKey"
+                if path.startswith("/v1/prefect/run/"):
+                    scheme = "flowRun"
                 assert operation["security"] == [{scheme: []}], path
             assert operation.get("description"), path
 

@@ -19,7 +19,8 @@ def value(path: str, who: Any = None, action: Action | None = None, context: Con
 
 def test_a_record_can_hold_every_name() -> None:
     who = task(bundle="b", bundle_version="1", run_type="manual", triggering_user="u", deployment="d", work_pool="w",
-               owner="o", tags=("t",), flow="f", queue="q", dag_version=3)  # fmt: skip
+               owner="o", tags=("t",), flow="f", queue="q", dag_version=3,
+               job_variables=("env",), task_assurance="asserted")  # fmt: skip
     paths = [f"{root}.{name}" for root, names in ROOTS.items() for name in names]
     context = replace(NOON, impact={"rows": 5, "triggers": 1, "cascades": 0})
     record = FactRecord(paths, who, ORDERS, does("sql.select a.b"), context)

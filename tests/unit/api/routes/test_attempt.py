@@ -9,8 +9,8 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from taskgate.api.app import is_for_tasks
-from taskgate.api.authentication import OPEN_PATHS, CredentialAuthenticator
+from taskgate.api.app import is_for
+from taskgate.api.authentication import OPEN_PATHS, CredentialAuthenticator, own_task
 from taskgate.domain import ApprovalState, Assurance, Attempt, Principal, PrincipalKind, TaskKey
 from taskgate.identity.scopes import Scope
 from taskgate.store.ids import IdPrefix, new_id
@@ -93,7 +93,7 @@ async def test_a_task_reaches_nothing_else(app: FastAPI, plane: Plane, client_fo
     values = {"credential_id": others.id, "attempt_id": "ti-9"}
     refused = 0
     for route in app.routes:
-        if not isinstance(route, APIRoute) or route.path in OPEN_PATHS or is_for_tasks(route.dependant):
+        if not isinstance(route, APIRoute) or route.path in OPEN_PATHS or is_for(own_task, route.dependant):
             continue
         path = re.sub(r"\{([^}]+)\}", lambda found: values.get(found[1], "x"), route.path)
         for method in route.methods:
@@ -109,7 +109,7 @@ async def test_nobody_else_is_taken_for_a_task(app: FastAPI, plane: Plane, clien
     admin = client_for(await plane.key("root", Scope.ADMIN, user=True))
     reached = 0
     for route in app.routes:
-        if isinstance(route, APIRoute) and is_for_tasks(route.dependant):
+        if isinstance(route, APIRoute) and is_for(own_task, route.dependant):
             response = await admin.get(re.sub(r"\{[^}]+\}", "x", route.path))
             assert (response.status_code, response.json()["code"]) == (403, "not_a_task"), route.path
             reached += 1
