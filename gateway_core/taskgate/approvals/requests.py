@@ -132,6 +132,14 @@ class Approvals:
             await self._end(connection, overdue, ApprovalState.EXPIRED)
         return row
 
+    async def latest(self, digest: str, owner_key: str) -> Approval | None:
+        """The last request for exactly this by this owner, whatever became of it."""
+        mine = (approvals.c.digest == digest) & (approvals.c.owner_key == owner_key)
+        query = select(approvals).where(mine).order_by(approvals.c.id.desc()).limit(1)
+        async with self._database.statement() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        return approval_from_row(row) if row else None
+
     async def decide(
         self,
         approval_id: str,

@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from taskgate.domain import Action, Credential, Outcome, Parameter, Principal, RecordingLevel, Target
@@ -56,6 +57,14 @@ class ParkedNotice:
     rules: tuple[str, ...]
     hold: float  # seconds until the wait ends in a refusal
     nobody_may: str | None = None  # why nobody known may decide it as things are
+
+
+class WaitMode(StrEnum):
+    """What a session does where policy wants a human: the startup option `taskgate.wait`."""
+
+    HOLD = "hold"  # the action waits
+    REFUSE = "refuse"  # it is refused as pending at once, and finds the grant when it is run again
+    ASK = "ask"  # nothing is changed in this session: what would need a human is asked for, and uses no grant
 
 
 class Waiting(Protocol):
@@ -164,7 +173,7 @@ class Gate(Protocol):
         begun: Callable[[GovernedSession], None],
     ) -> GovernedSession:
         """After the client has proven `credential`. `options`: startup options named `taskgate.*`, without the prefix
-        (`wait`: `hold` or `refuse`). `begun` is called once there is a session that the store has still to let in: what
+        (`wait`: see `WaitMode`). `begun` is called once there is a session that the store has still to let in: what
         takes time may be prepared, but nothing said in its name. Raises TooManySessions, StoreFault, ClientFault."""
 
     async def target_secret(self, session: GovernedSession) -> str:
@@ -186,4 +195,4 @@ class Gate(Protocol):
         """Bad input before there is a session: recorded and counted."""
 
 
-__all__ = ["Gate", "GovernedSession", "ParkedNotice", "Permit", "PolicyRefusal", "Waiting"]
+__all__ = ["Gate", "GovernedSession", "ParkedNotice", "Permit", "PolicyRefusal", "WaitMode", "Waiting"]

@@ -52,16 +52,19 @@ class DecisionScope:
         hash_key: bytes,
         *,
         confined: bool = False,
+        asks: bool = False,
     ) -> None:
-        """`confined`: the principal's attempt is over, and whatever rules say it may only read."""
+        """`confined`: the principal's attempt is over, and whatever rules say it may only read. `asks`: nothing is
+        changed, only asked for."""
         self.confined = confined
+        self.asks = asks
         self.principal = principal
         self.target = target
         self.policy = policy
         self.catalog = catalog
         self.masks = MaskedColumns(policy.masks(principal, target), catalog, hash_key)
         self.baseline: MaskPlan = self.masks.baseline
-        self.read_only = confined or policy.reads_only(principal, target)
+        self.read_only = confined or asks or policy.reads_only(principal, target)
         self.contents = ActionContents()
         self._permits: dict[PermitKey, Permit] = {}
 
@@ -89,6 +92,9 @@ class DecisionScope:
             raise refusals.attempt_over(action.pairs, session_id)
         if decision.verdict is Verdict.DENY and not open_question:
             raise refusals.denied(decision, action.pairs, notes, session_id, missing=action.missing)
+        reads = _reads(action)
+        if self.asks and action.executes and decision.verdict is Verdict.ALLOW and not (open_question or reads):
+            raise refusals.only_asks(decision.matches, action.pairs, session_id)
         if self.read_only and any(_opens_writing(pair) for pair in action.pairs):
             raise refusals.read_only(action.pairs, session_id)
         plans = tuple(plan(facts, self.masks) for facts in action.facts)
@@ -98,9 +104,12 @@ class DecisionScope:
             row_bound=decision.row_bound,
             recording=decision.recording,
             durable=action.changes,
-            may_change=not _reads(action),
+            may_change=not reads,
             read_only=self.read_only,
-            needs_judgement=open_question or decision.verdict is Verdict.APPROVE or not decision.cacheable,
+            needs_judgement=open_question
+            or decision.verdict is Verdict.APPROVE
+            or not decision.cacheable
+            or (self.asks and not reads),
         )
         if not _means_its_own(action):
             self._keep(action, permit)
@@ -140,15 +149,22 @@ class DecisionScopes:
 
     def __init__(self, hash_key: bytes) -> None:
         self._hash_key = hash_key
-        self._scopes: dict[tuple[str, str, bool], DecisionScope] = {}
+        self._scopes: dict[tuple[str, str, bool, bool], DecisionScope] = {}
 
     def current(
-        self, principal: Principal, target: Target, policy: PolicySet, catalog: Catalog, *, confined: bool = False
+        self,
+        principal: Principal,
+        target: Target,
+        policy: PolicySet,
+        catalog: Catalog,
+        *,
+        confined: bool = False,
+        asks: bool = False,
     ) -> DecisionScope:
-        key = (principal.attribute_key, target.name, confined)
+        key = (principal.attribute_key, target.name, confined, asks)
         scope = self._scopes.get(key)
         if scope is None or not scope.is_current(policy, catalog):
-            scope = DecisionScope(principal, target, policy, catalog, self._hash_key, confined=confined)
+            scope = DecisionScope(principal, target, policy, catalog, self._hash_key, confined=confined, asks=asks)
             while len(self._scopes) >= _MOST_SCOPES:  # sessions keep theirs; only sharing it ends
                 del self._scopes[next(iter(self._scopes))]
             self._scopes[key] = scope

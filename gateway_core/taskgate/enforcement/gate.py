@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from taskgate.domain import Credential
-from taskgate.enforcement.contracts import GovernedSession
+from taskgate.enforcement.contracts import GovernedSession, WaitMode
 from taskgate.enforcement.early_events import EarlyEvents
 from taskgate.enforcement.live import LiveSessions
 from taskgate.enforcement.services import Services
@@ -14,8 +14,6 @@ from taskgate.enforcement.session import Session
 from taskgate.enforcement.targets import GovernedTarget
 from taskgate.errors import ClientFault, GatewayFault, StoreFault, TargetFault
 from taskgate.store.ids import IdPrefix, new_id
-
-_WAITS = {"hold": True, "refuse": False}
 
 
 class TaskgateGate:
@@ -39,7 +37,7 @@ class TaskgateGate:
         options: Mapping[str, str],
         begun: Callable[[GovernedSession], None],
     ) -> Session:
-        waits = _waits(options)
+        wait = _wait(options)
         services = self._services
         target = self._targets.get(credential.target)
         if target is None:
@@ -52,7 +50,7 @@ class TaskgateGate:
             await target.ready()
             session = Session(
                 new_id(IdPrefix.SESSION), credential, target, services, protocol=protocol,
-                client_address=client_address, options=options, waits=waits, on_close=self._live.remove,
+                client_address=client_address, options=options, wait=wait, on_close=self._live.remove,
             )  # fmt: skip
             # Before the store is asked: a revocation from here on finds the session in the list.
             self._live.add(session)
@@ -105,11 +103,11 @@ class TaskgateGate:
         self._early.close()
 
 
-def _waits(options: Mapping[str, str]) -> bool:
+def _wait(options: Mapping[str, str]) -> WaitMode:
     unknown = sorted(set(options) - {"wait"})
     if unknown:
         raise ClientFault(f"taskgate: there is no startup option taskgate.{unknown[0]}", hint="There is taskgate.wait.")
-    wanted = options.get("wait", "hold")
-    if wanted not in _WAITS:
-        raise ClientFault(f"taskgate: taskgate.wait is hold or refuse, not {wanted[:20]!r}")
-    return _WAITS[wanted]
+    wanted = options.get("wait", WaitMode.HOLD)
+    if wanted not in set(WaitMode):
+        raise ClientFault(f"taskgate: taskgate.wait is {', '.join(WaitMode)}, not {wanted[:20]!r}")
+    return WaitMode(wanted)

@@ -41,7 +41,8 @@ Estimate = Callable[[Action], Awaitable[Mapping[str, object]]]
 @dataclass(frozen=True, slots=True)
 class Asking:
     """On whose behalf a human is asked. `waits` is false for clients that want a pending refusal at once;
-    `is_current` says whether the policy and the catalogue that were judged by are still in force."""
+    `is_current` says whether the policy and the catalogue that were judged by are still in force. `only_asks`: nothing
+    is to run, so no grant is used."""
 
     session_id: str
     principal: Principal
@@ -50,6 +51,7 @@ class Asking:
     waits: bool
     record: Record
     is_current: Callable[[], bool]
+    only_asks: bool = False
 
     @property
     def comes_back(self) -> bool:
@@ -86,8 +88,10 @@ class Parking:
             action, target=asking.target, policy_version=asking.policy_version, owner_key=asking.principal.owner_key,
             row_bound=terms.max_rows,
         )  # fmt: skip
-        if grant := await self._grant(asking, digest):
+        if not asking.only_asks and (grant := await self._grant(asking, digest)):
             return self._granted(asking, judgement.permit, grant)
+        if answer := await self._answered(asking, digest):
+            raise refusals.of_approval(answer, self._url(answer.id), asking.session_id, stands=True)
         if not asking.is_current():  # nobody is asked about what would be judged otherwise by now
             raise refusals.judged_anew(decision.matches, asking.session_id)
         hold = _hold(terms, action.transaction) if waits else 0.0
@@ -114,9 +118,20 @@ class Parking:
                 await self._withdrawn(approval, "the request could not be recorded")
             raise
         if not waits:
-            raise refusals.of_approval(approval, self._url(approval.id), asking.session_id, nobody=nobody)
+            raise refusals.of_approval(
+                approval, self._url(approval.id), asking.session_id, nobody=nobody, stands=asking.only_asks
+            )
         notice = ParkedNotice(approval.id, self._url(approval.id), approval.rules, hold, nobody)
         return await self._hold(asking, approval, judgement, waiting, digest, notice)
+
+    async def _answered(self, asking: Asking, digest: str) -> Approval | None:
+        """What a run was told already: it may start over by itself to come back for its answer, and then must not ask
+        again until somebody gives in."""
+        attempt = asking.principal.attempt
+        if attempt is None or not attempt.of_run:
+            return None
+        latest = await self._approvals.latest(digest, asking.principal.owner_key)
+        return latest if latest and latest.state in (ApprovalState.DENIED, ApprovalState.EXPIRED) else None
 
     async def _hold(
         self, asking: Asking, approval: Approval, judgement: Judgement, waiting: Waiting, digest: str,

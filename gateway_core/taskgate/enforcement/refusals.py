@@ -92,6 +92,16 @@ def read_only(pairs: tuple[Pair, ...], session_id: str) -> PolicyRefusal:
     )
 
 
+def only_asks(rules: tuple[RuleMatch, ...], pairs: tuple[Pair, ...], session_id: str) -> PolicyRefusal:
+    """Nobody needs to be asked for it, and in this session nothing is changed."""
+    return PolicyRefusal(
+        "taskgate: no human is needed for this; nothing that changes anything runs in a session that only asks",
+        rules=rules,
+        detail=_detail(verdict="allow", effect=[str(pair) for pair in pairs[:20]], session=session_id),
+        hint="Run it in a session of its own, without `taskgate.wait=ask`.",
+    )
+
+
 def attempt_over(pairs: tuple[Pair, ...], session_id: str) -> PolicyRefusal:
     """The task has told its orchestrator how it ended; what its callbacks still do is reading."""
     return PolicyRefusal(
@@ -111,16 +121,26 @@ _NEEDS_RETRIES = ", so it needs one: in Airflow, `retries` of at least 1"
 
 
 def of_approval(
-    approval: Approval, url: str | None, session_id: str, *, waited: float | None = None, nobody: str | None = None
+    approval: Approval,
+    url: str | None,
+    session_id: str,
+    *,
+    waited: float | None = None,
+    nobody: str | None = None,
+    stands: bool = False,
 ) -> PolicyRefusal:
     """A human was asked and has not said yes: pending, denied, expired or withdrawn. `waited`: for so many seconds a
-    connection waited, as long as it may. `nobody`: why nobody known could decide when it was asked."""
+    connection waited, as long as it may. `nobody`: why nobody known could decide when it was asked. `stands`: it was
+    answered before, and the answer is for the whole run."""
     rules = ", ".join(approval.rules)
     by = f" by {_visible(approval.decided_by)}" if approval.decided_by else ""
     why = f": {_visible(approval.comment)}" if approval.comment else ""
     hint = None
     pending = approval.state in (ApprovalState.PENDING, ApprovalState.APPROVED)
     match approval.state:
+        case ApprovalState.APPROVED if stands:
+            message = f"approval {approval.id} was given{by}{why}: nothing runs in a session that only asks"
+            hint = "Run it in a session of its own, which uses the grant."
         case ApprovalState.PENDING | ApprovalState.APPROVED:
             after = f"nobody decided within {waited:.0f} s and " if waited is not None else ""
             message = f"rule {rules} wants a human to approve this; {after}approval {approval.id} is pending"
@@ -142,6 +162,8 @@ def of_approval(
             if nobody:
                 message += f"; when it was asked nobody could have: {_visible(nobody)}"
             hint = "Run it again to ask again, or connect with `taskgate.wait=refuse` to wait without a connection."
+    if stands and approval.state in (ApprovalState.DENIED, ApprovalState.EXPIRED):
+        hint = "The answer stands for this run; another run asks anew."
     return PolicyRefusal(
         f"taskgate: {message}",
         rules=tuple(RuleMatch(rule, "approve") for rule in approval.rules),

@@ -13,7 +13,7 @@ import structlog
 
 from taskgate.domain import Action, Credential, Outcome, Pair, Parameter, Principal, RecordingLevel, Target, Verdict
 from taskgate.enforcement import content
-from taskgate.enforcement.contracts import Permit, Waiting
+from taskgate.enforcement.contracts import Permit, Waiting, WaitMode
 from taskgate.enforcement.decisions import DecisionScope, Judgement
 from taskgate.enforcement.parking import Asking
 from taskgate.enforcement.services import Services
@@ -64,7 +64,7 @@ class Session:
         protocol: str,
         client_address: str,
         options: Mapping[str, str],
-        waits: bool,
+        wait: WaitMode,
         on_close: Callable[[Session], None],
     ) -> None:
         self.id = session_id
@@ -76,7 +76,7 @@ class Session:
         self.parked = False
         self._target = target
         self._services = services
-        self._waits = waits
+        self._wait = wait
         self._on_close = on_close
         self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._only_reads: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -90,8 +90,9 @@ class Session:
         self._target_name = target.target.name
         services.keep_text(services.policy.current)
         self._scope = services.scopes.current(
-            self.principal, self.target, services.policy.current, target.catalog, confined=self._confined
-        )
+            self.principal, self.target, services.policy.current, target.catalog, confined=self._confined,
+            asks=self._asks,
+        )  # fmt: skip
         self._contents = self._scope.contents
         self._recording = services.recorder.open(SessionHeader(session_id, self._scope.policy.version, target.digest))
         self._recording.append(RecordKind.SESSION_OPENED, self._opened(options))
@@ -116,6 +117,10 @@ class Session:
     @property
     def target(self) -> Target:
         return self._target.target
+
+    @property
+    def _asks(self) -> bool:
+        return self._wait is WaitMode.ASK
 
     @property
     def read_only(self) -> bool:
@@ -177,7 +182,7 @@ class Session:
         if not scope.is_current(policy, catalog) or scope.confined is not self._confined:
             self._services.keep_text(policy)
             self._scope = scope = self._services.scopes.current(
-                self.principal, self.target, policy, catalog, confined=self._confined
+                self.principal, self.target, policy, catalog, confined=self._confined, asks=self._asks
             )
             self._contents = scope.contents
             self._recording.policy_version = policy.version
@@ -217,8 +222,8 @@ class Session:
         if self._services.store_lost:
             raise StoreFault("taskgate: the store is out of reach, so no grant can be used and nobody can be asked")
         asking = Asking(
-            self.id, self.principal, self.target, scope.policy.version, self._waits, self._record_now,
-            lambda: self._current() is scope,
+            self.id, self.principal, self.target, scope.policy.version, self._wait is WaitMode.HOLD, self._record_now,
+            lambda: self._current() is scope, only_asks=scope.asks,
         )  # fmt: skip
         self.parked = True
         try:
