@@ -326,3 +326,48 @@ def test_a_parked_statement_holds_up_nobody(
             assert isinstance(one.exception(5), psycopg.errors.QueryCanceled)
         for connection in connections:
             connection.close()
+
+
+def test_who_only_asks_runs_nothing_and_the_next_session_finds_the_grant(
+    stage: Stage, task: Task, dana: Client, order: Callable[[], int]
+) -> None:
+    order_id = order()
+    with task.connect(wait="ask") as asking:
+        assert asking.execute("select count(*) from public.orders where id = %s", (order_id,)).fetchone() == (1,)
+        assert asking.execute("show default_transaction_read_only").fetchone() == ("on",)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="is pending") as refused:
+            delete(asking, order_id)
+        approval = asked(refused.value)
+        dana.approve(approval)
+        for _ in range(2):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege, match="was given by .*dana") as refused:
+                delete(asking, order_id)
+            assert asked(refused.value) == approval
+            assert "state=approved" in (refused.value.diag.message_detail or "")
+        for lifted in ("begin read write", "set default_transaction_read_only = off"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                asking.execute(lifted)
+    assert exists(stage, order_id)
+    with task.connect(wait="refuse", try_number=2) as connection:
+        assert delete(connection, order_id) == 1
+    assert not exists(stage, order_id)
+
+
+def test_what_needs_nobody_is_said_to_who_only_asks_and_does_not_run(
+    stage: Stage, task: Task, order: Callable[[], int]
+) -> None:
+    order_id = order()
+    with psycopg.connect(stage.postgres.dsn("shop"), autocommit=True) as admin:
+        admin.execute("create table if not exists public.log_of_ends (what text)")
+    with task.connect(wait="ask") as asking:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="no human is needed for this") as refused:
+            asking.execute("insert into public.log_of_ends values ('x')")
+        assert (refused.value.diag.message_detail or "").startswith("verdict=allow\n")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="refused by rule no-production-ddl"):
+            asking.execute("drop table public.orders")
+    assert exists(stage, order_id)
+
+
+def test_an_option_that_is_none_keeps_out(task: Task) -> None:
+    with pytest.raises(psycopg.OperationalError, match="taskgate.wait is hold, refuse, ask, not 'perhaps'"):
+        task.connect(wait="perhaps")

@@ -240,3 +240,37 @@ def test_the_verdict_comes_with_the_permit() -> None:
     assert judged.decision.verdict is Verdict.APPROVE
     assert judged.permit.row_bound == 5
     assert judged.permit.approval_id is None, "a grant is used later, and only by its owner"
+
+
+def asking(text: str = EVERYTHING) -> DecisionScope:
+    return DecisionScope(task(), ORDERS, policy(text), CATALOG, KEY, asks=True)
+
+
+def test_a_session_that_only_asks_reads_and_changes_nothing() -> None:
+    one = asking()
+    assert one.read_only
+    assert not one.judge(SELECT, NOON, "ses_1").permit.needs_judgement
+    delete = does("sql.delete public.users", changes=True)
+    for _ in range(2):
+        with pytest.raises(PolicyRefusal, match="no human is needed for this") as refused:
+            one.judge(delete, NOON, "ses_1")
+        assert (refused.value.detail or "").startswith("verdict=allow\n")
+    prepared = one.judge(replace(delete, executes=False), NOON, "ses_1").permit
+    assert prepared.needs_judgement, "it may be described, and is judged once more before it runs"
+    call = replace(does("sql.call public.f"), text="select f()")
+    with pytest.raises(PolicyRefusal, match="no human is needed for this"):
+        asking(rules(rule("allow", "sql.call", objects='["public.f"]'))).judge(call, NOON, "ses_1")
+
+
+def test_a_session_that_only_asks_is_refused_what_any_other_is() -> None:
+    with pytest.raises(PolicyRefusal, match="no rule allows"):
+        asking(READS).judge(does("sql.delete public.users", changes=True), NOON, "ses_1")
+    approve = rules(rule("approve", objects='["public.*"]'))
+    assert asking(approve).judge(SELECT, NOON, "ses_1").decision.verdict is Verdict.APPROVE
+
+
+def test_a_session_that_only_asks_shares_no_permit_with_those_that_run() -> None:
+    scopes, rules_ = DecisionScopes(KEY), policy(EVERYTHING)
+    other = scopes.current(task(), ORDERS, rules_, CATALOG, asks=True)
+    assert other is not current(scopes, rules_)
+    assert scopes.current(task(), ORDERS, rules_, CATALOG, asks=True) is other

@@ -40,6 +40,7 @@ class OneApproval:
     nobody: str | None = None
     unknown: StoreFault | None = None
     drafts: list[ApprovalDraft] = field(default_factory=list)
+    standing: Approval | None = None
     waiting: asyncio.Future[Approval] | None = None
     asked: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -60,6 +61,8 @@ class OneApproval:
 
     async def request(self, draft: ApprovalDraft) -> Approval:
         self.drafts.append(draft)
+        if self.standing:
+            return self.standing
         self.asked.set()
         if self.slow:
             await self.slow.wait()
@@ -75,6 +78,9 @@ class OneApproval:
         return self.waiting
 
     async def get(self, approval_id: str) -> Approval | None:
+        return self.approval
+
+    async def latest(self, digest: str, owner_key: str) -> Approval | None:
         return self.approval
 
     async def withdraw(self, approval_id: str, reason: str) -> Approval:
@@ -131,13 +137,17 @@ class Desk:
             raise JournalFault("no space")
         self.records.append(kind)
 
-    def asks(self, action: Action = DELETE, *, waits: bool = True, **terms: Any) -> asyncio.Task[Permit]:
+    def asks(
+        self, action: Action = DELETE, *, waits: bool = True, only_asks: bool = False, **terms: Any
+    ) -> asyncio.Task[Permit]:
         async def estimate(action: Action) -> Mapping[str, object]:
             return {"rows": 3}
 
         decision = Decision(Verdict.APPROVE, (RuleMatch("r", "approve"),), terms=ApprovalTerms(("group:dba",), **terms))
         judgement = Judgement(decision, Permit(("r",), (), needs_judgement=True))
-        asking = Asking("ses_1", self.asker, ORDERS, "policy-1", waits, self.record, lambda: self.policy_in_force)
+        asking = Asking("ses_1", self.asker, ORDERS, "policy-1", waits, self.record, lambda: self.policy_in_force,
+            only_asks=only_asks,
+        )  # fmt: skip
         return asyncio.ensure_future(self.parking.permit(asking, action, judgement, self.client, estimate))
 
 
@@ -311,6 +321,40 @@ async def test_who_will_not_wait_is_told_at_once_and_the_request_stays(desk: Des
     assert refused.value.pending
     assert refused.value.approval_id == "apr_1"
     assert desk.approvals.withdrawn == []
+
+
+async def test_who_only_asks_uses_no_grant(desk: Desk) -> None:
+    with pytest.raises(PolicyRefusal, match="approval apr_1 is pending"):
+        await desk.asks(waits=False, only_asks=True)
+    assert desk.approvals.approval is not None
+    given = replace(desk.approvals.approval, state=ApprovalState.APPROVED, uses_left=1, decided_by="user:okta:dana")
+    desk.approvals.standing = given
+    with pytest.raises(PolicyRefusal, match=r"approval apr_1 was given by user:okta:dana: nothing runs") as refused:
+        await desk.asks(waits=False, only_asks=True)
+    assert "state=approved" in (refused.value.detail or "")
+    assert desk.approvals.used == []
+
+
+@pytest.mark.parametrize("state", [ApprovalState.DENIED, ApprovalState.EXPIRED])
+async def test_al_03_a_run_that_was_told_no_asks_nobody_again(desk: Desk, state: ApprovalState) -> None:
+    """It starts over by itself to come back for its answer: a no would otherwise only bring the next question."""
+    asker = task()
+    assert asker.attempt is not None
+    desk.asker = replace(asker, attempt=replace(asker.attempt, of_run=True))
+    with pytest.raises(PolicyRefusal, match="is pending"):
+        await desk.asks(waits=False)
+    assert desk.approvals.approval is not None
+    desk.approvals.approval = replace(desk.approvals.approval, state=state)
+    for waits in (False, True):
+        with pytest.raises(PolicyRefusal) as refused:
+            await desk.asks(waits=waits)
+        assert f"state={state}" in (refused.value.detail or "")
+        assert refused.value.hint == "The answer stands for this run; another run asks anew."
+        assert not refused.value.pending
+    assert len(desk.approvals.drafts) == 1
+    desk.asker = asker  # a task of which the try is known may be cleared by somebody, and asks again
+    with pytest.raises(PolicyRefusal, match="is pending"):
+        await desk.asks(waits=False)
 
 
 async def test_that_nobody_may_decide_is_said_at_once(desk: Desk) -> None:
