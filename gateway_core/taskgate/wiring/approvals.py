@@ -12,6 +12,7 @@ from taskgate.approvals.digest import ActionDigest
 from taskgate.approvals.keys import ApprovalKeys
 from taskgate.approvals.notifiers.notifier import Notifier, notifier_class
 from taskgate.approvals.notifiers.outbox import Outbox
+from taskgate.approvals.notifiers.prefect_events import PrefectEvents
 from taskgate.approvals.notifiers.webhook import WebhookNotifier
 from taskgate.approvals.requests import Approvals
 from taskgate.approvals.sealing import ParameterSeal
@@ -52,6 +53,7 @@ async def approval_side(
     ]
     for other in settings.approvals.notifiers:
         notifiers.append(notifier_class(other.kind)(name=other.name, **other.options))
+    notifiers += [PrefectEvents(prefect, secrets.fetch) for prefect in settings.prefect if prefect.events]
     outbox = Outbox(store.database, notifiers, url)
     keys = ApprovalKeys.at(settings.data_dir / "keys" / "approvals.key")
     people = {one.source: one.people for one in settings.airflow}

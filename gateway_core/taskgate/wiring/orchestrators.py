@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 
 from taskgate.approvals.airflow_answers import AirflowAnswers
+from taskgate.approvals.prefect_resumes import PrefectResumes
 from taskgate.approvals.requests import ApprovalFilter, Approvals
 from taskgate.domain import ApprovalState, TaskKey
 from taskgate.identity.orchestrators.airflow.human_input import HumanInputs
@@ -46,11 +47,13 @@ class OrchestratorSide:
         self,
         orchestrators: Orchestrators,
         answers: Mapping[str, AirflowAnswers],
+        resumes: Mapping[str, PrefectResumes],
         requests: TaskRequests,
         stack: AsyncExitStack,
     ) -> None:
         self.orchestrators = orchestrators
         self.answers = answers
+        self._resumes = resumes
         self._requests = requests
         self._stack = stack
 
@@ -77,7 +80,12 @@ class OrchestratorSide:
             )
             for name, source in orchestrators.airflows.items()
         }  # fmt: skip
-        return cls(orchestrators, answers, requests, stack)
+        resumes = {
+            name: PrefectResumes(name, source.rest, approvals)
+            for name, source in orchestrators.prefects.items()
+            if source.settings.resume
+        }
+        return cls(orchestrators, answers, resumes, requests, stack)
 
     def start(self, background: Background, signals: Signals) -> None:
         attempts, endings = self.orchestrators.attempts, self.orchestrators.endings
@@ -86,6 +94,8 @@ class OrchestratorSide:
             background.spawn(f"attempts of {source.name}", looking.run())
         for name, answers in self.answers.items():
             background.spawn(f"answers of {name}", answers.run(signals))
+        for name, resumes in self._resumes.items():
+            background.spawn(f"waiting runs of {name}", resumes.run(signals))
 
     async def close(self) -> None:
         await self._stack.aclose()

@@ -5,7 +5,16 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from taskgate.approvals.notifiers.notification import Notification
-from taskgate.domain import Approval, ApprovalState, ApprovalTerms, Assurance, Principal, PrincipalKind
+from taskgate.domain import (
+    Approval,
+    ApprovalState,
+    ApprovalTerms,
+    Assurance,
+    Attempt,
+    Principal,
+    PrincipalKind,
+    TaskKey,
+)
 from taskgate.visible import is_shown
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -49,8 +58,18 @@ def test_without_a_dashboard_there_is_no_link() -> None:
 
 def test_one_that_waits_since_before_there_were_commands_is_read() -> None:
     facts = about(APPROVAL).to_json()
-    del facts["command"]
-    assert Notification.from_json(facts).command == ""
+    del facts["command"], facts["task"]
+    assert (Notification.from_json(facts).command, Notification.from_json(facts).task) == ("", None)
+
+
+def test_names_the_task_that_asks() -> None:
+    key = TaskKey("prod", "orders-cleanup", "5c1e", "cle\u202ean")
+    asks = replace(APPROVAL.principal, attempt=Attempt("t:1", key, run_name="wakeful-crow", of_run=True))
+    assert about(APPROVAL).task is None
+    assert about(replace(APPROVAL, principal=asks)).task == {
+        "source": "prod", "dag_id": "orders-cleanup", "run_id": "5c1e", "task_id": "cle\\u{202e}an", "map_index": -1,
+        "run_name": "wakeful-crow",
+    }  # fmt: skip
 
 
 def test_neither_statement_nor_estimate_nor_comment_is_sent() -> None:

@@ -17,7 +17,8 @@ _SHOWN_PAIRS = 5
 @dataclass(frozen=True, slots=True)
 class Notification:
     """`event` is `approval.requested` or `approval.decided`. `url` is the dashboard's page, if there is a dashboard;
-    `command` shows the same in a terminal. Times are ISO 8601, UTC."""
+    `command` shows the same in a terminal. `task`: the task that asks (`source`, `dag_id`, `run_id`, `task_id`,
+    `map_index`, and where the run has one `run_name`). Times are ISO 8601, UTC."""
 
     id: str
     event: str
@@ -33,6 +34,7 @@ class Notification:
     expires_at: str
     decided_by: str | None = None
     command: str = ""
+    task: Mapping[str, str | int] | None = None
 
     @classmethod
     def about(cls, notification_id: str, event: str, approval: Approval, url: str | None) -> Notification:
@@ -51,6 +53,7 @@ class Notification:
             expires_at=approval.expires_at.isoformat(),
             decided_by=approval.decided_by,
             command=f"taskgate approvals show {approval.id}",
+            task=_task(approval),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -59,6 +62,16 @@ class Notification:
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> Notification:
         return cls(**{**facts, "rules": tuple(facts["rules"]), "approvers": tuple(facts["approvers"])})
+
+
+def _task(approval: Approval) -> Mapping[str, str | int] | None:
+    attempt = approval.principal.attempt
+    if attempt is None:
+        return None
+    named: dict[str, str | int] = asdict(attempt.task)
+    if attempt.run_name:
+        named["run_name"] = attempt.run_name
+    return {name: _plain(value) if isinstance(value, str) else value for name, value in named.items()}
 
 
 def _requester(approval: Approval) -> str:

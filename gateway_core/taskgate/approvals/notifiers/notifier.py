@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from importlib.metadata import entry_points
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from taskgate.approvals.notifiers.notification import Notification
+from taskgate.domain import Approval
 from taskgate.errors import SettingsError, TaskgateError
 
 ENTRY_POINT_GROUP = "taskgate.notifiers"
@@ -26,6 +27,13 @@ class Notifier(Protocol):
         that did arrive: `notification.id` tells."""
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class Selective(Protocol):
+    """A notifier that has no use for every approval."""
+
+    def concerns(self, approval: Approval) -> bool: ...
 
 
 def notifier_class(kind: str) -> type[Any]:

@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from taskgate.approvals.notifiers.notification import Notification
-from taskgate.approvals.notifiers.notifier import DeliveryFault, Notifier
+from taskgate.approvals.notifiers.notifier import DeliveryFault, Notifier, Selective
 from taskgate.domain import Approval
 from taskgate.errors import StoreFault
 from taskgate.store.clock import database_time
@@ -62,9 +62,11 @@ class Outbox:
             raise ValueError("two notifiers have the same name")
 
     async def enqueue(self, connection: AsyncConnection, event: str, approval: Approval) -> None:
-        """One row an endpoint, in the caller's transaction; then `wake`."""
+        """One row an endpoint that it concerns, in the caller's transaction; then `wake`."""
         rows: list[dict[str, Any]] = []
         for notifier in self._notifiers:
+            if isinstance(notifier, Selective) and not notifier.concerns(approval):
+                continue
             notification = Notification.about(new_id(IdPrefix.NOTIFICATION), event, approval, self._url(approval.id))
             rows.append(
                 {"id": notification.id, "notifier": notifier.name, "event": event, "payload": notification.to_json()}

@@ -20,6 +20,7 @@ from taskgate.identity.orchestrators.prefect.runs import FlowRun, Looked, TaskRu
 _KEPT = 60.0
 _MOST_KEPT = 2048
 _PAGE = 100
+_MOST_PAUSED = 5000
 _LONGEST = 250  # characters of an attribute
 _TASK_KEY = re.compile(r"(.+)-[0-9a-f]{8}")  # the function's name and a hash of its source
 
@@ -57,6 +58,18 @@ class PrefectRest:
                 raise OrchestratorAway(f"Prefect {self._source} lists no {kind}")
             found += page
         return found
+
+    async def paused(self) -> list[FlowRun]:
+        """Every flow run that is paused or suspended. Raises OrchestratorAway."""
+        found: list[FlowRun] = []
+        while True:
+            chosen = {"flow_runs": {"state": {"type": {"any_": ["PAUSED"]}}}, "sort": "ID_DESC"}
+            page = await self._account.post("/flow_runs/filter", {**chosen, "limit": _PAGE, "offset": len(found)})
+            if not isinstance(page, list):
+                raise OrchestratorAway(f"Prefect {self._source} lists no flow runs")
+            found += [self._understood(_flow_run, one) for one in page]
+            if len(page) < _PAGE or len(found) >= _MOST_PAUSED:
+                return found
 
     async def flow_name(self, flow_id: str) -> str:
         """Raises OrchestratorAway."""
