@@ -1,4 +1,4 @@
-"""The task that a link asks for: Airflow's task instances link here with their key in the query.
+"""The task that a link asks for: task instances and artifacts link here with their key in the query.
 
     /sessions?source=prod-airflow&dag_id=etl&run_id=run-1&task_id=clean&map_index=-1&try_number=2
 
@@ -60,7 +60,7 @@ class AskedTask:
 
     def show(self) -> None:
         """The line that says what is filtered, and the way to drop it."""
-        named = [("source", self.source), ("DAG", self.dag_id), ("run", self.run_id), ("task", self.task_id)]
+        named = [("source", self.source), ("DAG or flow", self.dag_id), ("run", self.run_id), ("task", self.task_id)]
         if self.map_index is not None and self.map_index >= 0:
             named.append(("map index", str(self.map_index)))
         if self.try_number is not None:

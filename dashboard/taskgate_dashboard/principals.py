@@ -9,12 +9,12 @@ _ASSURANCE = {"verified": "green", "delegated": "blue", "asserted": "amber"}
 
 
 def short(principal: Principal) -> str:
-    """`orders_cleanup / delete_old_orders`, or a name. Plain text."""
+    """`orders_cleanup / delete_old_orders`, or a name; of a flow outside any task the flow's. Plain text."""
     if principal.attempt is None:
         return principal.name
     task = principal.attempt.task
     mapped = f"[{task.map_index}]" if task.map_index >= 0 else ""
-    return f"{task.dag_id} / {task.task_id}{mapped}"
+    return f"{task.dag_id} / {task.task_id}{mapped}" if task.task_id else task.dag_id
 
 
 def assurance_chip(principal: Principal) -> str:
@@ -31,7 +31,7 @@ def rows(principal: Principal) -> list[tuple[str, str]]:
         task = principal.attempt.task
         found += [
             ("Task", f"<b>{style.said(short(principal))}</b>"),
-            ("Run", f"{style.said(task.run_id)} · try {principal.attempt.try_number}"),
+            ("Run", f"{style.said(principal.attempt.run_label)} · try {principal.attempt.try_number}"),
             ("From", style.said(task.source)),
         ]
     else:

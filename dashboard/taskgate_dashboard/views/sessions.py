@@ -65,9 +65,9 @@ def _row(session: Session) -> dict[str, object]:
     ended = session.closed_at
     return {
         "Opened (UTC)": session.opened_at,
-        "DAG": style.cell(attempt.task.dag_id if attempt else "—"),
-        "Run": style.cell(attempt.task.run_id if attempt else "—"),
-        "Task": style.cell(attempt.task.task_id if attempt else session.principal.name),
+        "DAG or flow": style.cell(attempt.task.dag_id if attempt else "—"),
+        "Run": style.cell(attempt.run_label if attempt else "—"),
+        "Task": style.cell((attempt.task.task_id or "—") if attempt else session.principal.name),
         "Person": style.cell(_person(session)),
         "Try": attempt.try_number if attempt else None,
         "Target": session.target,

@@ -25,7 +25,7 @@ def _line(session: Session, found: Verification | None) -> dict[str, object]:
     return {
         "Session": session.id,
         "Task": style.cell(principals.short(session.principal)),
-        "Run": style.cell(session.principal.attempt.task.run_id if session.principal.attempt else "—"),
+        "Run": style.cell(session.principal.attempt.run_label if session.principal.attempt else "—"),
         "Opened (UTC)": times.clock(session.opened_at),
         "Recording": state,
         "Records": found.records if found else None,
@@ -35,8 +35,8 @@ def _line(session: Session, found: Verification | None) -> dict[str, object]:
 
 
 columns = st.columns([1.2, 1.6, 1], vertical_alignment="bottom")
-dag_id = columns[0].text_input("DAG", key="verify_dag").strip()
-run_id = columns[1].text_input("Run", key="verify_run").strip()
+dag_id = columns[0].text_input("DAG or flow", key="verify_dag").strip()
+run_id = columns[1].text_input("Run (its id)", key="verify_run").strip()
 wanted = SessionFilter(dag_id=dag_id or None, run_id=run_id or None)
 sessions: list[Session] = []
 with asking():

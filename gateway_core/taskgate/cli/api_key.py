@@ -56,6 +56,14 @@ def create(
         list[str] | None,
         typer.Option("--source", help="Let a service key speak for tasks of this orchestrator only; repeat."),
     ] = None,
+    work_pool: Annotated[
+        list[str] | None,
+        typer.Option("--work-pool", help="Let a service key speak for Prefect flow runs of this pool only; repeat."),
+    ] = None,
+    deployment: Annotated[
+        list[str] | None,
+        typer.Option("--deployment", help="The same for flow runs of this deployment, as flow/name; repeat."),
+    ] = None,
     ttl: Annotated[
         float | None,
         typer.Option(parser=seconds, metavar="DURATION", help="When it expires (`90d`); without it, never."),
@@ -64,7 +72,7 @@ def create(
 ) -> None:
     """Make a key and print it, this once."""
     from taskgate.api import rendering
-    from taskgate.api.claims import SOURCE_PREFIX
+    from taskgate.api.claims import DEPLOYMENT_PREFIX, POOL_PREFIX, SOURCE_PREFIX
     from taskgate.client.models import CreatedApiKey
     from taskgate.domain import PrincipalKind
     from taskgate.identity.api_keys import ApiKeys
@@ -72,10 +80,11 @@ def create(
 
     if not scope:
         raise _without_scope()
-    if user and source:
-        raise typer.BadParameter("--source is for service keys")
+    bounds = ((SOURCE_PREFIX, source), (POOL_PREFIX, work_pool), (DEPLOYMENT_PREFIX, deployment))
+    if user and any(names for _, names in bounds):
+        raise typer.BadParameter("--source, --work-pool and --deployment are for service keys")
     settings = load_settings(config)
-    groups = [*(group or ()), *(f"{SOURCE_PREFIX}{name}" for name in source or ())]
+    groups = [*(group or ()), *(f"{prefix}{one}" for prefix, names in bounds for one in names or ())]
 
     async def work() -> CreatedApiKey:
         async with open_store(settings, migrate=True) as database:

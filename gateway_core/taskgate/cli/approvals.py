@@ -136,7 +136,7 @@ def print_approval(approval: Approval, parameters: ApprovalParameters | None) ->
             ("assurance", f"{principal.assurance} by {principal.verified_by}"),
             (
                 "run",
-                f"{principal.attempt.task.run_id}, try {principal.attempt.try_number}" if principal.attempt else None,
+                f"{principal.attempt.run_label}, try {principal.attempt.try_number}" if principal.attempt else None,
             ),
             ("triggered by", principal.attributes.get("triggering_user")),
             ("target", approval.target),

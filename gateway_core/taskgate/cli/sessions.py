@@ -124,15 +124,15 @@ def show(
     if as_json:
         print_json({"session": session.model_dump(mode="json"), "records": [item.model_dump(mode="json") for item in records]})  # fmt: skip # noqa: E501
         return
-    task = session.principal.attempt.task if session.principal.attempt else None
+    attempt = session.principal.attempt
     print_fields(
         [
             ("session", session.id),
             ("state", f"{session.state}{f': {session.closed_reason}' if session.closed_reason else ''}"),
             ("who", f"{session.principal.kind} {session.principal.label} of {session.principal.source}"),
             ("assurance", f"{session.principal.assurance} by {session.principal.verified_by}"),
-            ("run", task.run_id if task else None),
-            ("try", session.principal.attempt.try_number if session.principal.attempt else None),
+            ("run", attempt.run_label if attempt else None),
+            ("try", attempt.try_number if attempt else None),
             ("target", session.target),
             ("from", session.client_address),
             ("opened", session.opened_at),

@@ -43,7 +43,7 @@ class RecordedFilter:
             (self.target, opened.get("target")),
             (self.principal, ":".join(str(opened.get(f"principal_{one}")) for one in ("kind", "source", "name"))),
         )
-        names = [one.casefold() for one in (task.dag_id, task.run_id, task.task_id) if one]
+        names = [one.casefold() for one in (task.dag_id, task.run_id, opened.get("run_name"), task.task_id) if one]
         if not all(any(word in one for one in names) for word in (self.name or "").casefold().split()):
             return False
         if self.person is not None and not any(self.person.casefold() in one.casefold() for one in people(opened)):

@@ -58,8 +58,8 @@ class RecordedParameter:
 
 @dataclass(frozen=True, slots=True)
 class SessionOpened:
-    """Who is talking to what. `task` is the task key's text, `task_key` its parts (source, DAG, run, task, map index);
-    `options` are the `taskgate.*` startup options."""
+    """Who is talking to what. `task` is the task key's text, `task_key` its parts (source, DAG, run, task, map index),
+    `run_name` what people call the run where that is not its id; `options` are the `taskgate.*` startup options."""
 
     principal_kind: str
     principal_name: str
@@ -75,6 +75,7 @@ class SessionOpened:
     try_number: int | None = None
     task: str | None = None
     task_key: tuple[str, str, str, str, int] | None = None
+    run_name: str | None = None
     read_only: bool = False
     options: Mapping[str, str] = field(default_factory=dict)
 
@@ -106,6 +107,7 @@ class SessionOpened:
             try_number=attempt.try_number if attempt else None,
             task=str(attempt.task) if attempt else None,
             task_key=task_parts(attempt.task) if attempt else None,
+            run_name=(attempt.run_name or None) if attempt else None,
             read_only=read_only,
             options=dict(options or {}),
         )

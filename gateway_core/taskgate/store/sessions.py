@@ -129,6 +129,7 @@ class SessionIndex:
             "task_source": attempt.task.source if attempt else None,
             "dag_id": attempt.task.dag_id if attempt else None,
             "run_id": attempt.task.run_id if attempt else None,
+            "run_name": (attempt.run_name or None) if attempt else None,
             "task_id": attempt.task.task_id if attempt else None,
             "map_index": attempt.task.map_index if attempt else None,
             "attempt_id": attempt.id if attempt else None,
@@ -217,7 +218,7 @@ def _filtered(query: Select[Any], filters: SessionFilter) -> Select[Any]:
         if wanted is not None:
             query = query.where(column == wanted)
     for word in (filters.name or "").split():
-        columns = (sessions.c.dag_id, sessions.c.run_id, sessions.c.task_id)
+        columns = (sessions.c.dag_id, sessions.c.run_id, sessions.c.run_name, sessions.c.task_id)
         query = query.where(or_(*(column.icontains(word, autoescape=True) for column in columns)))
     if filters.person is not None:
         query = query.where(_is_behind(filters.person))

@@ -254,6 +254,7 @@ sessions = Table(
     Column("task_source", Text),
     Column("dag_id", Text),
     Column("run_id", Text),
+    Column("run_name", Text),  # what people call it, where that is not its id
     Column("task_id", Text),
     Column("map_index", Integer),
     Column("attempt_id", Text, index=True),

@@ -26,6 +26,11 @@ class Attempt(Answer):
     logical_date: str | None = None
     run_name: str | None = None
 
+    @property
+    def run_label(self) -> str:
+        """The run as people and machines know it: `wakeful-crow (5c1e…)`, or its id alone."""
+        return f"{self.run_name} ({self.task.run_id})" if self.run_name else self.task.run_id
+
 
 class Principal(Answer):
     """Who acts. `assurance` says how well the gateway knows it, `verified_by` through what."""

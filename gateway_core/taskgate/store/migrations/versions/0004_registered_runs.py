@@ -1,4 +1,4 @@
-"""Flow runs that a worker has made known."""
+"""Flow runs that a worker has made known, and what people call runs."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,6 +10,7 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
+    op.add_column("sessions", sa.Column("run_name", sa.Text(), nullable=True))
     op.create_table(
         "registered_runs",
         sa.Column("id", sa.String(40), nullable=False),
