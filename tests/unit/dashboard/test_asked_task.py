@@ -25,7 +25,7 @@ def test_sessions_of_one_task(run_id: str, open_page: Callable[..., AppTest]) ->
     assert not app.exception
     assert list(app.dataframe[0].value["Task"]) == ["drop_orders"]
     shown = html(app)
-    for words in ("source demo-airflow", "DAG orders_cleanup", f"run {run_id}", "task drop_orders", "try 1"):
+    for words in ("source demo-airflow", "DAG or flow orders_cleanup", f"run {run_id}", "task drop_orders", "try 1"):
         assert f">{words}<" in shown
     assert "map index" not in shown
 
