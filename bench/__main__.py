@@ -10,11 +10,11 @@ import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
-from bench import airflow_task, bulk, connect, decision, imports, parked, pgbench
+from bench import airflow_task, bulk, connect, decision, imports, parked, pgbench, prefect_task
 from bench.stand import Stand
 
-PARTS = ("pgbench", "bulk", "leaks", "connect", "parked", "decision", "imports", "airflow", "airflow-worker")
-_WITHOUT_STAND = {"imports", "airflow", "airflow-worker"}
+PARTS = ("pgbench", "bulk", "leaks", "connect", "parked", "decision", "imports", "airflow", "airflow-worker", "prefect")
+_WITHOUT_STAND = {"imports", "airflow", "airflow-worker", "prefect"}
 
 
 def main() -> None:
@@ -38,6 +38,9 @@ def main() -> None:
             airflow_task.report(Path(folder) / "server", rounds)
         if "airflow-worker" in parts:
             airflow_task.report(Path(folder) / "worker", rounds, "worker")
+        if "prefect" in parts:
+            prefect_task.report(Path(folder) / "prefect", rounds)
+            prefect_task.report_imports(Path(folder), rounds)
 
 
 def _gateway_alone(parts: Collection[str], rounds: int, seconds: int) -> None:
