@@ -1,5 +1,5 @@
-"""The package's Airflow: a whole one, started for the first test that asks, with a gateway and a database of its own,
-and gone before the tests of other packages.
+"""The package's Airflow and Prefect: whole ones, started for the first test that asks, with a gateway and a database of
+their own, and gone before the tests of other packages.
 
 Tests that use it name their runs' tasks and DAGs, and leave the processes running."""
 
@@ -22,6 +22,7 @@ from tests.e2e.real_airflow import USERS, RealAirflow
 from tests.e2e.shop import EXAMPLE, Shop, shop
 from tests.e2e.twin_database import GOVERNED, TARGET, TWINS, policy_of, twin_databases
 from tests.servers.folders import server_folder
+from tests.servers.prefect import RealPrefect
 
 HERE = Path(__file__).parent
 DAGS = (EXAMPLE / "dags", TWINS, HERE / "attack_dags", HERE / "harness_dags", HERE / "approval_dags")
@@ -117,4 +118,11 @@ def real_airflow(
         place=airflow_place,
     )
     with running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def real_prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealPrefect]:
+    """A whole Prefect as well, but for workers: tests start their own, in pools of their own."""
+    with RealPrefect(tmp_path_factory.mktemp("prefect")) as running:
         yield running
