@@ -18,6 +18,7 @@ from taskgate.domain import PrincipalKind
 from taskgate.identity.scopes import Scope
 from tests.e2e.airflow_forms import SOURCE, Form, server_form
 from tests.e2e.attack_out import AttackOut
+from tests.e2e.governed_prefect import GovernedPrefect, known_as
 from tests.e2e.real_airflow import USERS, RealAirflow
 from tests.e2e.shop import EXAMPLE, Shop, shop
 from tests.e2e.twin_database import GOVERNED, TARGET, TWINS, policy_of, twin_databases
@@ -126,3 +127,13 @@ def real_prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealPrefe
     """A whole Prefect as well, but for workers: tests start their own, in pools of their own."""
     with RealPrefect(tmp_path_factory.mktemp("prefect")) as running:
         yield running
+
+
+@pytest.fixture(scope="package")
+def governed_prefect(tmp_path_factory: pytest.TempPathFactory, real_prefect: RealPrefect) -> Iterator[GovernedPrefect]:
+    """With a gateway and a database of its own; a worker is what a test starts."""
+    directory = tmp_path_factory.mktemp("prefect-shop")
+    settings = {"prefect": [known_as(real_prefect)]}
+    with server_folder("prefect") as folder, PostgresServer(embedded_bin(), folder) as server:
+        with shop(directory, server, policy=(HERE / "prefect_policy.yaml").read_text(), settings=settings) as running:
+            yield GovernedPrefect.over(real_prefect, running, tmp_path_factory.mktemp("runs"))
