@@ -74,13 +74,14 @@ class RealPrefect:
         *,
         name: str | None = None,
         environment: Mapping[str, str] | None = None,
+        make_pool: bool = False,
         seconds: float = 90,
     ) -> PrefectProcess:
         """As `prefect worker start` does. Waits until it polls. `environment` adds to the workers'."""
         name = name or f"worker-{pool}"
         command = [
             self.python, "-m", "prefect", "worker", "start", "--pool", pool, "--type", kind, "--name", name,
-            "--install-policy", "never", "--no-create-pool-if-not-found",
+            "--install-policy", "never", *([] if make_pool else ["--no-create-pool-if-not-found"]),
         ]  # fmt: skip
         worker = PrefectProcess(
             name, command, {**self.worker_environment, **(environment or {})}, self.directory / f"{name}.log"
