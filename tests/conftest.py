@@ -16,7 +16,7 @@ from tests.servers.folders import server_folder
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Where two workers share the tests a file stays with one of them, and so does whatever needs the package's
-    Airflow: it is started once, and two of them are more than two cores can carry."""
+    Airflow or Prefect: each is started once, and two of them are more than two cores can carry."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):
@@ -28,7 +28,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @cache
 def _scope(file: str) -> str:
-    return "airflow" if "real_airflow" in Path(file).read_text(encoding="utf-8") else file
+    text = Path(file).read_text(encoding="utf-8")
+    return next((one for one in ("airflow", "prefect") if f"real_{one}" in text), file)
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,12 @@ _PR_SET_DUMPABLE = 4
 def forbid() -> None:
     """Raises OSError where the system does not agree. Threads share it; a program that is executed later does not."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    hide()
+
+
+def hide() -> None:
+    """From files and other processes of this user, on Linux, and nothing more: what this process starts may still dump
+    its own. Raises OSError."""
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:

@@ -1,5 +1,5 @@
-"""The package's Airflow: a whole one, started for the first test that asks, with a gateway and a database of its own,
-and gone before the tests of other packages.
+"""The package's Airflow and Prefect: whole ones, started for the first test that asks, with a gateway and a database of
+their own, and gone before the tests of other packages.
 
 Tests that use it name their runs' tasks and DAGs, and leave the processes running."""
 
@@ -18,10 +18,12 @@ from taskgate.domain import PrincipalKind
 from taskgate.identity.scopes import Scope
 from tests.e2e.airflow_forms import SOURCE, Form, server_form
 from tests.e2e.attack_out import AttackOut
+from tests.e2e.governed_prefect import GovernedPrefect, known_as
 from tests.e2e.real_airflow import USERS, RealAirflow
 from tests.e2e.shop import EXAMPLE, Shop, shop
 from tests.e2e.twin_database import GOVERNED, TARGET, TWINS, policy_of, twin_databases
 from tests.servers.folders import server_folder
+from tests.servers.prefect import RealPrefect
 
 HERE = Path(__file__).parent
 DAGS = (EXAMPLE / "dags", TWINS, HERE / "attack_dags", HERE / "harness_dags", HERE / "approval_dags")
@@ -118,3 +120,20 @@ def real_airflow(
     )
     with running:
         yield running
+
+
+@pytest.fixture(scope="package")
+def real_prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealPrefect]:
+    """A whole Prefect as well, but for workers: tests start their own, in pools of their own."""
+    with RealPrefect(tmp_path_factory.mktemp("prefect")) as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def governed_prefect(tmp_path_factory: pytest.TempPathFactory, real_prefect: RealPrefect) -> Iterator[GovernedPrefect]:
+    """With a gateway and a database of its own; a worker is what a test starts."""
+    directory = tmp_path_factory.mktemp("prefect-shop")
+    settings = {"prefect": [known_as(real_prefect)]}
+    with server_folder("prefect") as folder, PostgresServer(embedded_bin(), folder) as server:
+        with shop(directory, server, policy=(HERE / "prefect_policy.yaml").read_text(), settings=settings) as running:
+            yield GovernedPrefect.over(real_prefect, running, tmp_path_factory.mktemp("runs"))
