@@ -37,7 +37,10 @@ _POLICY = (
 def report(directory: Path, rounds: int) -> None:
     directory.mkdir(mode=0o711)
     rounds = max(rounds, _LEAST_ROUNDS)
-    with PostgresServer(embedded_bin(), directory / "postgres") as server, RealPrefect(directory / "prefect") as prefect:
+    with (
+        PostgresServer(embedded_bin(), directory / "postgres") as server,
+        RealPrefect(directory / "prefect") as prefect,
+    ):
         (directory / "shop").mkdir()
         settings = {"prefect": [{"source": _SOURCE, "url": prefect.url}]}
         with shop(directory / "shop", server, policy=_POLICY, settings=settings) as running:

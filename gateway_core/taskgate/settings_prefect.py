@@ -13,14 +13,20 @@ from taskgate.settings_values import Duration, SecretReference, Section, anchore
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=250, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
-class PrefectSettings(Section):
-    """A Prefect server, or a workspace of Prefect Cloud. `url` is its API (PREFECT_API_URL), with `/api` at the end.
-    `api_key` (Cloud) or `auth_string` (a server's PREFECT_SERVER_API_AUTH_STRING) is the gateway's own account, where
-    it needs one. `secret_ttl`: how long a flow run's one-time secret waits for its process to start. `recorded_within`:
-    how long Prefect may take to record a task run that has begun. `resume`: resume the flow run that waits for an
-    approval once it is decided; `events`: tell Prefect's events what is asked and decided."""
+_Source = Annotated[str, StringConstraints(min_length=1, max_length=250, pattern=r"^[^\x00-\x1f\x7f/]+$")]
 
-    source: _Name
+
+class PrefectSettings(Section):
+    """A Prefect server, or a workspace of Prefect Cloud.
+
+    `source` has no slash: a flow run is named by it, its flow and its id, with slashes between, and no two may read the
+    same. `url` is its API (PREFECT_API_URL), with `/api` at the end. `api_key` (Cloud) or `auth_string` (a server's
+    PREFECT_SERVER_API_AUTH_STRING) is the gateway's own account, where it needs one. `secret_ttl`: how long a flow
+    run's one-time secret waits for its process to start. `recorded_within`: how long Prefect may take to record a task
+    run that has begun. `resume`: resume the flow run that waits for an approval once it is decided; `events`: tell
+    Prefect's events what is asked and decided."""
+
+    source: _Source
     url: str = Field(pattern=r"^https?://[^/?#]+[^?#]*$")
     api_key: SecretReference | None = None
     auth_string: SecretReference | None = None
@@ -38,6 +44,8 @@ class PrefectSettings(Section):
     def _whole(self) -> PrefectSettings:
         if self.api_key is not None and self.auth_string is not None:
             raise ValueError("give api_key (Prefect Cloud) or auth_string (a Prefect server), not both")
+        if "@" in urlsplit(self.url).netloc:
+            raise ValueError("url: the account goes into api_key or auth_string, not into the address")
         if self.url.startswith("http://") and not is_loopback(urlsplit(self.url).hostname or ""):
             raise ValueError("url: http is for loopback addresses only")
         return self

@@ -113,7 +113,7 @@ class TaskgateGateway(CredentialsBlock):
                     f"{self.source!r}: a run is known at one gateway only.",
                     hint="Leave the block's source empty, or run the flow in the other work pool.",
                 )
-            return GatewayAccess(run.url, run.ca_file or self.ca_file, run.source, run.token, run_token=True)
+            return GatewayAccess(run.url, run.ca_file or self.ca_file, run.source, SecretStr(run.token), run_token=True)
         key = self.api_key or self._saved_key()
         missing = [name for name, value in (("url", self.url), ("source", self.source), ("api_key", key)) if not value]
         if not (self.url and self.source and key):

@@ -30,6 +30,7 @@ from taskgate.api.authentication import (
 from taskgate.api.control_plane import ControlPlane
 from taskgate.api.dependencies import refuse_unknown_query
 from taskgate.api.heavy import HeavyWork
+from taskgate.api.inquiries import Inquiries
 from taskgate.api.long_polls import LongPolls
 from taskgate.api.middleware import BodyLimit, RequestContext
 from taskgate.api.routes import (
@@ -85,6 +86,7 @@ def create_app(control_plane: ControlPlane, authenticators: Sequence[Authenticat
     app.state.control_plane = control_plane
     app.state.heavy_work = HeavyWork()
     app.state.long_polls = LongPolls()
+    app.state.inquiries = Inquiries()
     problems.install(app)
     app.include_router(health.router)
     for router in ROUTERS:

@@ -199,11 +199,17 @@ def authenticated(request: Request, _: Annotated[object, Depends(_bearer_scheme)
     return caller
 
 
+def registered(caller: Caller) -> RegisteredRun:
+    """The flow run whose process asks. Raises ApiProblem where it is somebody else."""
+    if caller.run is None:
+        raise not_permitted("this answers a flow run: send what its worker gave it", code="not_a_flow_run")
+    return caller.run
+
+
 def own_run(request: Request, _: Annotated[object, Depends(_run_scheme)]) -> Caller:
     """The flow run's process that asks; its `run` is there. What is made for flow runs depends on this."""
     caller = _caller(request)
-    if caller.run is None:
-        raise not_permitted("this answers a flow run: send what its worker gave it", code="not_a_flow_run")
+    registered(caller)
     return caller
 
 

@@ -61,11 +61,11 @@ POOL_PREFIX, DEPLOYMENT_PREFIX = "work-pool:", "deployment:"
 those only."""
 
 
-def may_speak_for_run(run: Principal, caller: Caller) -> None:
+def may_speak_for_run(facts: Mapping[str, object], caller: Caller) -> None:
     """Raises ApiProblem where the key is bound to other work pools or deployments than the flow run's."""
     for prefix, attribute in ((POOL_PREFIX, "work_pool"), (DEPLOYMENT_PREFIX, "deployment")):
         bound = {name.removeprefix(prefix) for name in caller.principal.groups if name.startswith(prefix)}
-        if bound and run.attributes.get(attribute) not in bound:
+        if bound and facts.get(attribute) not in bound:
             raise not_permitted(
                 f"this key speaks for flow runs of {prefix}{f', {prefix}'.join(sorted(bound))} only",
                 code=f"{attribute}_not_permitted",

@@ -32,6 +32,7 @@ async def issue(
         usual if ttl is None else ttl,
         caller.label,
         confined_until=task.confined_until,
+        registration=task.registration,
     )
     return _issued(credential, secret, target, *endpoint)
 

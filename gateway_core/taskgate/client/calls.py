@@ -17,6 +17,9 @@ from taskgate.client.exchange import Call, as_model, nothing
 LONGEST_WAIT = 60.0
 """Seconds one long poll may take; the server's bound too."""
 
+LONGEST_RECORDING = 60.0
+"""Seconds that a gateway may wait for Prefect to record a task run (`recorded_within`, 10 s unless set otherwise)."""
+
 LONGEST_SILENCE = 5.0
 """Seconds after which a stream that says nothing counts as lost: the server says every two that it is there."""
 
@@ -110,9 +113,19 @@ def issue_credential(
             path, request = "/exchange", models.TokenExchange(target=target, ttl=ttl, principal=principal)
         case models.AirflowDeferredTask():
             path, request = "/delegate", models.Delegation(target=target, ttl=ttl, principal=principal)
+        case models.PrefectRun():
+            request = models.CredentialRequest(target=target, ttl=ttl, principal=principal)
+            return _for_a_run("/v1/credentials", request)
         case _:
             path, request = "", models.CredentialRequest(target=target, ttl=ttl, principal=principal)
     return _post(f"/v1/credentials{path}", models.IssuedCredential, request, idempotent=False)
+
+
+def _for_a_run(path: str, request: BaseModel) -> Call[models.IssuedCredential]:
+    """Asking again is little harm: what was issued and never arrived ends with the run. The gateway waits until Prefect
+    has recorded the task run."""
+    answer = as_model(models.IssuedCredential)
+    return Call("POST", path, answer, body=request, idempotent=True, patience=LONGEST_RECORDING)
 
 
 def register_run(source: str, flow_run_id: str) -> Call[models.RegisteredRun]:
@@ -126,7 +139,7 @@ def exchange_run_secret() -> Call[models.RunToken]:
 
 
 def issue_run_credential(request: models.RunCredentialRequest) -> Call[models.IssuedCredential]:
-    return _post("/v1/prefect/run/credentials", models.IssuedCredential, request, idempotent=False)
+    return _for_a_run("/v1/prefect/run/credentials", request)
 
 
 def credentials(

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Update, bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from taskgate.domain import Assurance, Credential, Principal
 from taskgate.errors import ClientFault
 from taskgate.identity.orchestrators.faults import NotProven
+from taskgate.identity.registered_runs import run_ended, why_run_ended
 from taskgate.identity.secret_tokens import matches, new_secret, scram_verifier, secret_hash, split_token
 from taskgate.store.attempts import now_over, why_over
 from taskgate.store.clock import database_time
@@ -66,11 +67,18 @@ class Credentials:
         self._max_ttl = max_ttl
 
     async def issue(
-        self, principal: Principal, target: str, ttl: float, issued_by: str, *, confined_until: datetime | None = None
+        self,
+        principal: Principal,
+        target: str,
+        ttl: float,
+        issued_by: str,
+        *,
+        confined_until: datetime | None = None,
+        registration: str | None = None,
     ) -> tuple[Credential, str]:
         """The credential and its secret, which nobody can ask for again. `confined_until`: for the callbacks of an
-        attempt that is over. Raises ClientFault where `ttl` is out of bounds, NotProven where the attempt has ended
-        since it was looked at."""
+        attempt that is over. `registration`: the registered run that proves the attempt. Raises ClientFault where `ttl`
+        is out of bounds, NotProven where the attempt, or what proves it, has ended since it was looked at."""
         if not self._min_ttl <= ttl <= self._max_ttl:
             raise ClientFault(
                 f"A credential can live for {self._min_ttl:g} to {self._max_ttl:g} seconds, not {ttl:g}.",
@@ -101,6 +109,10 @@ class Credentials:
             ended = (await connection.execute(why_over(principal.attempt.id))).scalar_one_or_none()
             if ended is not None:
                 raise NotProven("instance_not_running", f"the attempt is over: {ended}")
+            if registration is not None:
+                ended = (await connection.execute(why_run_ended(registration))).scalar_one_or_none()
+                if ended is not None:
+                    raise NotProven("run_ended", f"the flow run's token proves nothing any more: {ended}")
             stored = (await connection.execute(row)).one()
         return _credential(stored), secret
 
@@ -133,9 +145,11 @@ class Credentials:
         """Everything issued to an attempt: what its end calls for. Returns how many were live."""
         return await self._revoke(credentials.c.attempt_id == attempt_id, by, reason)
 
-    async def revoke_issued_by(self, issued_by: str, by: str, reason: str) -> int:
-        """Everything that one issuer has issued. Returns how many were live."""
-        return await self._revoke(credential_is_live() & (credentials.c.issued_by == issued_by), by, reason)
+    async def end_run(self, registration: str, issued_by: str, by: str, reason: str) -> int:
+        """A registered run proves nothing any more, and everything issued on its word ends: together, so that nothing
+        is issued in between. Returns how many were live."""
+        issued = credential_is_live() & (credentials.c.issued_by == issued_by)
+        return await self._revoke(issued, by, reason, first=run_ended(registration, reason))
 
     async def end_attempt(self, attempt_id: str, because: str, seconds: float) -> tuple[bool, int]:
         """The attempt is over: what it was issued may only read, and for no longer than `seconds` from now, in live
@@ -224,7 +238,7 @@ class Credentials:
             return None
         return await self._find.one_or_none(credential_id=credential_id)
 
-    async def _revoke(self, which: ColumnElement[bool], by: str, reason: str) -> int:
+    async def _revoke(self, which: ColumnElement[bool], by: str, reason: str, *, first: Update | None = None) -> int:
         change = (
             update(credentials)
             .where(which, credentials.c.revoked_at.is_(None))
@@ -232,6 +246,8 @@ class Credentials:
             .returning(credentials.c.id)
         )
         async with self._database.transaction() as connection:
+            if first is not None:
+                await connection.execute(first)
             revoked = (await connection.execute(change)).scalars().all()
             for credential_id in revoked:
                 await self._signals.append(

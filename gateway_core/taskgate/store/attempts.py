@@ -59,8 +59,9 @@ class Attempts:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def seen(self, attempt: Attempt, *, generation: int, check_in: float) -> None:
-        """It lives, by its orchestrator's own word just now."""
+    async def seen(self, attempt: Attempt, *, generation: int, check_in: float) -> bool:
+        """It lives, by its orchestrator's own word just now. False where the id is known as another task's: then nobody
+        would look after this one."""
         now, task = database_time(), attempt.task
         change = (
             update(attempts)
@@ -72,12 +73,13 @@ class Attempts:
             map_index=task.map_index, owner_key=attempt.owner_key, try_number=attempt.try_number, generation=generation,
             began_at=now, seen_at=now, check_at=database_time(check_in),
         )  # fmt: skip
-        async with self._database.statement(writes=True) as connection:
-            if (await connection.execute(change)).rowcount:
-                return
-        with contextlib.suppress(IntegrityError):  # another process saw it at the same moment
+        if await self._changed(change):
+            return True
+        with contextlib.suppress(IntegrityError):
             async with self._database.statement(writes=True) as connection:
                 await connection.execute(first)
+            return True
+        return await self._changed(change)  # another process saw it at the same moment
 
     async def get(self, attempt_id: str) -> KnownAttempt | None:
         async with self._database.statement() as connection:
@@ -113,12 +115,24 @@ class Attempts:
             rows = (await connection.execute(query.limit(500))).all()
         return [_known(row) for row in rows]
 
+    async def alive_of_run(self, source: str, run_id: str) -> list[KnownAttempt]:
+        """Of all tasks of a run."""
+        query = select(attempts).where(
+            attempts.c.source == source, attempts.c.run_id == run_id, attempts.c.over_at.is_(None)
+        )
+        async with self._database.statement() as connection:
+            return [_known(row) for row in (await connection.execute(query)).all()]
+
     async def latest(self, owner_key: str) -> KnownAttempt | None:
         """The last attempt of a task that was seen."""
         query = select(attempts).where(attempts.c.owner_key == owner_key).order_by(attempts.c.began_at.desc()).limit(1)
         async with self._database.statement() as connection:
             row = (await connection.execute(query)).one_or_none()
         return _known(row) if row else None
+
+    async def _changed(self, change: Update) -> bool:
+        async with self._database.statement(writes=True) as connection:
+            return (await connection.execute(change)).rowcount == 1
 
     async def count_alive(self) -> int:
         query = select(func.count()).select_from(attempts).where(attempts.c.over_at.is_(None))

@@ -15,7 +15,7 @@ def principal_to_json(principal: Principal) -> dict[str, Any]:
         "source": principal.source,
         "assurance": principal.assurance.value,
         "verified_by": principal.verified_by,
-        "attributes": {name: _attribute_to_json(value) for name, value in principal.attributes.items()},
+        "attributes": attributes_to_json(principal.attributes),
     }
     if principal.attempt:
         task = principal.attempt.task
@@ -48,15 +48,14 @@ def principal_from_json(facts: Mapping[str, Any]) -> Principal:
         source=facts["source"],
         assurance=Assurance(facts["assurance"]),
         verified_by=facts["verified_by"],
-        attributes={name: _attribute_from_json(value) for name, value in facts["attributes"].items()},
+        attributes=attributes_from_json(facts["attributes"]),
         attempt=attempt,
     )
 
 
-def _attribute_to_json(value: AttributeValue) -> object:
-    return list(value) if isinstance(value, tuple) else value
+def attributes_to_json(attributes: Mapping[str, AttributeValue]) -> dict[str, object]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in attributes.items()}
 
 
-def _attribute_from_json(value: Any) -> AttributeValue:
-    attribute: AttributeValue = tuple(value) if isinstance(value, list) else value
-    return attribute
+def attributes_from_json(stored: Mapping[str, Any]) -> dict[str, AttributeValue]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}

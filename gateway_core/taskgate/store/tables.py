@@ -98,6 +98,7 @@ registered_runs = Table(
     Column("id", _ID, primary_key=True),
     Column("source", Text, nullable=False),
     Column("flow_run_id", Text, nullable=False),
+    Column("facts", JSON, nullable=False),  # what its orchestrator said of it then: later others may change it
     Column("secret_hash", String(64), nullable=False),
     Column("token_hash", String(64)),  # there once the secret was used
     Column("registered_by", Text, nullable=False),
@@ -107,6 +108,13 @@ registered_runs = Table(
     Column("ended_at", UtcTime),
     Column("ended_because", Text),
     Index("ix_registered_runs_flow_run", "source", "flow_run_id"),
+    Index(
+        "ix_registered_runs_live",
+        "source",
+        "id",
+        sqlite_where=text("ended_at IS NULL"),
+        postgresql_where=text("ended_at IS NULL"),
+    ),
 )
 
 api_keys = Table(

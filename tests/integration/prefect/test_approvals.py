@@ -111,7 +111,10 @@ def test_a_denial_fails_the_task_and_retries_ask_nobody(governed: GovernedPrefec
     def whole() -> None:
         updates()
 
-    with governed.deciding(lambda approval: False), pytest.raises(ApprovalRefused, match="was denied by user:taskgate:dana: by the test"):
+    with (
+        governed.deciding(lambda approval: False),
+        pytest.raises(ApprovalRefused, match="was denied by user:taskgate:dana: by the test"),
+    ):
         whole()
     assert len(tries) == 3
     assert len(governed.decided) == 1

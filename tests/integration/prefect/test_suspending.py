@@ -102,7 +102,9 @@ def test_a_denial_fails_the_run(governed: GovernedPrefect, marks: Path) -> None:
     assert len(denied) == 1
 
 
-@pytest.mark.parametrize(("name", "orders"), [("after_a_write", (109,)), ("without_results", (110,)), ("in_processes", (111, 112))])
+@pytest.mark.parametrize(
+    ("name", "orders"), [("after_a_write", (109,)), ("without_results", (110,)), ("in_processes", (111, 112))]
+)
 def test_what_would_be_done_twice_is_paused(
     governed: GovernedPrefect, marks: Path, name: str, orders: tuple[int, ...]
 ) -> None:

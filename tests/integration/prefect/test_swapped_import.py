@@ -12,7 +12,7 @@ from prefect_sqlalchemy import SqlAlchemyConnector
 
 from tests.integration.prefect.governed_prefect import GovernedPrefect
 
-STOCK = '''\
+STOCK = """\
 from prefect import flow, task
 from prefect_sqlalchemy import SqlAlchemyConnector
 
@@ -56,14 +56,14 @@ def read() -> dict:
 def shop(customers: list[dict]) -> dict:
     add_customers(customers)
     return read()
-'''
+"""
 
-GOVERNED = '''\
+GOVERNED = """\
 from prefect import flow, task
 from taskgate_prefect import GovernedSqlAlchemyConnector as SqlAlchemyConnector
 
 
-''' + STOCK.partition("\n\n\n")[2]
+""" + STOCK.partition("\n\n\n")[2]
 
 
 def _module(folder: Path, name: str, text: str) -> ModuleType:

@@ -11,6 +11,7 @@ from taskgate.api.authentication import Caller, Requires
 from taskgate.api.claims import may_speak_for, may_speak_for_run, task_principal
 from taskgate.api.control_plane import ControlPlane
 from taskgate.api.dependencies import AnyCaller, Cursor, Limit, Plane
+from taskgate.api.inquiries import Asking, Inquiries
 from taskgate.api.issuing import issue
 from taskgate.api.problems import ApiProblem, not_found, not_permitted
 from taskgate.client import models
@@ -28,7 +29,7 @@ MayDelegate = Annotated[Caller, Depends(Requires(Scope.CREDENTIALS_DELEGATE))]
 
 @router.post("/credentials", status_code=status.HTTP_201_CREATED)
 async def issue_credential(
-    request: models.CredentialRequest, plane: Plane, caller: MayIssue
+    request: models.CredentialRequest, plane: Plane, caller: MayIssue, asking: Asking
 ) -> models.IssuedCredential:
     """Issue a credential. A service names the task attempt it is for, and that task is `asserted`; of an Airflow or a
     Prefect that the gateway knows it has to be running. Without `principal` it is for the key's holder: a person is
@@ -39,20 +40,22 @@ async def issue_credential(
     elif caller.is_person:
         raise not_permitted("a person's key issues credentials for that person only", code="not_oneself")
     else:
-        task = await _asserted(claim, plane, caller)
+        task = await _asserted(claim, plane, caller, asking)
     return await issue(plane, caller, request.target, request.ttl, task)
 
 
-async def _asserted(claim: models.TaskClaim | models.PrefectRun, plane: ControlPlane, caller: Caller) -> ProvenTask:
+async def _asserted(
+    claim: models.TaskClaim | models.PrefectRun, plane: ControlPlane, caller: Caller, asking: Inquiries
+) -> ProvenTask:
     """Raises ApiProblem where this key may not say this, NotProven, OrchestratorAway."""
     may_speak_for(claim.source, caller)
     by, orchestrators = f"api-key:{caller.principal.name}", plane.orchestrators
     if isinstance(claim, models.PrefectRun):
-        run = await orchestrators.prefect.asserted(
-            claim.source, claim.flow_run_id, claim.task_run_id, claim.run_count, by
-        )
-        may_speak_for_run(run.principal, caller)
-        return run
+        with asking.going(caller.id):
+            return await orchestrators.prefect.asserted(
+                claim.source, claim.flow_run_id, claim.task_run_id, claim.run_count, by,
+                permitted=lambda facts: may_speak_for_run(facts, caller),
+            )  # fmt: skip
     if orchestrators.prefect.knows(claim.source):
         raise ApiProblem(
             422, f"{claim.source} is a Prefect: its tasks are named by their runs", code="not_an_airflow",

@@ -6,13 +6,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, status
 
-from taskgate.api.authentication import Caller, Requires, own_run
+from taskgate.api.authentication import Caller, Requires, own_run, registered
 from taskgate.api.claims import may_speak_for, may_speak_for_run
 from taskgate.api.dependencies import Plane
+from taskgate.api.inquiries import Asking
 from taskgate.api.issuing import issue
 from taskgate.api.problems import not_permitted
 from taskgate.client import models
-from taskgate.identity.registered_runs import RegisteredRun
 from taskgate.identity.scopes import Scope
 
 router = APIRouter(tags=["prefect"])
@@ -24,13 +24,18 @@ OwnRun = Annotated[Caller, Depends(own_run)]
 
 
 @router.post("/prefect/runs", status_code=status.HTTP_201_CREATED)
-async def register_run(request: models.RunRegistration, plane: Plane, caller: MayRegister) -> models.RegisteredRun:
+async def register_run(
+    request: models.RunRegistration, plane: Plane, caller: MayRegister, asking: Asking
+) -> models.RegisteredRun:
     """For a worker: make a flow run known that it is about to start. Prefect has to know it as pending, in a work pool.
     The secret works once, for the run's process; whatever was registered for the run before ends."""
+    if caller.is_person:
+        raise not_permitted("a worker registers flow runs, with a key of its own", code="not_a_worker")
     may_speak_for(request.source, caller)
-    run = await plane.orchestrators.prefect.to_register(request.source, request.flow_run_id)
-    may_speak_for_run(run.principal, caller)
-    registered = await plane.orchestrators.prefect.register(request.source, request.flow_run_id, caller.label)
+    with asking.going(caller.id):
+        registered = await plane.orchestrators.prefect.register(
+            request.source, request.flow_run_id, caller.label, permitted=lambda facts: may_speak_for_run(facts, caller)
+        )
     return models.RegisteredRun.model_validate(
         {"id": registered.id, "secret": registered.secret, "expires_at": registered.expires_at}
     )
@@ -40,7 +45,7 @@ async def register_run(request: models.RunRegistration, plane: Plane, caller: Ma
 async def exchange_run_secret(plane: Plane, caller: OwnRun) -> models.RunToken:
     """For a flow run's process: its token for the one-time secret, which is the bearer token here. Once: when it is
     used again, everything that the run was issued is revoked."""
-    run = _run(caller)
+    run = registered(caller)
     if run.by_token:
         raise not_permitted("this is the run's token already", code="not_a_run_secret")
     token = await plane.orchestrators.prefect.exchange(run, caller.label)
@@ -49,18 +54,15 @@ async def exchange_run_secret(plane: Plane, caller: OwnRun) -> models.RunToken:
 
 @run_router.post("/prefect/run/credentials", status_code=status.HTTP_201_CREATED)
 async def issue_run_credential(
-    request: models.RunCredentialRequest, plane: Plane, caller: OwnRun
+    request: models.RunCredentialRequest, plane: Plane, caller: OwnRun, asking: Asking
 ) -> models.IssuedCredential:
     """For a flow run's process: a credential for one of its task runs, or for what the flow itself does. Both have to
     be running. The run is `verified`; which task run asks is the process' own word, and `task_assurance` says so."""
-    run = _run(caller)
+    run = registered(caller)
     if not run.by_token:
         raise not_permitted("exchange the one-time secret first", code="not_a_run_token")
-    task = await plane.orchestrators.prefect.proven(run, request.flow_run_id, request.task_run_id, request.run_count)
+    with asking.going(caller.id):
+        task = await plane.orchestrators.prefect.proven(
+            run, request.flow_run_id, request.task_run_id, request.run_count
+        )
     return await issue(plane, caller, request.target, request.ttl, task)
-
-
-def _run(caller: Caller) -> RegisteredRun:
-    if caller.run is None:  # `own_run` has looked
-        raise not_permitted("this answers a flow run: send what its worker gave it", code="not_a_flow_run")
-    return caller.run

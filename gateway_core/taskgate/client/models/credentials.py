@@ -80,7 +80,7 @@ class PrefectRun(Request):
     source: Name
     flow_run_id: Name
     task_run_id: Name | None = None
-    run_count: int = Field(default=1, ge=0)
+    run_count: int = Field(default=1, ge=0, le=2**31 - 1)
 
 
 AskedFor = TaskClaim | PrefectRun | AirflowTaskToken | AirflowDeferredTask
@@ -173,7 +173,7 @@ class RunCredentialRequest(_ForTarget):
 
     flow_run_id: Name | None = None
     task_run_id: Name | None = None
-    run_count: int = Field(default=1, ge=0)
+    run_count: int = Field(default=1, ge=0, le=2**31 - 1)
 
 
 class AttemptsPosted(Request):

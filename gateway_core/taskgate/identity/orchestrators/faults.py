@@ -19,3 +19,7 @@ class NotProven(PolicyRefusal):
     def __init__(self, code: str, message: str, *, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.code = code
+
+
+def id_taken(attempt_id: str) -> NotProven:
+    return NotProven("attempt_id_taken", f"the gateway knows the attempt {attempt_id} as one of another task")

@@ -38,7 +38,7 @@ class Orchestrators:
         self.airflows = {source.name: source for source in airflows}
         self.prefects = {source.name: source for source in prefects}
         self.airflow = AirflowTasks(self.airflows, attempts, credentials, self.endings)
-        self.prefect = PrefectFlowRuns(self.prefects, attempts, credentials, registered)
+        self.prefect = PrefectFlowRuns(self.prefects, attempts, credentials, registered, self.endings)
 
     @classmethod
     async def open(

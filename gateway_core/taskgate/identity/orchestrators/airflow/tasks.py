@@ -10,7 +10,7 @@ from taskgate.identity.credentials import Credentials
 from taskgate.identity.orchestrators.airflow.instances import DEFERRED, RUNNING, TaskInstance, in_state, over
 from taskgate.identity.orchestrators.airflow.source import AirflowSource
 from taskgate.identity.orchestrators.endings import Endings
-from taskgate.identity.orchestrators.faults import NotProven
+from taskgate.identity.orchestrators.faults import NotProven, id_taken
 from taskgate.identity.orchestrators.proven import ProvenTask
 from taskgate.store.attempts import Attempts, KnownAttempt
 
@@ -112,7 +112,8 @@ class AirflowTasks:
         """Before anything is issued: whatever is, is looked after."""
         check_in = self._source(instance.task.source).settings.check_interval
         attempt = Attempt(instance.id, instance.task, instance.try_number)
-        await self._attempts.seen(attempt, generation=instance.max_tries, check_in=check_in)
+        if not await self._attempts.seen(attempt, generation=instance.max_tries, check_in=check_in):
+            raise id_taken(attempt.id)
 
     def _source(self, name: str) -> AirflowSource:
         source = self._sources.get(name)

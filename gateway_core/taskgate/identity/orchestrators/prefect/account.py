@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import ssl
 from collections.abc import Mapping
@@ -9,12 +10,14 @@ from typing import Any
 
 import httpx
 
+from taskgate.errors import GatewayFault
 from taskgate.identity.orchestrators.bounded import TooLarge, bounded
 from taskgate.identity.orchestrators.faults import AnswerTooLarge, OrchestratorAway
 from taskgate.identity.orchestrators.fetching import Fetch
 from taskgate.settings_prefect import PrefectSettings
 
-_MOST_BYTES = 8 * 1024 * 1024
+_MOST_BYTES = 2 * 1024 * 1024  # a run with the largest parameters that a server takes has half a MiB
+_AT_ONCE = 16
 _REFUSED = (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
 
 
@@ -28,12 +31,16 @@ class PrefectAccount:
         self._client = client
         self._base = settings.url.rstrip("/")
         self._authorization: str | None = None
+        self._free = asyncio.Semaphore(_AT_ONCE)
 
     async def get(self, path: str) -> Any | None:
         """The answer's JSON; None where there is no such thing (404). Raises OrchestratorAway: AnswerTooLarge is a kind
         of it."""
         answer = await self._send("GET", path)
-        return None if answer.status_code == httpx.codes.NOT_FOUND else self._json(answer, path)
+        if answer.status_code != httpx.codes.NOT_FOUND:
+            return self._json(answer, path)
+        self._parsed(answer)  # where a proxy, not Prefect, knows of no such thing, nobody has been asked
+        return None
 
     async def post(self, path: str, body: object) -> Any | None:
         """The answer's JSON; None where there is none, or no such thing (404). Raises OrchestratorAway."""
@@ -51,28 +58,34 @@ class PrefectAccount:
 
     async def _headers(self) -> Mapping[str, str]:
         if self._authorization is None:
-            if self._settings.api_key is not None:
-                self._authorization = f"Bearer {(await self._fetch(self._settings.api_key)).reveal()}"
-            elif self._settings.auth_string is not None:
-                text = (await self._fetch(self._settings.auth_string)).reveal()
-                self._authorization = f"Basic {base64.b64encode(text.encode()).decode()}"
+            try:
+                if self._settings.api_key is not None:
+                    self._authorization = f"Bearer {(await self._fetch(self._settings.api_key)).reveal()}"
+                elif self._settings.auth_string is not None:
+                    text = (await self._fetch(self._settings.auth_string)).reveal()
+                    self._authorization = f"Basic {base64.b64encode(text.encode()).decode()}"
+            except GatewayFault as fault:
+                raise self._away(f"the secret of the gateway's account there: {fault.message}") from None
         authorization = {"Authorization": self._authorization} if self._authorization else {}
         return {"Accept": "application/json", **authorization}
 
     async def _request(self, method: str, path: str, headers: Mapping[str, str], **content: Any) -> httpx.Response:
+        url = f"{self._base}{path}"
         try:
-            return await bounded(
-                self._client, method, f"{self._base}{path}", _MOST_BYTES, headers=dict(headers), **content
-            )
+            async with self._free:
+                return await bounded(self._client, method, url, _MOST_BYTES, headers=dict(headers), **content)
         except TooLarge:
             raise AnswerTooLarge(f"Prefect {self._settings.source} answers more than {_MOST_BYTES} bytes") from None
-        except (httpx.HTTPError, ssl.SSLError) as error:
+        except (httpx.HTTPError, ssl.SSLError, UnicodeError) as error:  # a key that is no ASCII: not to be quoted
             raise self._away(type(error).__name__) from None
 
     def _json(self, answer: httpx.Response, path: str) -> Any:
         if not answer.is_success:
             why = "its API refuses the gateway's account" if answer.status_code in _REFUSED else ""
             raise self._away(why or f"it answered {answer.status_code} to {path.split('/')[1]}")
+        return self._parsed(answer)
+
+    def _parsed(self, answer: httpx.Response) -> Any:
         try:
             return answer.json()
         except (ValueError, RecursionError):

@@ -6,22 +6,26 @@ then the run can prove nothing any more, and what it was issued ends."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 
-from taskgate.domain import Assurance
+from taskgate.domain import Assurance, AttributeValue, Principal
 from taskgate.identity.credentials import Credentials
-from taskgate.identity.orchestrators.faults import NotProven
-from taskgate.identity.orchestrators.prefect.runs import FlowRun, TaskRun, run_uuid, running
+from taskgate.identity.orchestrators.endings import Endings
+from taskgate.identity.orchestrators.faults import NotProven, id_taken
+from taskgate.identity.orchestrators.over import Ending, Over
+from taskgate.identity.orchestrators.prefect.runs import FlowRun, TaskRun, run_over, run_uuid, running
 from taskgate.identity.orchestrators.prefect.source import PrefectSource
 from taskgate.identity.orchestrators.proven import ProvenTask
-from taskgate.identity.registered_runs import RegisteredRun, RegisteredRuns, Registration
+from taskgate.identity.registered_runs import RegisteredRun, RegisteredRuns, Registration, SecretRefused
 from taskgate.store.attempts import Attempts
 
 log = structlog.get_logger(__name__)
 
-_DEEPEST = 16  # subflows within subflows
+Permitted = Callable[[Mapping[str, AttributeValue]], None]
+"""Raises where the caller may not speak for flow runs of which Prefect says this; before anything is kept of them."""
+_ANEW = "Have the run started anew by its worker."
 
 
 class PrefectFlowRuns:
@@ -33,26 +37,33 @@ class PrefectFlowRuns:
         attempts: Attempts,
         credentials: Credentials,
         registered: RegisteredRuns,
+        endings: Endings,
     ) -> None:
         self._sources = sources
         self._attempts = attempts
         self._credentials = credentials
         self._registered = registered
+        self._endings = endings
 
     def knows(self, source: str) -> bool:
         return source in self._sources
 
     async def asserted(
-        self, source_name: str, flow_run_id: str, task_run_id: str | None, run_count: int, by: str
-    ) -> ProvenTask:
+        self, source_name: str, flow_run_id: str, task_run_id: str | None, run_count: int, by: str,
+        permitted: Permitted,
+    ) -> ProvenTask:  # fmt: skip
         """A run that a service key vouches for: it is running, and what Prefect says of it counts. Raises NotProven,
-        OrchestratorAway."""
+        OrchestratorAway, and what `permitted` raises."""
         source = self._source(source_name)
         flow_run = running(await source.rest.flow_run(run_uuid(flow_run_id)))
-        return await self._attempt(source, flow_run, task_run_id, run_count, Assurance.ASSERTED, by)
+        facts = await source.platform_facts(await source.process_of(flow_run))
+        permitted(facts)
+        principal = await self._attempt(source, flow_run, task_run_id, run_count, facts, Assurance.ASSERTED, by)
+        return ProvenTask(principal)
 
-    async def to_register(self, source_name: str, flow_run_id: str) -> ProvenTask:
-        """Who a run would be that a worker is about to start. Raises NotProven, OrchestratorAway."""
+    async def register(self, source_name: str, flow_run_id: str, by: str, permitted: Permitted) -> Registration:
+        """The one-time secret of a run that a worker is about to start. Whatever was registered for it before ends, and
+        what an earlier start of it was issued. Raises NotProven, OrchestratorAway, and what `permitted` raises."""
         source = self._source(source_name)
         flow_run = await source.rest.flow_run(run_uuid(flow_run_id))
         if flow_run is None:
@@ -64,79 +75,78 @@ class PrefectFlowRuns:
             )
         if flow_run.work_pool is None:
             raise NotProven("flow_run_of_no_pool", "the flow run belongs to no work pool, so no worker starts it")
-        return ProvenTask(await source.principal(flow_run, None, Assurance.VERIFIED, _worker(source_name)))
-
-    async def register(self, source_name: str, flow_run_id: str, by: str) -> Registration:
-        """The one-time secret of a run that `to_register` has found. Whatever was registered for it before ends."""
-        settings = self._source(source_name).settings
-        return await self._registered.register(source_name, run_uuid(flow_run_id), by, settings.secret_ttl)
+        facts = await source.platform_facts(flow_run)
+        permitted(facts)
+        for earlier in await self._attempts.alive_of_run(source_name, flow_run.id):
+            await self._endings.end(earlier, Over(Ending.RETRIED, "the flow run was started again"), told=False)
+        return await self._registered.register(source_name, flow_run.id, facts, by, source.settings.secret_ttl)
 
     async def exchange(self, run: RegisteredRun, label: str) -> str:
-        """The run's token for its secret, once. Raises NotProven."""
-        token = await self._registered.exchange(run.id)
-        if token is not None:
-            return token
-        why = "its one-time secret was used a second time"
-        await self._registered.end(run.id, why)
-        revoked = await self._credentials.revoke_issued_by(label, "taskgate", why)
-        log.warning("run.secret_used_twice", run=run.id, flow_run=run.flow_run_id, source=run.source, revoked=revoked)
-        raise NotProven(
-            "run_secret_used",
-            "the flow run's one-time secret was used before, or is too old",
-            hint="Somebody else has read it, or the process was started again without its worker. What the run was "
-            "issued is revoked; have the run started anew by its worker.",
-        )
+        """The run's token for its secret, once. `label`: how credentials name the run as their issuer. Raises
+        NotProven."""
+        match await self._registered.exchange(run.id):
+            case SecretRefused.EXPIRED:
+                await self._registered.end(run.id, "its one-time secret was used too late")
+                raise NotProven("run_secret_expired", "the flow run's one-time secret is too old", hint=_ANEW)
+            case SecretRefused.RUN_ENDED:
+                raise NotProven("run_ended", "the flow run is over, or was registered again since", hint=_ANEW)
+            case SecretRefused.USED:
+                why = "its one-time secret was used a second time"
+                revoked = await self._credentials.end_run(run.id, label, "taskgate", why)
+                log.warning(
+                    "run.secret_used_twice", run=run.id, flow_run=run.flow_run_id, source=run.source, revoked=revoked
+                )
+                raise NotProven(
+                    "run_secret_used",
+                    "the flow run's one-time secret was used before",
+                    hint="Somebody else has read it, or the process was started again without its worker. What the run "
+                    f"was issued is revoked. {_ANEW}",
+                )
+            case token:
+                return str(token)
 
     async def proven(
         self, run: RegisteredRun, flow_run_id: str | None, task_run_id: str | None, run_count: int
     ) -> ProvenTask:
-        """An attempt of the run that the token proves, or of one of its subflows: `verified` as to the run; which of
-        its tasks asks is the process' own word. Raises NotProven, OrchestratorAway."""
+        """An attempt of the run that the token proves, or of a subflow in its process: `verified` as to the run, with
+        what Prefect said of it when it was registered; which of its tasks asks is the process' own word. Raises
+        NotProven, OrchestratorAway."""
         source = self._source(run.source)
-        flow_run = await source.rest.flow_run(run_uuid(flow_run_id or run.flow_run_id))
-        if flow_run is None or not await self._within(source, flow_run, run.flow_run_id):
-            raise NotProven("flow_run_foreign", "this is neither the flow run that the token is of nor a subflow of it")
-        if flow_run.id == run.flow_run_id and flow_run.is_over:
-            await self._registered.end(run.id, f"the flow run is {flow_run.state_name}")
-        flow_run = running(flow_run)
-        return await self._attempt(source, flow_run, task_run_id, run_count, Assurance.VERIFIED, _worker(run.source))
-
-    async def _within(self, source: PrefectSource, flow_run: FlowRun, root: str) -> bool:
-        """Whether a flow run is `root` or was started by one of its tasks. Subflows of a run that is over are not."""
-        for _ in range(_DEEPEST):
-            if flow_run.id == root:
-                return True
-            parent = flow_run.parent_task_run_id and await source.rest.task_run(flow_run.parent_task_run_id)
-            above = await source.rest.flow_run(parent.flow_run_id) if parent and parent.flow_run_id else None
-            if above is None:
-                return False
-            flow_run = running(above)
-        return False
+        asked_for = run_uuid(flow_run_id or run.flow_run_id)
+        flow_run = await source.rest.flow_run(asked_for)
+        if asked_for == run.flow_run_id:
+            if (ended := run_over(flow_run, flow_run.run_count if flow_run else 0)) is not None and ended.withdraws:
+                await self._registered.end(run.id, ended.because)
+        elif flow_run is None or (await source.process_of(running(flow_run))).id != run.flow_run_id:
+            raise NotProven(
+                "flow_run_foreign", "this is neither the flow run that the token is of nor a subflow in its process"
+            )
+        principal = await self._attempt(
+            source, running(flow_run), task_run_id, run_count, run.facts, Assurance.VERIFIED,
+            f"prefect:{run.source}, by its worker",
+        )  # fmt: skip
+        return ProvenTask(principal, registration=run.id)
 
     async def _attempt(
         self, source: PrefectSource, flow_run: FlowRun, task_run_id: str | None, run_count: int,
-        assurance: Assurance, verified_by: str,
-    ) -> ProvenTask:  # fmt: skip
+        facts: Mapping[str, AttributeValue], assurance: Assurance, verified_by: str,
+    ) -> Principal:  # fmt: skip
         task_run: TaskRun | None = None
         if task_run_id is not None:
-            task_run = await source.recorded(run_uuid(task_run_id), run_count)
+            task_run = await source.task_run(run_uuid(task_run_id), run_count)
             if task_run.flow_run_id != flow_run.id:
                 raise NotProven("task_run_foreign", "the task run does not belong to the flow run")
         elif not flow_run.started_as(run_count):
             raise NotProven("flow_run_superseded", "the flow run was started again since")
-        principal = await source.principal(flow_run, task_run, assurance, verified_by)
-        if principal.attempt is not None:  # before anything is issued: whatever is, is looked after
-            await self._attempts.seen(
-                principal.attempt, generation=flow_run.run_count, check_in=source.settings.check_interval
-            )
-        return ProvenTask(principal)
+        principal = await source.principal(flow_run, task_run, facts, assurance, verified_by)
+        attempt, check_in = principal.attempt, source.settings.check_interval
+        # Before anything is issued: whatever is, is looked after.
+        if attempt and not await self._attempts.seen(attempt, generation=flow_run.run_count, check_in=check_in):
+            raise id_taken(attempt.id)
+        return principal
 
     def _source(self, name: str) -> PrefectSource:
         source = self._sources.get(name)
         if source is None:
             raise NotProven("unknown_source", f"no Prefect named {name} is configured")
         return source
-
-
-def _worker(source: str) -> str:
-    return f"prefect:{source}, by its worker"

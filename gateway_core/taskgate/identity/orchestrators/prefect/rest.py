@@ -6,96 +6,85 @@ https://docs.prefect.io/v3/api-ref/rest-api
 
 from __future__ import annotations
 
-import re
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
-from datetime import datetime
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+from uuid import UUID
 
-from taskgate.identity.orchestrators.faults import OrchestratorAway
+import structlog
+
+from taskgate.identity.orchestrators.faults import AnswerTooLarge, OrchestratorAway
+from taskgate.identity.orchestrators.prefect import reading
 from taskgate.identity.orchestrators.prefect.account import PrefectAccount
-from taskgate.identity.orchestrators.prefect.runs import FlowRun, Looked, TaskRun
+from taskgate.identity.orchestrators.prefect.runs import Deployment, FlowRun, Looked, TaskRun
+
+log = structlog.get_logger(__name__)
 
 _KEPT = 60.0
 _MOST_KEPT = 2048
 _PAGE = 100
 _MOST_PAUSED = 5000
-_LONGEST = 250  # characters of an attribute
-_TASK_KEY = re.compile(r"(.+)-[0-9a-f]{8}")  # the function's name and a hash of its source
+_Run = TypeVar("_Run", FlowRun, TaskRun)
+_Read = TypeVar("_Read")
 
 
 class PrefectRest:
-    """One Prefect. Names of flows and deployments are remembered for a minute, what it says of runs never."""
+    """One Prefect. Flows and deployments are remembered for a minute, what it says of runs never.
+
+    Whoever writes a flow decides much of what Prefect says of its runs. So of several runs that are asked about
+    together, one that cannot be read, or says more than anybody reads, is left out like one that is not there, and the
+    others are answered for. All methods raise OrchestratorAway."""
 
     def __init__(self, source: str, account: PrefectAccount) -> None:
         self._source = source
         self._account = account
-        self._names: OrderedDict[str, tuple[float, str | None]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[float, Any]] = OrderedDict()
 
     async def flow_run(self, run_id: str) -> FlowRun | None:
-        """Raises OrchestratorAway."""
-        found = await self._account.get(f"/flow_runs/{run_id}")
-        return None if found is None else self._understood(_flow_run, found)
+        return await self._one(f"/flow_runs/{run_id}", reading.flow_run)
 
     async def task_run(self, run_id: str) -> TaskRun | None:
-        """Raises OrchestratorAway."""
-        found = await self._account.get(f"/task_runs/{run_id}")
-        return None if found is None else self._understood(_task_run, found)
+        return await self._one(f"/task_runs/{run_id}", reading.task_run)
 
     async def look(self, flow_runs: Iterable[str], task_runs: Iterable[str]) -> Looked:
-        """Those there are. Raises OrchestratorAway."""
-        flows = [self._understood(_flow_run, one) for one in await self._filtered("flow_runs", flow_runs)]
-        tasks = [self._understood(_task_run, one) for one in await self._filtered("task_runs", task_runs)]
-        return Looked({one.id: one for one in flows}, {one.id: one for one in tasks})
-
-    async def _filtered(self, kind: str, ids: Iterable[str]) -> list[Any]:
-        wanted, found = sorted(set(ids)), []
-        for start in range(0, len(wanted), _PAGE):
-            some = wanted[start : start + _PAGE]
-            page = await self._account.post(f"/{kind}/filter", {kind: {"id": {"any_": some}}, "limit": len(some)})
-            if not isinstance(page, list):
-                raise OrchestratorAway(f"Prefect {self._source} lists no {kind}")
-            found += page
-        return found
+        """Those there are. What is no UUID is no run of a Prefect, and is not asked about."""
+        return Looked(
+            await self._those("flow_runs", flow_runs, reading.flow_run),
+            await self._those("task_runs", task_runs, reading.task_run),
+        )
 
     async def paused(self) -> list[FlowRun]:
-        """Every flow run that is paused or suspended. Raises OrchestratorAway."""
+        """Every flow run that is paused or suspended."""
+        chosen = {"flow_runs": {"state": {"type": {"any_": ["PAUSED"]}}}, "sort": "ID_DESC"}
         found: list[FlowRun] = []
-        while True:
-            chosen = {"flow_runs": {"state": {"type": {"any_": ["PAUSED"]}}}, "sort": "ID_DESC"}
-            page = await self._account.post("/flow_runs/filter", {**chosen, "limit": _PAGE, "offset": len(found)})
-            if not isinstance(page, list):
-                raise OrchestratorAway(f"Prefect {self._source} lists no flow runs")
-            found += [self._understood(_flow_run, one) for one in page]
-            if len(page) < _PAGE or len(found) >= _MOST_PAUSED:
-                return found
+        offset, size = 0, _PAGE
+        while offset < _MOST_PAUSED:
+            try:
+                page = await self._page("flow_runs", {**chosen, "limit": size, "offset": offset})
+            except AnswerTooLarge:
+                offset += size == 1
+                size = max(1, size // 2)
+                continue
+            found += self._readable(page, reading.flow_run)
+            if len(page) < size:
+                break
+            offset += len(page)
+            size = min(_PAGE, size * 2)
+        return found
 
     async def flow_name(self, flow_id: str) -> str:
-        """Raises OrchestratorAway."""
-        name = await self._named(f"/flows/{flow_id}")
+        name = await self._remembered(f"/flows/{flow_id}", reading.flow_name)
         if name is None:
             raise OrchestratorAway(f"Prefect {self._source} does not know the flow of its own run")
         return name
 
-    async def deployment_name(self, deployment_id: str) -> str | None:
-        """None where it was deleted. Raises OrchestratorAway."""
-        return await self._named(f"/deployments/{deployment_id}")
-
-    async def _named(self, path: str) -> str | None:
-        kept = self._names.get(path)
-        if kept is not None and time.monotonic() - kept[0] < _KEPT:
-            return kept[1]
-        found = await self._account.get(path)
-        name = None if found is None else str(self._understood(lambda one: one["name"], found))[:_LONGEST]
-        self._names[path] = time.monotonic(), name
-        while len(self._names) > _MOST_KEPT:
-            self._names.popitem(last=False)
-        return name
+    async def deployment(self, deployment_id: str) -> Deployment | None:
+        """None where it was deleted."""
+        return await self._remembered(f"/deployments/{deployment_id}", reading.deployment)
 
     async def resume(self, run_id: str, run_input: Mapping[str, str]) -> str | None:
-        """Resume a paused or suspended run. None where that was done, else why Prefect did not. Raises
-        OrchestratorAway."""
+        """Resume a paused or suspended run. None where that was done, else why Prefect did not."""
         answer = await self._account.post(f"/flow_runs/{run_id}/resume", {"run_input": dict(run_input)})
         if answer is None:
             return "there is no such flow run"
@@ -103,55 +92,72 @@ class PrefectRest:
         return None if status == "ACCEPT" else str(details.get("reason") or status)
 
     async def emit(self, events: list[Mapping[str, Any]]) -> None:
-        """Raises OrchestratorAway."""
         await self._account.post("/events", events)
 
-    def _understood(self, read: Any, found: Any) -> Any:
-        """Raises OrchestratorAway for an answer that is not what Prefect's API describes."""
+    async def _one(self, path: str, read: Callable[[Mapping[str, Any]], _Read]) -> _Read | None:
+        found = await self._account.get(path)
+        return None if found is None else self._understood(read, found)
+
+    async def _remembered(self, path: str, read: Callable[[Mapping[str, Any]], _Read]) -> _Read | None:
+        kept = self._kept.get(path)
+        if kept is not None and time.monotonic() - kept[0] < _KEPT:
+            found: _Read | None = kept[1]
+            return found
+        found = await self._one(path, read)
+        self._kept[path] = time.monotonic(), found
+        while len(self._kept) > _MOST_KEPT:
+            self._kept.popitem(last=False)
+        return found
+
+    async def _those(
+        self, kind: str, ids: Iterable[str], read: Callable[[Mapping[str, Any]], _Run]
+    ) -> Mapping[str, _Run]:
+        wanted = sorted({run_id for run_id in ids if _is_uuid(run_id)})
+        found: list[_Run] = []
+        for start in range(0, len(wanted), _PAGE):
+            found += await self._some(kind, wanted[start : start + _PAGE], read)
+        return {one.id: one for one in found}
+
+    async def _some(self, kind: str, ids: list[str], read: Callable[[Mapping[str, Any]], _Run]) -> list[_Run]:
+        try:
+            page = await self._page(kind, {kind: {"id": {"any_": ids}}, "limit": len(ids)})
+        except AnswerTooLarge as fault:
+            if len(ids) == 1:
+                log.warning("orchestrator.run_unreadable", source=self._source, run=ids[0], reason=fault.message)
+                return []
+            half = len(ids) // 2
+            return await self._some(kind, ids[:half], read) + await self._some(kind, ids[half:], read)
+        return self._readable(page, read)
+
+    async def _page(self, kind: str, chosen: Mapping[str, Any]) -> list[Any]:
+        page = await self._account.post(f"/{kind}/filter", chosen)
+        if not isinstance(page, list):
+            raise OrchestratorAway(f"Prefect {self._source} lists no {kind}")
+        return page
+
+    def _readable(self, page: list[Any], read: Callable[[Mapping[str, Any]], _Run]) -> list[_Run]:
+        found = []
+        for one in page:
+            try:
+                found.append(self._understood(read, one))
+            except OrchestratorAway as fault:
+                run = str(one.get("id"))[:36] if isinstance(one, dict) else None
+                log.warning("orchestrator.run_unreadable", source=self._source, run=run, reason=fault.message)
+        return found
+
+    def _understood(self, read: Callable[[Mapping[str, Any]], _Read], found: Any) -> _Read:
         try:
             return read(found)
         except (KeyError, ValueError, TypeError, AttributeError):
-            raise OrchestratorAway(f"Prefect {self._source} describes a run in a way that is not understood") from None
+            raise OrchestratorAway(
+                f"Prefect {self._source} answers in a way that is not understood",
+                hint="Names of flows, deployments, work pools and job variables have 250 characters at most, none of "
+                "them a control character; a flow run sets 100 job variables at most.",
+            ) from None
 
 
-def _flow_run(found: Mapping[str, Any]) -> FlowRun:
-    state = found["state"] or {"type": "PENDING", "name": "Pending", "timestamp": found["created"]}
-    details = state.get("state_details") or {}
-    creator = found.get("created_by") or {}
-    return FlowRun(
-        id=found["id"],
-        name=found["name"][:_LONGEST],
-        flow_id=found["flow_id"],
-        deployment_id=found.get("deployment_id"),
-        work_pool=_text(found.get("work_pool_name")),
-        state=state["type"],
-        state_name=str(state["name"])[:_LONGEST],
-        state_at=datetime.fromisoformat(state["timestamp"]),
-        suspended=state["type"] == "PAUSED" and bool(details.get("pause_reschedule")),
-        pause_key=_text(details.get("pause_key")),
-        run_count=int(found["run_count"]),
-        parent_task_run_id=found.get("parent_task_run_id"),
-        scheduled=bool(found.get("auto_scheduled")),
-        tags=tuple(sorted(str(tag)[:_LONGEST] for tag in found.get("tags") or ())),
-        created_by=_text(creator.get("display_value")) if creator.get("type") == "USER" else None,
-        overrides=tuple(sorted(str(name)[:_LONGEST] for name in found.get("job_variables") or ())),
-        pauses=len((found.get("empirical_policy") or {}).get("pause_keys") or ()),
-    )
-
-
-def _task_run(found: Mapping[str, Any]) -> TaskRun:
-    task_key = str(found["task_key"])
-    named = _TASK_KEY.fullmatch(task_key)
-    state = found["state"] or {"type": "PENDING"}
-    return TaskRun(
-        id=found["id"],
-        name=str(found["name"])[:_LONGEST],
-        task=(named[1] if named else task_key)[:_LONGEST],
-        flow_run_id=found.get("flow_run_id"),
-        state=state["type"],
-        run_count=int(found["run_count"]),
-    )
-
-
-def _text(value: object) -> str | None:
-    return value[:_LONGEST] if isinstance(value, str) and value else None
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False

@@ -52,6 +52,12 @@ class FlowRun:
         return run_count <= self.run_count <= run_count + self.pauses
 
     @property
+    def has_own_process(self) -> bool:
+        """False for a subflow that runs in the process of the run that called it. What has a deployment or a work pool
+        was started by itself, even where it says that another run is above it: anybody may create such a run."""
+        return self.parent_task_run_id is None or self.deployment_id is not None or self.work_pool is not None
+
+    @property
     def is_over(self) -> bool:
         return self.state in _FINAL
 
@@ -75,6 +81,18 @@ class TaskRun:
     state: str
     run_count: int
 
+    @property
+    def is_over(self) -> bool:
+        return self.state in _FINAL
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A deployment and the flow that it runs."""
+
+    name: str
+    flow_id: str
+
 
 @dataclass(frozen=True, slots=True)
 class AttemptId:
@@ -87,9 +105,10 @@ class AttemptId:
         return f"{self.run_id}:{self.run_count}"
 
     @classmethod
-    def parse(cls, text: str) -> AttemptId:
+    def parse(cls, text: str) -> AttemptId | None:
+        """None for what is no attempt of a Prefect's run."""
         run_id, _, count = text.partition(":")
-        return cls(run_id, int(count))
+        return cls(run_id, int(count)) if count.isascii() and count.isdecimal() and len(count) <= 10 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +132,14 @@ def run_over(found: FlowRun | None, run_count: int) -> Over | None:
     return None
 
 
+def process_over(process: FlowRun | None) -> Over | None:
+    """None while the flow run goes on in whose process a subflow runs, and with it the subflow."""
+    ended = run_over(process, process.run_count if process else 0)
+    if ended is None and process is not None and _suspended_long_ago(process):
+        ended = Over(Ending.RETRIED, "the flow run is suspended")
+    return Over(ended.ending, f"of the run that started it: {ended.because}") if ended else None
+
+
 def over(
     attempt: AttemptId, in_task: bool, run_count: int, flow_run: FlowRun | None, task_run: TaskRun | None
 ) -> Over | None:
@@ -121,7 +148,7 @@ def over(
         return ended
     if not in_task:
         return Over(Ending.RETRIED, "the flow run is suspended") if flow_run.suspended else None
-    if flow_run.suspended and (datetime.now(UTC) - flow_run.state_at).total_seconds() > _LAST_TASKS:
+    if _suspended_long_ago(flow_run):
         return Over(Ending.RETRIED, "the flow run is suspended")
     if task_run is None or task_run.flow_run_id != flow_run.id:
         return Over(Ending.RETRIED, "Prefect knows of no such task run in the flow run")
@@ -130,6 +157,10 @@ def over(
     if task_run.state != RUNNING:
         return Over(Ending.RETRIED, f"the task run is {task_run.state}")
     return None
+
+
+def _suspended_long_ago(flow_run: FlowRun) -> bool:
+    return flow_run.suspended and (datetime.now(UTC) - flow_run.state_at).total_seconds() > _LAST_TASKS
 
 
 def running(found: FlowRun | None) -> FlowRun:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 
@@ -12,14 +10,24 @@ import httpx
 from taskgate.domain import Assurance, Attempt, AttributeValue, Principal, PrincipalKind, TaskKey
 from taskgate.identity.orchestrators.faults import NotProven
 from taskgate.identity.orchestrators.fetching import Fetch
-from taskgate.identity.orchestrators.over import Over
+from taskgate.identity.orchestrators.over import Ending, Over
 from taskgate.identity.orchestrators.prefect.account import PrefectAccount
+from taskgate.identity.orchestrators.prefect.recorded import RecordedTaskRuns
 from taskgate.identity.orchestrators.prefect.rest import PrefectRest
-from taskgate.identity.orchestrators.prefect.runs import RUNNING, AttemptId, FlowRun, TaskRun, over, run_over
+from taskgate.identity.orchestrators.prefect.runs import (
+    AttemptId,
+    FlowRun,
+    TaskRun,
+    over,
+    process_over,
+    run_over,
+    running,
+)
 from taskgate.settings_prefect import PrefectSettings
 from taskgate.store.attempts import KnownAttempt
 
-_LOOK_AGAIN = 0.05  # seconds between looks for what Prefect has yet to record
+DEEPEST = 16
+"""Flows that call flows that call flows."""
 
 
 class PrefectSource:
@@ -28,6 +36,7 @@ class PrefectSource:
     def __init__(self, settings: PrefectSettings, rest: PrefectRest) -> None:
         self.settings = settings
         self.rest = rest
+        self._recorded = RecordedTaskRuns(rest, settings.recorded_within)
 
     @property
     def name(self) -> str:
@@ -50,45 +59,50 @@ class PrefectSource:
         )
         return cls(settings, PrefectRest(settings.source, PrefectAccount(settings, fetch, client)))
 
-    async def recorded(self, task_run_id: str, run_count: int) -> TaskRun:
-        """The task run in its `run_count`-th try, running. Prefect records task runs a moment after they began: it is
-        looked for until `recorded_within`. Raises NotProven, OrchestratorAway."""
-        until = time.monotonic() + self.settings.recorded_within
-        while True:
-            found = await self.rest.task_run(task_run_id)
-            if found is not None and found.run_count == run_count and found.state == RUNNING:
-                return found
-            if found is not None and found.run_count > run_count:
-                raise NotProven("task_run_superseded", "another try of this task run has taken the attempt's place")
-            if time.monotonic() >= until:
-                break
-            await asyncio.sleep(_LOOK_AGAIN)
-        if found is None:
-            raise NotProven("task_run_not_found", "Prefect knows of no such task run")
-        raise NotProven(
-            "task_run_not_running", f"the task run is {found.state} in its try {found.run_count}, not running"
-        )
+    async def task_run(self, task_run_id: str, run_count: int) -> TaskRun:
+        """The task run in its `run_count`-th try, running: waited for until Prefect has recorded it. Raises NotProven,
+        OrchestratorAway."""
+        return await self._recorded.running(task_run_id, run_count)
+
+    async def process_of(self, flow_run: FlowRun) -> FlowRun:
+        """The flow run in whose process this one runs: a worker's or somebody else's start, not a call of a flow by
+        another. Raises NotProven where one above it does not run, OrchestratorAway."""
+        for _ in range(DEEPEST):
+            if flow_run.has_own_process or flow_run.parent_task_run_id is None:
+                return flow_run
+            call = await self.rest.task_run(flow_run.parent_task_run_id)
+            above = await self.rest.flow_run(call.flow_run_id) if call and call.flow_run_id else None
+            flow_run = running(above)
+        raise NotProven("flow_run_too_deep", f"the flow run has more than {DEEPEST} flow runs above it")
+
+    async def platform_facts(self, process: FlowRun) -> Mapping[str, AttributeValue]:
+        """What Prefect itself says of a flow run that has a process, and its author cannot choose. Raises NotProven,
+        OrchestratorAway."""
+        facts: dict[str, AttributeValue] = {
+            "run_type": "scheduled" if process.scheduled else "manual",
+            "job_variables": process.overrides,
+        }
+        if process.deployment_id is not None:
+            deployment = await self.rest.deployment(process.deployment_id)
+            if deployment is not None and deployment.flow_id != process.flow_id:
+                raise NotProven("flow_run_contradictory", "the flow run says that it is of another flow's deployment")
+            if deployment is not None:
+                facts["deployment"] = f"{await self.rest.flow_name(deployment.flow_id)}/{deployment.name}"
+        for key, value in (("work_pool", process.work_pool), ("triggering_user", process.created_by)):
+            if value is not None:
+                facts[key] = value
+        return facts
 
     async def principal(
-        self, flow_run: FlowRun, task_run: TaskRun | None, assurance: Assurance, verified_by: str
+        self,
+        flow_run: FlowRun,
+        task_run: TaskRun | None,
+        platform_facts: Mapping[str, AttributeValue],
+        assurance: Assurance,
+        verified_by: str,
     ) -> Principal:
-        """The attempt with everything that Prefect says of it. Raises OrchestratorAway."""
+        """The attempt with everything that is known of it. Raises OrchestratorAway."""
         flow = await self.rest.flow_name(flow_run.flow_id)
-        attributes: dict[str, AttributeValue] = {
-            "flow": flow,
-            "run_type": "scheduled" if flow_run.scheduled else "manual",
-            "task_assurance": Assurance.ASSERTED.value,
-        }
-        if flow_run.deployment_id is not None:
-            name = await self.rest.deployment_name(flow_run.deployment_id)
-            if name is not None:
-                attributes["deployment"] = f"{flow}/{name}"
-        for key, value in (("work_pool", flow_run.work_pool), ("triggering_user", flow_run.created_by)):
-            if value is not None:
-                attributes[key] = value
-        for key, values in (("tags", flow_run.tags), ("job_variables", flow_run.overrides)):
-            if values:
-                attributes[key] = values
         task = TaskKey(self.name, flow, flow_run.id, task_run.task if task_run else "")
         run, count = (task_run.id, task_run.run_count) if task_run else (flow_run.id, flow_run.run_count)
         return Principal(
@@ -97,33 +111,61 @@ class PrefectSource:
             source=self.name,
             assurance=assurance,
             verified_by=verified_by,
-            attributes=attributes,
+            attributes={
+                **platform_facts,
+                "flow": flow,
+                "tags": flow_run.tags,
+                "task_assurance": Assurance.ASSERTED.value,
+            },
             attempt=Attempt(str(AttemptId(run, count)), task, max(count, 1), run_name=flow_run.name, of_run=True),
         )
 
     async def overs(self, attempts: Sequence[KnownAttempt]) -> Mapping[str, Over | None]:
         """See `Source`."""
-        ids = {attempt.id: AttemptId.parse(attempt.id) for attempt in attempts}
+        ids = {one.id: parsed for one in attempts if (parsed := AttemptId.parse(one.id)) is not None}
         looked = await self.rest.look(
-            (attempt.task.run_id for attempt in attempts),
-            (ids[attempt.id].run_id for attempt in attempts if attempt.task.task_id),
+            (one.task.run_id for one in attempts),
+            (ids[one.id].run_id for one in attempts if one.task.task_id and one.id in ids),
         )
-        return {
-            attempt.id: over(
-                ids[attempt.id],
-                bool(attempt.task.task_id),
-                attempt.generation,
-                looked.flow_runs.get(attempt.task.run_id),
-                looked.task_runs.get(ids[attempt.id].run_id),
-            )
-            for attempt in attempts
-        }
+        processes = await self._processes(looked.flow_runs)
+        found: dict[str, Over | None] = {}
+        for one in attempts:
+            attempt, flow_run = ids.get(one.id), looked.flow_runs.get(one.task.run_id)
+            if attempt is None:
+                found[one.id] = Over(Ending.GONE, "it is no attempt of a Prefect's flow run")
+                continue
+            task_run = looked.task_runs.get(attempt.run_id)
+            ended = over(attempt, bool(one.task.task_id), one.generation, flow_run, task_run)
+            found[one.id] = ended or process_over(processes.get(one.task.run_id))
+        return found
 
     async def gone(self, waiting: Mapping[TaskKey, KnownAttempt | None]) -> Mapping[TaskKey, str]:
         """See `Source`. A flow run that was started over asks anew where it gets there again."""
         looked = await self.rest.look((task.run_id for task in waiting), ())
-        ended = {
-            task: run_over(found := looked.flow_runs.get(task.run_id), found.run_count if found else 0)
-            for task in waiting
-        }
-        return {task: how.because for task, how in ended.items() if how is not None and how.withdraws}
+        processes = await self._processes(looked.flow_runs)
+        found = {}
+        for task in waiting:
+            flow_run = looked.flow_runs.get(task.run_id)
+            ended = run_over(flow_run, flow_run.run_count if flow_run else 0)
+            if ended is None:
+                ended = process_over(processes.get(task.run_id))
+            if ended is not None and ended.withdraws:
+                found[task] = ended.because
+        return found
+
+    async def _processes(self, flow_runs: Mapping[str, FlowRun]) -> Mapping[str, FlowRun | None]:
+        """`process_of` for many, as far as it is there: the first above each that is over, or has a process."""
+        found: dict[str, FlowRun | None] = dict(flow_runs)
+        for _ in range(DEEPEST):
+            calls = {
+                run_id: one.parent_task_run_id
+                for run_id, one in found.items()
+                if one is not None and not one.is_over and not one.has_own_process and one.parent_task_run_id
+            }
+            if not calls:
+                return found
+            above_of = (await self.rest.look((), calls.values())).task_runs
+            callers = {run_id: above_of[call].flow_run_id for run_id, call in calls.items() if call in above_of}
+            above = (await self.rest.look((caller for caller in callers.values() if caller), ())).flow_runs
+            found |= {run_id: above.get(callers.get(run_id) or "") for run_id in calls}
+        return {run_id: one if one is not None and one.has_own_process else None for run_id, one in found.items()}

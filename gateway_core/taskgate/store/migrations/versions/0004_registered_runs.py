@@ -16,6 +16,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(40), nullable=False),
         sa.Column("source", sa.Text(), nullable=False),
         sa.Column("flow_run_id", sa.Text(), nullable=False),
+        sa.Column("facts", sa.JSON(), nullable=False),
         sa.Column("secret_hash", sa.String(64), nullable=False),
         sa.Column("token_hash", sa.String(64)),
         sa.Column("registered_by", sa.Text(), nullable=False),
@@ -28,3 +29,10 @@ def upgrade() -> None:
     )
     op.create_index("ix_registered_runs_registered_at", "registered_runs", ["registered_at"])
     op.create_index("ix_registered_runs_flow_run", "registered_runs", ["source", "flow_run_id"])
+    op.create_index(
+        "ix_registered_runs_live",
+        "registered_runs",
+        ["source", "id"],
+        sqlite_where=sa.text("ended_at IS NULL"),
+        postgresql_where=sa.text("ended_at IS NULL"),
+    )
