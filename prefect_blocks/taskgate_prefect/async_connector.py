@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from prefect.blocks.abstract import CredentialsBlock
+from prefect.utilities.hashing import hash_objects
 from prefect_sqlalchemy import AsyncSqlAlchemyConnector
 from pydantic import BaseModel, Field, PrivateAttr
 from sqlalchemy import CursorResult, text
@@ -19,7 +20,6 @@ from taskgate_prefect import compat
 from taskgate_prefect.approvals import progress
 from taskgate_prefect.approvals.asking import Result
 from taskgate_prefect.approvals.everything import aask_for_all
-from taskgate_prefect.approvals.refused import fingerprint
 from taskgate_prefect.attempt_connections import ByAttempt
 from taskgate_prefect.connector import Parameters, Row
 from taskgate_prefect.governed_connection import GovernedConnection
@@ -146,9 +146,7 @@ class GovernedAsyncSqlAlchemyConnector(GovernedConnection, AsyncSqlAlchemyConnec
     ) -> CursorResult[Any]:
         """Executes and commits. Raises ApprovalRefused, ApprovalPending."""
         result = await self._executed(
-            lambda connection: connection.execute(text(operation), parameters, execution_options=execution_options),
-            operation,
-            parameters,
+            lambda connection: connection.execute(text(operation), parameters, execution_options=execution_options)
         )
         self.logger.info("Executed one operation on %s.", self.target)
         return result
@@ -170,7 +168,7 @@ class GovernedAsyncSqlAlchemyConnector(GovernedConnection, AsyncSqlAlchemyConnec
                         await aask_for_all(error, lambda one: ask(operation, one), sets)
                 raise
 
-        result = await self._executed(all_at_once, operation, sets)
+        result = await self._executed(all_at_once)
         self.logger.info("Executed %d operations on %s.", len(sets), self.target)
         return result
 
@@ -230,9 +228,9 @@ class GovernedAsyncSqlAlchemyConnector(GovernedConnection, AsyncSqlAlchemyConnec
     async def _result(
         self, operation: str, parameters: Parameters | None, execution_options: dict[str, Any]
     ) -> CursorResult[Any]:
-        asking = self.asking(self.logger, operation, parameters)
+        asking = self.asking(self.logger)
         held = self._opened(asking.running)
-        key = fingerprint(operation, parameters, execution_options)
+        key = hash_objects(operation, parameters, execution_options)
         if key is None:
             raise ValueError("the parameters cannot be told from others: pass values that can be serialised")
 
@@ -247,8 +245,8 @@ class GovernedAsyncSqlAlchemyConnector(GovernedConnection, AsyncSqlAlchemyConnec
             held.results[key] = await asking.aexecute(run, self.alook(asking.running))
         return held.results[key]
 
-    async def _executed(self, statement: Callable[[AsyncConnection], Awaitable[Result]], *what: Any) -> Result:
-        asking = self.asking(self.logger, *what)
+    async def _executed(self, statement: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
+        asking = self.asking(self.logger)
         held = self._opened(asking.running)
 
         async def run() -> Result:

@@ -16,7 +16,7 @@ from taskgate_prefect.governed_connection import GovernedConnection
 from taskgate_prefect.run_attempt import current_attempt
 
 
-@dataclass
+@dataclass(init=False)
 class GovernedCachePolicy(CachePolicy):
     """
     A key that two task runs share only where the gateway shows them the same: it changes with the policy and with
@@ -39,6 +39,11 @@ class GovernedCachePolicy(CachePolicy):
     """
 
     database: GovernedConnection | str | None = None
+
+    def __init__(self, database: GovernedConnection | str | None = None, **configuration: Any) -> None:
+        """`configuration` is Prefect's: `key_storage`, `isolation_level`, `lock_manager`."""
+        super().__init__(**configuration)
+        self.database = database
 
     def compute_key(
         self, task_ctx: TaskRunContext, inputs: dict[str, Any], flow_parameters: dict[str, Any], **kwargs: Any

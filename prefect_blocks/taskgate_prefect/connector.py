@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from prefect.blocks.abstract import CredentialsBlock
+from prefect.utilities.hashing import hash_objects
 from prefect_sqlalchemy import SqlAlchemyConnector
 from pydantic import BaseModel, Field, PrivateAttr
 from sqlalchemy import CursorResult, Engine, text
@@ -17,7 +18,6 @@ from taskgate_prefect import compat
 from taskgate_prefect.approvals import progress
 from taskgate_prefect.approvals.asking import Result
 from taskgate_prefect.approvals.everything import ask_for_all
-from taskgate_prefect.approvals.refused import fingerprint
 from taskgate_prefect.attempt_connections import ByAttempt
 from taskgate_prefect.governed_connection import GovernedConnection
 from taskgate_prefect.presentation import DOCUMENTATION_URL, LOGO_URL
@@ -166,9 +166,7 @@ class GovernedSqlAlchemyConnector(GovernedConnection, SqlAlchemyConnector):  # t
     ) -> CursorResult[Any]:
         """Executes and commits. Raises ApprovalRefused, ApprovalPending."""
         result = self._executed(
-            lambda connection: connection.execute(text(operation), parameters, execution_options=execution_options),
-            operation,
-            parameters,
+            lambda connection: connection.execute(text(operation), parameters, execution_options=execution_options)
         )
         self.logger.info("Executed one operation on %s.", self.target)
         return result
@@ -192,7 +190,7 @@ class GovernedSqlAlchemyConnector(GovernedConnection, SqlAlchemyConnector):  # t
                     ask_for_all(error, lambda one: ask(operation, one), sets)
                 raise
 
-        result = self._executed(all_at_once if len(sets) > 1 else run, operation, sets)
+        result = self._executed(all_at_once if len(sets) > 1 else run)
         self.logger.info("Executed %d operations on %s.", len(sets), self.target)
         return result
 
@@ -247,9 +245,9 @@ class GovernedSqlAlchemyConnector(GovernedConnection, SqlAlchemyConnector):  # t
     def _result(
         self, operation: str, parameters: Parameters | None, execution_options: dict[str, Any]
     ) -> CursorResult[Any]:
-        asking = self.asking(self.logger, operation, parameters)
+        asking = self.asking(self.logger)
         held = self._opened(asking.running)
-        key = fingerprint(operation, parameters, execution_options)
+        key = hash_objects(operation, parameters, execution_options)
         if key is None:
             raise ValueError("the parameters cannot be told from others: pass values that can be serialised")
 
@@ -264,8 +262,8 @@ class GovernedSqlAlchemyConnector(GovernedConnection, SqlAlchemyConnector):  # t
             held.results[key] = asking.execute(run, self.look(asking.running))
         return held.results[key]
 
-    def _executed(self, statement: Callable[[Connection], Result], *what: Any) -> Result:
-        asking = self.asking(self.logger, *what)
+    def _executed(self, statement: Callable[[Connection], Result]) -> Result:
+        asking = self.asking(self.logger)
         held = self._opened(asking.running)
 
         def run() -> Result:

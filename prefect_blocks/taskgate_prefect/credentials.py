@@ -16,7 +16,7 @@ from taskgate.client import (
     PrefectRun,
 )
 from taskgate_prefect.gateway import GatewayAccess
-from taskgate_prefect.run_attempt import RunAttempt
+from taskgate_prefect.run_attempt import RunAttempt, current_attempt
 
 _RENEWED_BEFORE = timedelta(seconds=30)
 _NEW = 5.0
@@ -103,6 +103,10 @@ class AttemptCredentials:
         """All that an attempt has, oldest first; of a flow's body those of its tasks too."""
         with self._lock:
             return [found for key, found in dict(self._newest).items() if attempt.includes(key[-1])]
+
+    def of_current(self) -> list[AttemptCredential]:
+        """As `of`, of the run that this code is part of. Raises NotInRun."""
+        return self.of(current_attempt())
 
     def newest(self, attempt: RunAttempt, target: str) -> AttemptCredential | None:
         """The attempt's own, whichever gateway has issued it."""

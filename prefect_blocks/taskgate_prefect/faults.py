@@ -27,8 +27,8 @@ class GatewayNotConfigured(GovernedFlowError):
 
 
 class ApprovalRefused(GovernedFlowError):
-    """Nobody will let the statement through: it was denied, it expired, or it was withdrawn. Running the same again in
-    this run raises the same, without asking again."""
+    """Nobody will let the statement through: it was denied, it expired, or it was withdrawn. The answer stands for the
+    flow run: a retry gets it again, and nobody is asked again."""
 
 
 class ApprovalTimeout(ApprovalRefused):

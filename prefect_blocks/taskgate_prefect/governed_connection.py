@@ -11,7 +11,6 @@ from taskgate.client import Approval
 from taskgate_prefect import compat, connection_arguments
 from taskgate_prefect.approvals.asking import ApprovalWait, Asking
 from taskgate_prefect.approvals.prefect_calls import Log
-from taskgate_prefect.approvals.refused import fingerprint
 from taskgate_prefect.credentials import AttemptCredential, in_this_process
 from taskgate_prefect.engines import GovernedEngine
 from taskgate_prefect.gateway import TaskgateGateway
@@ -94,16 +93,9 @@ class GovernedConnection(BaseModel):
         """SQLAlchemy's name of it."""
         raise NotImplementedError
 
-    def asking(self, log: Log, *what: Any, repeatable: bool = False) -> Asking:
-        """How the code that calls this waits for a human. `what` it is about to execute."""
-        return Asking(
-            running=current_run(),
-            log=log,
-            wait=self.approval_wait,
-            limit=self.approval_timeout,
-            asked_for=fingerprint(self.target, *what) if what else None,
-            repeatable=repeatable,
-        )
+    def asking(self, log: Log) -> Asking:
+        """How the code that calls this waits for a human."""
+        return Asking(current_run(), log, self.approval_wait, self.approval_timeout)
 
     def look(self, running: compat.RunningFlow) -> Callable[[str], Approval]:
         """Asks the gateway about an approval, as the attempt."""

@@ -9,12 +9,11 @@ from typing import Literal, TypeVar
 from taskgate.client import Approval
 from taskgate.postgres_refusals import ApprovalPending, approval_id, refusal_text, refusals_in
 from taskgate_prefect import compat
-from taskgate_prefect.approvals import progress, refused
+from taskgate_prefect.approvals import progress
 from taskgate_prefect.approvals.carrying_out import acarry_out, carry_out
 from taskgate_prefect.approvals.prefect_calls import Log
 from taskgate_prefect.approvals.rounds import Rounds
 from taskgate_prefect.approvals.waiting import Manner, until_approved
-from taskgate_prefect.faults import ApprovalRefused
 from taskgate_prefect.run_attempt import attempt_of
 
 ApprovalWait = Literal["automatic", "pause", "hold", "raise"]
@@ -23,20 +22,18 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """How one piece of code waits. `look` asks the gateway about an approval. `asked_for`: what a refusal is
-    remembered under. `repeatable`: the code runs again from its own beginning, whatever it has executed."""
+    """How one piece of code waits. `look` asks the gateway about an approval. `repeatable`: the code runs again
+    from its own beginning, whatever it has executed."""
 
     running: compat.RunningFlow
     log: Log
     wait: ApprovalWait
     limit: float | None = None
-    asked_for: str | None = None
     repeatable: bool = False
 
     def execute(self, run: Callable[[], Result], look: Callable[[str], Approval]) -> Result:
         """What `run` returns or raises, once nobody has to be asked any more. Raises ApprovalPending where it is not
         waited for, ApprovalRefused, ApprovalLoop."""
-        refused.in_this_process.check(self.running.flow_run_id, self.asked_for)
         rounds = Rounds()
         while True:
             try:
@@ -50,7 +47,6 @@ class Asking:
         self, run: Callable[[], Awaitable[Result]], look: Callable[[str], Awaitable[Approval]]
     ) -> Result:
         """As `execute`."""
-        refused.in_this_process.check(self.running.flow_run_id, self.asked_for)
         rounds = Rounds()
         while True:
             try:
@@ -62,14 +58,12 @@ class Asking:
 
     def up_front(self, pending: ApprovalPending, look: Callable[[str], Approval]) -> Approval:
         """Waits for what was asked for before anything is executed. Raises as `execute`."""
-        refused.in_this_process.check(self.running.flow_run_id, self.asked_for)
         if self.wait == "raise":
             raise pending
         return self.wait_for(pending.approvals, look)[0]
 
     async def aup_front(self, pending: ApprovalPending, look: Callable[[str], Awaitable[Approval]]) -> Approval:
         """As `up_front`."""
-        refused.in_this_process.check(self.running.flow_run_id, self.asked_for)
         if self.wait == "raise":
             raise pending
         return (await self.await_for(pending.approvals, look))[0]
@@ -81,9 +75,6 @@ class Asking:
         progress.in_this_process.waits_here(flow_run_id, here)
         try:
             return carry_out(until_approved(approvals, manner, self.limit), flow_run_id, look, self.log)
-        except ApprovalRefused as refusal:
-            refused.in_this_process.remember(flow_run_id, self.asked_for, refusal)
-            raise
         finally:
             progress.in_this_process.waits_here(flow_run_id, -here)
 
@@ -96,9 +87,6 @@ class Asking:
         progress.in_this_process.waits_here(flow_run_id, here)
         try:
             return await acarry_out(until_approved(approvals, manner, self.limit), flow_run_id, look, self.log)
-        except ApprovalRefused as refusal:
-            refused.in_this_process.remember(flow_run_id, self.asked_for, refusal)
-            raise
         finally:
             progress.in_this_process.waits_here(flow_run_id, -here)
 

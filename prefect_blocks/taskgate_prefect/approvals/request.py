@@ -61,7 +61,7 @@ def request_approval(
     """
     if isinstance(database, GovernedAsyncSqlAlchemyConnector):
         return _arequest(database, operation, parameters)
-    asking = database.asking(database.logger, operation, parameters)
+    asking = database.asking(database.logger)
     try:
         with database.asking_session(asking.running) as ask:
             ask(operation, parameters)
@@ -75,7 +75,7 @@ def request_approval(
 async def _arequest(
     database: GovernedAsyncSqlAlchemyConnector, operation: str, parameters: Parameters | None
 ) -> Approval | None:
-    asking = database.asking(database.logger, operation, parameters)
+    asking = database.asking(database.logger)
     try:
         async with database.asking_session(asking.running) as ask:
             await ask(operation, parameters)

@@ -13,7 +13,7 @@ from taskgate.client import Approval, NotFound
 from taskgate_prefect.approvals.asking import Asking
 from taskgate_prefect.credentials import AttemptCredential, in_this_process
 from taskgate_prefect.faults import NotInRun
-from taskgate_prefect.run_attempt import attempt_of, current_run
+from taskgate_prefect.run_attempt import current_run
 
 Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
@@ -87,7 +87,7 @@ def _asking(wait: Wait, timeout: float | None) -> Asking:
 
 def _credentials() -> list[AttemptCredential]:
     """Newest first. Raises NotInRun where no governed connector was used: what was refused is nobody's here."""
-    found = in_this_process.of(attempt_of(current_run()))
+    found = in_this_process.of_current()
     if not found:
         raise NotInRun(
             "Something waits for a human, and no governed connector was used in this run: who asked is not known.",

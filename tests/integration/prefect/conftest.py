@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from prefect.settings import PREFECT_API_URL
@@ -11,7 +12,7 @@ from prefect.testing.utilities import prefect_test_harness
 from taskgate.demo.postgres_server import PostgresServer
 from taskgate.domain import PrincipalKind
 from taskgate.identity.scopes import Scope
-from tests.e2e.shop import Shop, shop
+from tests.e2e.shop import shop
 from tests.integration.prefect.governed_prefect import POLICY, SOURCE, GovernedPrefect
 
 
@@ -22,16 +23,17 @@ def prefect_server() -> Iterator[str]:
 
 
 @pytest.fixture(scope="package")
-def running_shop(
+def governed_prefect(
     tmp_path_factory: pytest.TempPathFactory, postgres18: PostgresServer, prefect_server: str
-) -> Iterator[tuple[Shop, str]]:
+) -> Iterator[GovernedPrefect]:
     settings = {"prefect": [{"source": SOURCE, "url": prefect_server, "check_interval": 1.0}]}
     with shop(tmp_path_factory.mktemp("shop"), postgres18, policy=POLICY, settings=settings) as running:
-        key = running.gateway.api_key(PrincipalKind.SERVICE, SOURCE, [Scope.CREDENTIALS_ISSUE])
-        yield running, key
+        issues = running.gateway.api_key(PrincipalKind.SERVICE, SOURCE, [Scope.CREDENTIALS_ISSUE])
+        revokes = running.gateway.api_key(PrincipalKind.USER, "oncall", [Scope.CREDENTIALS_REVOKE])
+        yield GovernedPrefect(running, issues, revokes)
 
 
 @pytest.fixture
-def governed(running_shop: tuple[Shop, str]) -> Iterator[GovernedPrefect]:
-    running, key = running_shop
-    yield GovernedPrefect(running, key)
+def governed(governed_prefect: GovernedPrefect) -> GovernedPrefect:
+    """With nothing decided yet."""
+    return replace(governed_prefect, decided=[])

@@ -11,7 +11,7 @@ from typing import Any
 
 from prefect.client.orchestration import get_client
 
-from taskgate.client import Approval
+from taskgate.client import Approval, Client
 from taskgate_prefect import GovernedAsyncSqlAlchemyConnector, GovernedSqlAlchemyConnector, TaskgateGateway
 from tests.e2e.shop import Shop
 
@@ -65,6 +65,7 @@ class GovernedPrefect:
 
     shop: Shop
     service_key: str
+    revoking_key: str
     decided: list[Approval] = field(default_factory=list)
 
     def gateway(self, **fields: Any) -> TaskgateGateway:
@@ -80,6 +81,23 @@ class GovernedPrefect:
 
     def count(self, where: str = "true", relation: str = "orders") -> int:
         return int(self.shop.query(f"SELECT count(*) FROM {relation} WHERE {where}")[0][0])
+
+    def revoke(self, credential_id: str) -> None:
+        with Client(self.shop.gateway.url, self.revoking_key) as client:
+            client.revoke_credential(credential_id, "by the test")
+
+    def live_sessions(self, credential_id: str) -> list[str]:
+        """Those of a credential that are open after a moment."""
+        until = time.monotonic() + 5
+        with self.shop.client() as client:
+            while time.monotonic() < until:
+                live = [
+                    one.id for one in client.sessions() if one.credential_id == credential_id and one.state == "open"
+                ]
+                if not live:
+                    return []
+                time.sleep(0.1)
+        return live
 
     @contextmanager
     def deciding(self, decide: Callable[[Approval], bool | None] = lambda approval: True) -> Iterator[None]:

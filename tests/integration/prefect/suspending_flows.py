@@ -66,7 +66,7 @@ async def asynchronously() -> list[int]:
 
 @flow(persist_result=True, task_runner=ThreadPoolTaskRunner(max_workers=3))
 def on_threads() -> list[int]:
-    return updates.map([104, 105]).result() + [updates.submit(prepares.submit(106)).result()]
+    return [*updates.map([104, 105]).result(), updates.submit(prepares.submit(106)).result()]
 
 
 @flow(persist_result=True)

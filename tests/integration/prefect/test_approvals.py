@@ -32,7 +32,7 @@ def in_background(run: Callable[[], Any]) -> Callable[[], Any]:
     def caught() -> None:
         try:
             outcome.append((run(), None))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  handed on
             outcome.append((None, error))
 
     thread = threading.Thread(target=caught, daemon=True)
