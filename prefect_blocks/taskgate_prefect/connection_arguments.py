@@ -24,10 +24,8 @@ def check(connect_args: Mapping[str, Any]) -> None:
         raise ValueError(
             f"connect_args may not hold {', '.join(around)}: where to connect and as whom says the gateway"
         )
-    settings = connect_args.get("server_settings") or {}
-    if "taskgate." in str(connect_args.get("options") or "") or any(
-        str(name).startswith("taskgate.") for name in settings
-    ):
+    options = [str(connect_args.get("options") or ""), *map(str, connect_args.get("server_settings") or {})]
+    if any("taskgate." in option.lower() for option in options):
         raise ValueError("connect_args may not set options of taskgate: use the block's fields")
 
 

@@ -24,7 +24,9 @@ def _artifacts(flow_run_id: Any) -> list[Any]:
         )
 
 
-def test_an_artifact_a_session_and_lines_in_the_log(governed: GovernedPrefect, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_artifact_a_session_and_lines_in_the_log(
+    governed: GovernedPrefect, caplog: pytest.LogCaptureFixture
+) -> None:
     connector = governed.connector()
     connector.gateway.dashboard_url = "https://taskgate.example:8501/"
 
