@@ -44,6 +44,9 @@ class AttemptCredential:
     def async_client(self) -> AsyncClient:
         return AsyncClient(self.access.url, self._bearer(), ca_file=self.access.ca_file)
 
+    def __reduce__(self) -> str:
+        raise TypeError("a credential is not pickled: each process asks for its own")
+
     def _bearer(self) -> str:
         return f"{self.issued.user}.{self.issued.password.get_secret_value()}"
 

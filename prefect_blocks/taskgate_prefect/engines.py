@@ -20,7 +20,7 @@ from sqlalchemy.util import await_only
 from taskgate.client import TaskgateApiError
 from taskgate_prefect.connection_arguments import OF_DRIVER
 from taskgate_prefect.credentials import AttemptCredential, in_this_process
-from taskgate_prefect.gateway import GatewayAccess
+from taskgate_prefect.gateway import TaskgateGateway
 from taskgate_prefect.run_attempt import RunAttempt
 
 _UNTIL = "taskgate_until"
@@ -31,7 +31,7 @@ class GovernedEngine:
     """What an engine's connections have in common. `wait`: what a statement does that needs a human (`hold`, `refuse`,
     `ask`). `opened` is told of each connection that was made."""
 
-    access: GatewayAccess
+    gateway: TaskgateGateway
     target: str
     attempt: RunAttempt
     driver: str
@@ -61,28 +61,30 @@ class GovernedEngine:
         event.listen(engine, "checkout", _check_out)
 
     def _connect(self, dialect: Any, record: Any, _cargs: Any, cparams: Mapping[str, Any]) -> Any:
-        credential = in_this_process.current(self.access, self.target, self.attempt)
+        access = self.gateway.access()
+        credential = in_this_process.current(access, self.target, self.attempt)
         try:
             connection = dialect.connect(**self._arguments(cparams, credential))
         except Exception as error:
             if credential.is_new():
                 raise
             try:  # it may have been revoked
-                credential = in_this_process.current(self.access, self.target, self.attempt, after=credential)
+                credential = in_this_process.current(access, self.target, self.attempt, after=credential)
             except TaskgateApiError as why:
                 raise why from error
             connection = dialect.connect(**self._arguments(cparams, credential))
         return self._opened(connection, record, credential)
 
     def _connect_awaiting(self, dialect: Any, record: Any, _cargs: Any, cparams: Mapping[str, Any]) -> Any:
-        credential = await_only(in_this_process.acurrent(self.access, self.target, self.attempt))
+        access = await_only(self.gateway.aaccess())
+        credential = await_only(in_this_process.acurrent(access, self.target, self.attempt))
         try:
             connection = dialect.connect(**self._arguments(cparams, credential))
         except Exception as error:
             if credential.is_new():
                 raise
             try:
-                again = in_this_process.acurrent(self.access, self.target, self.attempt, after=credential)
+                again = in_this_process.acurrent(access, self.target, self.attempt, after=credential)
                 credential = await_only(again)
             except TaskgateApiError as why:
                 raise why from error
@@ -91,7 +93,7 @@ class GovernedEngine:
 
     def _arguments(self, of_dialect: Mapping[str, Any], credential: AttemptCredential) -> dict[str, Any]:
         """In a dictionary of their own: SQLAlchemy keeps the one that it passes."""
-        ours = OF_DRIVER[self.driver](credential.issued, self.wait, self.access.ca_file, self.connect_args)
+        ours = OF_DRIVER[self.driver](credential.issued, self.wait, credential.access.ca_file, self.connect_args)
         return {**of_dialect, **ours}
 
     def _opened(self, connection: Any, record: Any, credential: AttemptCredential) -> Any:

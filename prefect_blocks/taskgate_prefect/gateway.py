@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ from taskgate_prefect.run_identity import run_access
 
 @dataclass(frozen=True, slots=True)
 class GatewayAccess:
-    """How this process asks the gateway for credentials. `run_token`: the key is the flow run's own."""
+    """How this process asks the gateway for credentials. `run_token`: the key is the flow run's own. Not pickled."""
 
     url: str
     ca_file: str | None
@@ -29,6 +30,9 @@ class GatewayAccess:
 
     def async_client(self) -> AsyncClient:
         return AsyncClient(self.url, self.key.get_secret_value(), ca_file=self.ca_file)
+
+    def __reduce__(self) -> str:
+        raise TypeError("a way into the gateway is not pickled: ask the block for it where it is needed")
 
 
 class TaskgateGateway(CredentialsBlock):
@@ -103,9 +107,13 @@ class TaskgateGateway(CredentialsBlock):
         examples=["https://taskgate.example:8501"],
     )
 
+    async def aaccess(self) -> GatewayAccess:
+        """As `access`."""
+        return await asyncio.to_thread(self.access)
+
     def access(self) -> GatewayAccess:
-        """The flow run's own access where Taskgate's worker started it, else the service key. Raises
-        GatewayNotConfigured."""
+        """The flow run's own access where Taskgate's worker started it, else the service key. May ask the gateway, or
+        Prefect for a saved block. Raises GatewayNotConfigured, RunIdentityFault, TaskgateApiError."""
         if (run := run_access()) is not None:
             if self.source and self.source != run.source:
                 raise GatewayNotConfigured(

@@ -80,7 +80,7 @@ class GovernedConnection(BaseModel):
             log.info("Taskgate: %s on %s, as %s (%s)", session, self.target, principal.label, principal.assurance.value)
 
         return GovernedEngine(
-            access=self.gateway.access(),
+            gateway=self.gateway,
             target=self.target,
             attempt=attempt_of(running),
             driver=self.driver_name(),
@@ -99,20 +99,20 @@ class GovernedConnection(BaseModel):
 
     def look(self, running: compat.RunningFlow) -> Callable[[str], Approval]:
         """Asks the gateway about an approval, as the attempt."""
-        access, attempt = self.gateway.access(), attempt_of(running)
+        attempt = attempt_of(running)
 
         def look(approval_id: str) -> Approval:
-            credential = in_this_process.current(access, self.target, attempt)
+            credential = in_this_process.current(self.gateway.access(), self.target, attempt)
             return in_this_process.approval(credential, approval_id)
 
         return look
 
     def alook(self, running: compat.RunningFlow) -> Callable[[str], Awaitable[Approval]]:
         """As `look`."""
-        access, attempt = self.gateway.access(), attempt_of(running)
+        attempt = attempt_of(running)
 
         async def look(approval_id: str) -> Approval:
-            credential = await in_this_process.acurrent(access, self.target, attempt)
+            credential = await in_this_process.acurrent(await self.gateway.aaccess(), self.target, attempt)
             return await in_this_process.aapproval(credential, approval_id)
 
         return look
