@@ -63,7 +63,7 @@ class Gateway:
     async def secret(self, run: Run) -> str:
         """Registered as a worker does, right before it starts the run's process; then the run begins."""
         run.state = "PENDING"
-        registration = await self.runs.register(SOURCE, run.id, "service:worker (tgk_1)", anything)
+        registration = await self.runs.register(SOURCE, run.id, (), "service:worker (tgk_1)", anything)
         run.state = "RUNNING"
         return registration.secret
 

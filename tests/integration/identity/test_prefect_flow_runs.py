@@ -75,7 +75,7 @@ async def test_who_may_not_speak_for_a_run_leaves_nothing_behind(gateway: Gatewa
     assert await gateway.attempts.get(f"{run.id}:1") is None
     run.state = "PENDING"
     with pytest.raises(Forbidden):
-        await gateway.runs.register(SOURCE, run.id, "k", forbid)
+        await gateway.runs.register(SOURCE, run.id, (), "k", forbid)
     assert await gateway.registered.live(SOURCE) == []
 
 
@@ -195,15 +195,15 @@ async def test_a_registered_run_is_verified_and_its_tasks_are_its_own_word(gatew
 @pytest.mark.parametrize("state", ["RUNNING", "PAUSED", "COMPLETED", "CANCELLING", "CRASHED"])
 async def test_a_run_that_has_begun_is_not_registered(gateway: Gateway, state: str) -> None:
     run = gateway.prefect.deployed(state=state)
-    assert await refused(gateway.runs.register(SOURCE, run.id, "k", anything)) == "flow_run_not_pending"
+    assert await refused(gateway.runs.register(SOURCE, run.id, (), "k", anything)) == "flow_run_not_pending"
 
 
 async def test_only_what_a_worker_starts_is_registered(gateway: Gateway) -> None:
     by_hand = gateway.prefect.run(state="PENDING")
-    assert await refused(gateway.runs.register(SOURCE, by_hand.id, "k", anything)) == "flow_run_of_no_pool"
-    unknown = gateway.runs.register(SOURCE, str(uuid4()), "k", anything)
+    assert await refused(gateway.runs.register(SOURCE, by_hand.id, (), "k", anything)) == "flow_run_of_no_pool"
+    unknown = gateway.runs.register(SOURCE, str(uuid4()), (), "k", anything)
     assert await refused(unknown) == "flow_run_not_found"
-    unknown = gateway.runs.register("other", by_hand.id, "k", anything)
+    unknown = gateway.runs.register("other", by_hand.id, (), "k", anything)
     assert await refused(unknown) == "unknown_source"
 
 
@@ -218,6 +218,13 @@ async def test_pf_01_what_prefect_said_at_the_registration_counts(gateway: Gatew
     assert (attributes["work_pool"], attributes["deployment"]) == ("etl", "orders-cleanup/nightly")
 
 
+async def test_pf_01_what_the_worker_read_counts_as_well(gateway: Gateway) -> None:
+    """They can be taken away between its look and the gateway's."""
+    run = gateway.prefect.deployed(state="PENDING", job_variables={"env": {}})
+    registration = await gateway.runs.register(SOURCE, run.id, ["command", "env"], "k", anything)
+    assert (await gateway.found(registration.secret)).facts["job_variables"] == ("command", "env")
+
+
 async def test_pf_02_a_run_of_another_flows_deployment_is_nobody(gateway: Gateway) -> None:
     """Prefect lets anybody create a run of one flow that says it is of the deployment of another; what a worker starts
     then is the deployment's, under the name of the flow."""
@@ -228,7 +235,7 @@ async def test_pf_02_a_run_of_another_flows_deployment_is_nobody(gateway: Gatewa
     )
     assert await refused(gateway.asserted(bent)) == "flow_run_contradictory"
     bent.state = "PENDING"
-    assert await refused(gateway.runs.register(SOURCE, bent.id, "k", anything)) == "flow_run_contradictory"
+    assert await refused(gateway.runs.register(SOURCE, bent.id, (), "k", anything)) == "flow_run_contradictory"
 
 
 async def test_a_deployment_that_was_deleted_names_nobody(gateway: Gateway) -> None:
@@ -343,7 +350,11 @@ async def test_a_prefect_that_does_not_answer_as_it_should_is_away(
     run = gateway.prefect.deployed()
     token = await gateway.token(run)
     gateway.prefect.answer = answer
-    for asked in (gateway.asserted(run), gateway.proven(token), gateway.runs.register(SOURCE, run.id, "k", anything)):
+    for asked in (
+        gateway.asserted(run),
+        gateway.proven(token),
+        gateway.runs.register(SOURCE, run.id, (), "k", anything),
+    ):
         with pytest.raises(OrchestratorAway) as caught:
             await asked
         assert "canary" not in f"{caught.value!r} {caught.value} {caught.value.hint}"

@@ -183,6 +183,15 @@ async def test_only_the_last_registration_of_a_run_counts(gateway: Gateway) -> N
     assert len(await gateway.registered.live(SOURCE)) == 2
 
 
+async def test_what_an_earlier_start_holds_ends_when_the_run_is_registered_again(gateway: Gateway) -> None:
+    run = gateway.prefect.deployed()
+    held = await gateway.issued(await gateway.token(run), gateway.prefect.task(run))
+    new_token = await gateway.token(run)
+    assert not await gateway.live(held)
+    assert await gateway.live(await gateway.issued(new_token))
+    assert gateway.requests.withdrawn == {}
+
+
 async def test_a_run_of_a_source_that_is_gone_proves_nothing(gateway: Gateway) -> None:
     token = await gateway.token(gateway.prefect.deployed())
     gateway.runs._sources = {}

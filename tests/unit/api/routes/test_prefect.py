@@ -264,7 +264,7 @@ async def test_a_service_keys_word_is_asserted_and_looked_up(
     assert await refused(key, "/v1/credentials", **TARGET, principal=stated) == (422, "not_an_airflow")
 
 
-@pytest.mark.parametrize("count", [-1, 2**31, 10**4000, 1.5, "many"])
+@pytest.mark.parametrize("count", [-1, 2**31, 10**4000, 1.5, "many"], ids=lambda count: str(count)[:12])
 async def test_a_run_count_is_a_count(
     prefect: Prefect, secret: tuple[Run, str], client_for: ClientFor, plane: Plane, count: object
 ) -> None:
@@ -360,7 +360,7 @@ def test_the_sync_client_asks_for_the_same() -> None:
 
     with Client("http://127.0.0.1:1", "tgr_1.x", transport=httpx.MockTransport(answer)) as gateway:
         for ask in (
-            lambda: gateway.register_run("s", "f"),
+            lambda: gateway.register_run("s", "f", job_variables=["env"]),
             gateway.exchange_run_secret,
             lambda: gateway.issue_run_credential("t", task_run_id="r", run_count=2),
         ):
@@ -368,7 +368,7 @@ def test_the_sync_client_asks_for_the_same() -> None:
                 ask()
     assert [path for _, path, _, _ in asked] == [RUNS, TOKEN, CREDENTIALS]
     assert [content for _, _, content, _ in asked] == [
-        b'{"source":"s","flow_run_id":"f"}',
+        b'{"source":"s","flow_run_id":"f","job_variables":["env"]}',
         b"",
         b'{"target":"t","task_run_id":"r","run_count":2}',
     ]

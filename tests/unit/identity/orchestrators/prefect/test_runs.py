@@ -58,6 +58,9 @@ def made(kind: Callable[..., Made], given: Given) -> Made | None:
         *(({"state": state}, Ending.FINISHED) for state in (*FINAL, "CANCELLING")),
         *(({"state": state}, Ending.RETRIED) for state in ("SCHEDULED", "PENDING")),
         ({"run_count": 2}, Ending.RETRIED),
+        ({"run_count": 2, "pauses": 1}, None),  # resumed, by the same process
+        ({"run_count": 3, "pauses": 1}, Ending.RETRIED),
+        ({"run_count": 0, "pauses": 9}, Ending.RETRIED),
         ({"run_count": 0}, Ending.RETRIED),
         ({"run_count": 2, "state": "COMPLETED"}, Ending.FINISHED),
     ],
