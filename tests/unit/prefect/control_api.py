@@ -16,8 +16,8 @@ TOKEN = "tgr_1.the-token-that-lasts"
 
 @dataclass
 class ControlApi:
-    """`asked` are path and key of each request, `bodies` what it said. `answers`: path → status and body, in place of the
-    usual one."""
+    """`asked` are path and key of each request, `bodies` what it said. `answers`: path → status and body, in place of
+    the usual one."""
 
     url: str
     asked: list[tuple[str, str]] = field(default_factory=list)
