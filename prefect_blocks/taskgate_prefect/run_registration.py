@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from taskgate.errors import TaskgateError
@@ -20,26 +21,30 @@ class RunNotRegistered(TaskgateError):
     """The gateway does not know the flow run, so it is not started. The message is what Prefect shows of the run."""
 
 
-async def registered(flow_run_id: str) -> dict[str, str]:
-    """What the run's process needs in its environment. Raises RunNotRegistered, WorkerNotConfigured; within seconds."""
+async def registered(flow_run_id: str, job_variables: Sequence[str]) -> dict[str, str]:
+    """What the run's process needs in its environment. `job_variables`: the names of those that the run itself sets, as
+    the worker has read them: they can be changed in Prefect before the gateway looks. Raises RunNotRegistered,
+    WorkerNotConfigured; within seconds."""
     from taskgate.client import AsyncClient, TaskgateApiError
 
     access = worker_access()
     async with AsyncClient(access.url, access.key(), ca_file=access.ca_file, timeout=_TIMEOUT, tries=_TRIES) as gateway:
         try:
-            return _environment(access, await gateway.register_run(access.source, flow_run_id))
+            run = await gateway.register_run(access.source, flow_run_id, job_variables=job_variables)
+            return _environment(access, run)
         except TaskgateApiError as error:
             raise _not_registered(access, error) from error
 
 
-def registered_now(flow_run_id: str) -> dict[str, str]:
+def registered_now(flow_run_id: str, job_variables: Sequence[str]) -> dict[str, str]:
     """The same for code that does not await; the event loop stands still for as long."""
     from taskgate.client import Client, TaskgateApiError
 
     access = worker_access()
     with Client(access.url, access.key(), ca_file=access.ca_file, timeout=_TIMEOUT, tries=_TRIES) as gateway:
         try:
-            return _environment(access, gateway.register_run(access.source, flow_run_id))
+            run = gateway.register_run(access.source, flow_run_id, job_variables=job_variables)
+            return _environment(access, run)
         except TaskgateApiError as error:
             raise _not_registered(access, error) from error
 

@@ -17,7 +17,7 @@ the worker's own: `TASKGATE_URL` and `TASKGATE_CA_FILE` in the work pool's `env`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
@@ -60,7 +60,7 @@ class RegisteredRuns(BaseJobConfiguration):
         deployment: DeploymentResponse | None = None,
     ) -> Self:
         """Also called for a run that is to be cancelled or cleaned up after: that is not registered."""
-        with _giving(await registered(str(flow_run.id)) if _begins(flow_run) else {}):
+        with _giving(await registered(str(flow_run.id), _overrides(flow_run)) if _begins(flow_run) else {}):
             return await super().resolve_for_flow_run(
                 flow_run,
                 client=client,
@@ -82,7 +82,7 @@ class RegisteredRuns(BaseJobConfiguration):
         """Raises RunNotRegistered, WorkerNotConfigured."""
         given = _given.get()
         if given is None:  # a flow submitted straight to the worker, without `resolve_for_flow_run`
-            given = registered_now(str(flow_run.id))
+            given = registered_now(str(flow_run.id), _overrides(flow_run))
         own = without_keys(self.env)
         address = {name: own[name] for name in (URL, CA_FILE) if own.get(name)}
         self.env = {**own, **given, **address}
@@ -100,6 +100,10 @@ def _giving(given: Mapping[str, str]) -> Iterator[None]:
 
 def _begins(flow_run: FlowRun) -> bool:
     return flow_run.state is None or flow_run.state.is_scheduled() or flow_run.state.is_pending()
+
+
+def _overrides(flow_run: FlowRun) -> Sequence[str]:
+    return sorted(flow_run.job_variables or {})
 
 
 class TaskgateProcessJobConfiguration(ProcessJobConfiguration, RegisteredRuns):

@@ -138,9 +138,12 @@ class AsyncClient:
         """A credential for a task attempt, or without `principal` for the holder of the key. `ttl` in seconds."""
         return await self._send(calls.issue_credential(target, ttl, principal))
 
-    async def register_run(self, source: str, flow_run_id: str) -> models.RegisteredRun:
-        """For a worker that is about to start the run: its one-time secret. What was registered for it before ends."""
-        return await self._send(calls.register_run(source, flow_run_id))
+    async def register_run(
+        self, source: str, flow_run_id: str, *, job_variables: Sequence[str] = ()
+    ) -> models.RegisteredRun:
+        """For a worker that is about to start the run: its one-time secret. What was registered for it before ends.
+        `job_variables`: the names of those that the run sets and that the worker starts it with."""
+        return await self._send(calls.register_run(source, flow_run_id, job_variables))
 
     async def exchange_run_secret(self) -> models.RunToken:
         """The token of the flow run whose one-time secret is this client's key. Raises NotPermitted (`run_secret_used`)

@@ -128,8 +128,8 @@ def _for_a_run(path: str, request: BaseModel) -> Call[models.IssuedCredential]:
     return Call("POST", path, answer, body=request, idempotent=True, patience=LONGEST_RECORDING)
 
 
-def register_run(source: str, flow_run_id: str) -> Call[models.RegisteredRun]:
-    request = models.RunRegistration(source=source, flow_run_id=flow_run_id)
+def register_run(source: str, flow_run_id: str, job_variables: Sequence[str]) -> Call[models.RegisteredRun]:
+    request = models.RunRegistration(source=source, flow_run_id=flow_run_id, job_variables=list(job_variables))
     # Asking again is no harm: of a run only the last registration counts.
     return _post("/v1/prefect/runs", models.RegisteredRun, request, idempotent=True)
 

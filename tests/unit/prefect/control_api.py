@@ -16,10 +16,12 @@ TOKEN = "tgr_1.the-token-that-lasts"
 
 @dataclass
 class ControlApi:
-    """`asked` are path and key of each request. `answers`: path → status and body, in place of the usual one."""
+    """`asked` are path and key of each request, `bodies` what it said. `answers`: path → status and body, in place of
+    the usual one."""
 
     url: str
     asked: list[tuple[str, str]] = field(default_factory=list)
+    bodies: list[dict[str, object]] = field(default_factory=list)
     answers: dict[str, tuple[int, dict[str, object]]] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     delay: float = 0.0
@@ -28,6 +30,7 @@ class ControlApi:
     def answer(self, path: str, key: str, body: dict[str, object]) -> tuple[int, dict[str, object]]:
         with self.lock:
             self.asked.append((path, key))
+            self.bodies.append(body)
             first = key not in self.used
             if path == "/v1/prefect/run/token":
                 self.used.add(key)

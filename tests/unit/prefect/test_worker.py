@@ -75,6 +75,14 @@ async def test_a_run_that_begins_is_registered_and_given_its_secret(
     assert not [one for one in (found.labels, found.name, found.command) if "tgr_1.secret" in str(one)]
 
 
+async def test_the_gateway_is_told_what_the_run_itself_sets(gateway_of_worker: ControlApi) -> None:
+    """As the worker starts it with: in Prefect it can be changed meanwhile."""
+    await resolved(TaskgateProcessWorker, flow_run(Scheduled()), env={"A": "1"}, command="evil")
+    (body,) = gateway_of_worker.bodies
+    assert body["job_variables"] == ["command", "env"]
+    assert "evil" not in str(body)
+
+
 async def test_a_manifest_made_early_has_it_too(gateway_of_worker: ControlApi) -> None:
     found = await resolved(GovernedManifestWorker, flow_run(Scheduled()))
     assert ("TASKGATE_RUN_SECRET", "tgr_1.secret") in found.manifest

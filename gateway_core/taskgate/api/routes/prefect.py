@@ -34,7 +34,11 @@ async def register_run(
     may_speak_for(request.source, caller)
     with asking.going(caller.id):
         registered = await plane.orchestrators.prefect.register(
-            request.source, request.flow_run_id, caller.label, permitted=lambda facts: may_speak_for_run(facts, caller)
+            request.source,
+            request.flow_run_id,
+            request.job_variables,
+            caller.label,
+            permitted=lambda facts: may_speak_for_run(facts, caller),
         )
     return models.RegisteredRun.model_validate(
         {"id": registered.id, "secret": registered.secret, "expires_at": registered.expires_at}

@@ -145,10 +145,12 @@ class IssuedCredential(Answer):
 
 
 class RunRegistration(Request):
-    """A flow run that a worker is about to start."""
+    """A flow run that a worker is about to start. `job_variables`: the names of those that the run itself has set and
+    that it is started with; what Prefect says of them may have been changed since the worker read it."""
 
     source: Name
     flow_run_id: Name
+    job_variables: list[Name] = Field(default_factory=list, max_length=100)
 
 
 class RegisteredRun(Answer):

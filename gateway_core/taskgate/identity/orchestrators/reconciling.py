@@ -60,7 +60,6 @@ class Reconciling:
                 if asked >= _ASKING_EVERY:
                     asked = 0.0
                     await self.check_requests()
-                self._back()
             except OrchestratorAway as fault:
                 self._gone(fault)
             except StoreFault as fault:
@@ -72,6 +71,7 @@ class Reconciling:
         ended = 0
         while due := await self._attempts.due(self._name, check_in=self._source.check_interval):
             looked = await self._source.overs(due)
+            self._back()
             alive = []
             for attempt in due:
                 if attempt.id not in looked:
@@ -93,6 +93,7 @@ class Reconciling:
         if not owners:
             return 0
         gone = await self._source.gone({task: await self._attempts.latest(owner) for task, owner in owners.items()})
+        self._back()
         withdrawn = 0
         for task, because in gone.items():
             withdrawn += await self._requests.withdraw_all(owners[task], because)
@@ -113,6 +114,7 @@ class Reconciling:
         self._away = True
 
     def _back(self) -> None:
+        """It has answered. Where nothing was due nobody knows."""
         if self._away:
             log.info("orchestrator.back", source=self._name)
         self._away = False

@@ -87,9 +87,12 @@ class PrefectAccount:
 
     def _parsed(self, answer: httpx.Response) -> Any:
         try:
-            return answer.json()
+            found = answer.json()
         except (ValueError, RecursionError):
-            raise self._away("its answer is no JSON") from None
+            found = None
+        if found is None:
+            raise self._away("its answer is no JSON")
+        return found
 
     def _away(self, why: str) -> OrchestratorAway:
         return OrchestratorAway(

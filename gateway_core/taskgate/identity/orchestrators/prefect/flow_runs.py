@@ -6,7 +6,8 @@ then the run can prove nothing any more, and what it was issued ends."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -61,9 +62,12 @@ class PrefectFlowRuns:
         principal = await self._attempt(source, flow_run, task_run_id, run_count, facts, Assurance.ASSERTED, by)
         return ProvenTask(principal)
 
-    async def register(self, source_name: str, flow_run_id: str, by: str, permitted: Permitted) -> Registration:
-        """The one-time secret of a run that a worker is about to start. Whatever was registered for it before ends, and
-        what an earlier start of it was issued. Raises NotProven, OrchestratorAway, and what `permitted` raises."""
+    async def register(
+        self, source_name: str, flow_run_id: str, job_variables: Sequence[str], by: str, permitted: Permitted
+    ) -> Registration:
+        """The one-time secret of a run that a worker is about to start, with these job variables of the run's own: what
+        Prefect says of them may have changed since the worker read it. Whatever was registered for the run before ends,
+        and what an earlier start of it was issued. Raises NotProven, OrchestratorAway, and what `permitted` raises."""
         source = self._source(source_name)
         flow_run = await source.rest.flow_run(run_uuid(flow_run_id))
         if flow_run is None:
@@ -75,11 +79,14 @@ class PrefectFlowRuns:
             )
         if flow_run.work_pool is None:
             raise NotProven("flow_run_of_no_pool", "the flow run belongs to no work pool, so no worker starts it")
-        facts = await source.platform_facts(flow_run)
+        overrides = tuple(sorted({*flow_run.overrides, *job_variables}))
+        facts = await source.platform_facts(replace(flow_run, overrides=overrides))
         permitted(facts)
+        registration = await self._registered.register(source_name, flow_run.id, facts, by, source.settings.secret_ttl)
+        # After that: until then an earlier start's token could be issued more.
         for earlier in await self._attempts.alive_of_run(source_name, flow_run.id):
             await self._endings.end(earlier, Over(Ending.RETRIED, "the flow run was started again"), told=False)
-        return await self._registered.register(source_name, flow_run.id, facts, by, source.settings.secret_ttl)
+        return registration
 
     async def exchange(self, run: RegisteredRun, label: str) -> str:
         """The run's token for its secret, once. `label`: how credentials name the run as their issuer. Raises

@@ -22,7 +22,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def flow_run(found: Mapping[str, Any]) -> FlowRun:
-    state = found["state"] or {"type": "PENDING", "name": "Pending", "timestamp": found["created"]}
+    state = found["state"]
+    if state is None:
+        state = {"type": "PENDING", "name": "Pending", "timestamp": found["created"]}
     details = state.get("state_details") or {}
     creator = found.get("created_by") or {}
     return FlowRun(
@@ -47,7 +49,7 @@ def flow_run(found: Mapping[str, Any]) -> FlowRun:
 
 
 def task_run(found: Mapping[str, Any]) -> TaskRun:
-    state = found["state"] or {"type": "PENDING"}
+    state = {"type": "PENDING"} if found["state"] is None else found["state"]
     task_key = _shown(found["task_key"])
     named = _TASK_KEY.fullmatch(task_key)
     return TaskRun(
