@@ -75,7 +75,8 @@ def _ask(where: Any, error: BaseException | None) -> None:
 
 def _lines(where: Any, credential: Any) -> list[str]:
     from taskgate.client import Client
-    from taskgate_airflow.report_lines import report_lines
+    from taskgate.client.report_lines import report_lines
+    from taskgate_airflow.options import option
 
     with Client(where.url, credential.bearer(), ca_file=where.ca_file, timeout=_TIMEOUT, tries=1) as client:
-        return list(report_lines(client.attempt()))
+        return list(report_lines(client.attempt(), option("dashboard_url")))

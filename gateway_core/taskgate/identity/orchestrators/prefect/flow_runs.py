@@ -122,7 +122,7 @@ class PrefectFlowRuns:
             task_run = await source.recorded(run_uuid(task_run_id), run_count)
             if task_run.flow_run_id != flow_run.id:
                 raise NotProven("task_run_foreign", "the task run does not belong to the flow run")
-        elif run_count != flow_run.run_count:
+        elif not flow_run.started_as(run_count):
             raise NotProven("flow_run_superseded", "the flow run was started again since")
         principal = await source.principal(flow_run, task_run, assurance, verified_by)
         if principal.attempt is not None:  # before anything is issued: whatever is, is looked after

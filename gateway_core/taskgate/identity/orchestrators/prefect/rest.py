@@ -135,6 +135,7 @@ def _flow_run(found: Mapping[str, Any]) -> FlowRun:
         tags=tuple(sorted(str(tag)[:_LONGEST] for tag in found.get("tags") or ())),
         created_by=_text(creator.get("display_value")) if creator.get("type") == "USER" else None,
         overrides=tuple(sorted(str(name)[:_LONGEST] for name in found.get("job_variables") or ())),
+        pauses=len((found.get("empirical_policy") or {}).get("pause_keys") or ()),
     )
 
 

@@ -25,7 +25,8 @@ _LAST_TASKS = 60.0  # seconds that tasks of a suspended run may still go on
 class FlowRun:
     """A flow run as Prefect has it now. `run_count` grows each time it is started. `suspended`: no process waits.
     `created_by`: who had it run, where Prefect knows (Cloud). `overrides` are the names of job variables that the run
-    sets other than its deployment: whoever creates a run can choose these."""
+    sets other than its deployment: whoever creates a run can choose these. `pauses`: how often it was paused or
+    suspended."""
 
     id: str
     name: str
@@ -43,6 +44,12 @@ class FlowRun:
     tags: tuple[str, ...] = ()
     created_by: str | None = None
     overrides: tuple[str, ...] = ()
+    pauses: int = 0
+
+    def started_as(self, run_count: int) -> bool:
+        """Whether it may be what had this count when it was started. Prefect counts the resume of a pause, after which
+        the same process goes on, as another start: not always, but never more often than there were pauses."""
+        return run_count <= self.run_count <= run_count + self.pauses
 
     @property
     def is_over(self) -> bool:
@@ -101,7 +108,7 @@ def run_over(found: FlowRun | None, run_count: int) -> Over | None:
         return Over(Ending.FINISHED, f"the flow run is {found.state_name}")
     if found.state == "CANCELLING":
         return Over(Ending.FINISHED, "the flow run is being cancelled")
-    if found.run_count != run_count or found.has_not_begun:
+    if not found.started_as(run_count) or found.has_not_begun:
         return Over(Ending.RETRIED, "the flow run was started again")
     return None
 

@@ -1,10 +1,20 @@
 from __future__ import annotations
 
+import pickle
 from types import SimpleNamespace
 
+import asyncpg
 import pytest
+from sqlalchemy.exc import DBAPIError
 
-from taskgate_airflow.refusals import approval_id, refusal_text, session_in
+from taskgate.postgres_refusals import (
+    ApprovalPending,
+    allowed_unasked,
+    approval_id,
+    refusal_text,
+    refusals_in,
+    session_in,
+)
 
 _ID = "apr_0197c0de-0000-7000-8000-000000000001"
 
@@ -64,3 +74,42 @@ def test_errors_that_cause_each_other_end() -> None:
     one, other = ValueError("one"), ValueError("other")
     one.__cause__, other.__cause__ = other, one
     assert approval_id(one) is None
+
+
+def _asyncpg_error(detail: str) -> Exception:
+    fields = {"S": "ERROR", "C": "42501", "M": "taskgate: rule r wants a human", "D": detail, "H": "Ask an approver."}
+    error: Exception = asyncpg.exceptions.PostgresError.new(fields)
+    return error
+
+
+def test_asyncpg_is_read_through_what_sqlalchemy_puts_around_it() -> None:
+    cause = _asyncpg_error(f"rule=r\napproval={_ID}\nsession=ses_1")
+    adapted = Exception("<class 'asyncpg…'>: refused")
+    adapted.sqlstate, adapted.detail = "42501", "as adapted"  # type: ignore[attr-defined]
+    adapted.__cause__ = cause
+    wrapped = DBAPIError("DELETE", {}, adapted)
+    assert approval_id(wrapped) == _ID
+    assert session_in(wrapped) == "ses_1"
+    assert refusal_text(wrapped).splitlines()[0] == "taskgate: rule r wants a human"
+    assert refusals_in(wrapped)[0].text == "rule r wants a human. Ask an approver."
+
+
+@pytest.mark.parametrize(
+    ("error", "allowed"),
+    [
+        (_error(detail="session=ses_1\nverdict=allow"), True),
+        (_asyncpg_error("session=ses_1\nverdict=allow"), True),
+        (_error(detail="verdict=allow"), False),
+        (_error(detail="session=ses_1\nrule=verdict=allow"), False),
+        (_error(sqlstate="23505", detail="session=ses_1\nverdict=allow"), False),
+        (Exception("no diagnostics"), False),
+    ],
+)
+def test_what_needs_nobody_is_told_apart(error: Exception, allowed: bool) -> None:
+    assert allowed_unasked(error) is allowed
+
+
+def test_pending_survives_a_process_boundary() -> None:
+    again = pickle.loads(pickle.dumps(ApprovalPending((_ID,), "refused")))
+    assert again.approvals == (_ID,)
+    assert str(again) == "refused"

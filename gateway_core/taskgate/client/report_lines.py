@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from taskgate.client.models import Approval, AttemptReport, Session
-from taskgate_airflow.options import option
 
 
-def report_lines(report: AttemptReport) -> Iterator[str]:
-    """One line for each of the attempt's sessions, oldest first, and one for each of its task's approvals."""
+def report_lines(report: AttemptReport, dashboard: str | None = None) -> Iterator[str]:
+    """One line for each of the attempt's sessions, oldest first, and one for each of its task's approvals. `dashboard`:
+    its address, for links."""
+    dashboard = (dashboard or "").rstrip("/") or None
     for session in sorted(report.sessions, key=lambda one: one.opened_at):
-        yield _session(session)
+        yield session_line(session, dashboard)
     for approval in sorted(report.approvals, key=lambda one: one.requested_at):
-        yield _approval(approval)
+        yield approval_line(approval, dashboard)
 
 
-def _session(session: Session) -> str:
+def session_link(session: Session, dashboard: str | None) -> str | None:
+    """Where people read what it did."""
+    return f"{dashboard}/timeline?id={session.id}" if dashboard else None
+
+
+def session_line(session: Session, dashboard: str | None = None) -> str:
     said = [
         _count(session.actions, "statement") + " allowed",
         f"{session.refused} refused",
@@ -27,10 +33,10 @@ def _session(session: Session) -> str:
         counted = session.actions or session.refused
         said = [*said, "so far: it is still open"] if counted else ["still open: the dashboard shows what it does"]
     line = f"Taskgate session {session.id} on {session.target}: {', '.join(said)}"
-    return f"{line}. {url}/timeline?id={session.id}" if (url := _dashboard()) else line
+    return f"{line}. {url}" if (url := session_link(session, dashboard)) else line
 
 
-def _approval(approval: Approval) -> str:
+def approval_line(approval: Approval, dashboard: str | None = None) -> str:
     line = f"Taskgate approval {approval.id} ({', '.join(approval.rules)}): {approval.state.value}"
     if approval.decided_by:
         line += f" by {_one_line(approval.decided_by)}"
@@ -38,12 +44,8 @@ def _approval(approval: Approval) -> str:
         line += f" after {_length((approval.decided_at - approval.requested_at).total_seconds())}"
     if approval.comment:
         line += f': "{_one_line(approval.comment)}"'
-    url = approval.url or (f"{dashboard}/approvals?id={approval.id}" if (dashboard := _dashboard()) else None)
+    url = approval.url or (f"{dashboard}/approvals?id={approval.id}" if dashboard else None)
     return f"{line}. {url}" if url else line
-
-
-def _dashboard() -> str | None:
-    return (option("dashboard_url") or "").rstrip("/") or None
 
 
 def _count(number: int, what: str) -> str:

@@ -1,0 +1,108 @@
+"""SQLAlchemy engines whose connections are made with the credential of the run attempt that they belong to.
+
+An engine's URL holds neither a user nor a password nor an address: those are known when a connection is made, and
+nothing keeps them afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import URL, Engine, event
+from sqlalchemy.engine import create_engine
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.util import await_only
+
+from taskgate.client import TaskgateApiError
+from taskgate_prefect.connection_arguments import OF_DRIVER
+from taskgate_prefect.credentials import AttemptCredential, in_this_process
+from taskgate_prefect.gateway import GatewayAccess
+from taskgate_prefect.run_attempt import RunAttempt
+
+_UNTIL = "taskgate_until"
+
+
+@dataclass(frozen=True, slots=True)
+class GovernedEngine:
+    """What an engine's connections have in common. `wait`: what a statement does that needs a human (`hold`, `refuse`,
+    `ask`). `opened` is told of each connection that was made."""
+
+    access: GatewayAccess
+    target: str
+    attempt: RunAttempt
+    driver: str
+    wait: str
+    connect_args: Mapping[str, Any] = field(repr=False)
+    opened: Callable[[Any, AttemptCredential], None]
+
+    def create(self, **kwargs: Any) -> Engine:
+        engine = create_engine(self._url(), **self._defaults(kwargs))
+        self._listen(engine, self._connect)
+        return engine
+
+    def create_async(self, **kwargs: Any) -> AsyncEngine:
+        engine = create_async_engine(self._url(), **self._defaults(kwargs))
+        self._listen(engine.sync_engine, self._connect_awaiting)
+        return engine
+
+    def _url(self) -> URL:
+        return URL.create(f"postgresql+{self.driver}", database=self.target)
+
+    def _defaults(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Errors name no parameters: they end up in the run's log."""
+        return {"hide_parameters": True, **kwargs}
+
+    def _listen(self, engine: Engine, connect: Callable[..., Any]) -> None:
+        event.listen(engine, "do_connect", connect)
+        event.listen(engine, "checkout", _check_out)
+
+    def _connect(self, dialect: Any, record: Any, _cargs: Any, cparams: Mapping[str, Any]) -> Any:
+        credential = in_this_process.current(self.access, self.target, self.attempt)
+        try:
+            connection = dialect.connect(**self._arguments(cparams, credential))
+        except Exception as error:
+            if credential.is_new():
+                raise
+            try:  # it may have been revoked
+                credential = in_this_process.current(self.access, self.target, self.attempt, after=credential)
+            except TaskgateApiError as why:
+                raise why from error
+            connection = dialect.connect(**self._arguments(cparams, credential))
+        return self._opened(connection, record, credential)
+
+    def _connect_awaiting(self, dialect: Any, record: Any, _cargs: Any, cparams: Mapping[str, Any]) -> Any:
+        credential = await_only(in_this_process.acurrent(self.access, self.target, self.attempt))
+        try:
+            connection = dialect.connect(**self._arguments(cparams, credential))
+        except Exception as error:
+            if credential.is_new():
+                raise
+            try:
+                again = in_this_process.acurrent(self.access, self.target, self.attempt, after=credential)
+                credential = await_only(again)
+            except TaskgateApiError as why:
+                raise why from error
+            connection = dialect.connect(**self._arguments(cparams, credential))
+        return self._opened(connection, record, credential)
+
+    def _arguments(self, of_dialect: Mapping[str, Any], credential: AttemptCredential) -> dict[str, Any]:
+        """In a dictionary of their own: SQLAlchemy keeps the one that it passes."""
+        ours = OF_DRIVER[self.driver](credential.issued, self.wait, self.access.ca_file, self.connect_args)
+        return {**of_dialect, **ours}
+
+    def _opened(self, connection: Any, record: Any, credential: AttemptCredential) -> Any:
+        if record is not None:
+            record.info[_UNTIL] = credential.issued.expires_at
+        self.opened(connection, credential)
+        return connection
+
+
+def _check_out(_connection: Any, record: Any, _proxy: Any) -> None:
+    """A pooled connection whose credential has ended is made anew, not found out about by a statement's failure."""
+    until = record.info.get(_UNTIL)
+    if until is not None and until <= datetime.now(UTC):
+        raise DisconnectionError("the credential of this connection has ended")
