@@ -41,7 +41,8 @@ class Deletion:
 @dataclass(frozen=True, slots=True)
 class Example:
     """A DAG or flow of `orchestrator`'s (`kind` is what that calls it). The gateway's records name it by `id`, as their
-    `dag_id`. `tasks` are in the order of the story."""
+    `dag_id`. `tasks` are in the order of the story. `opens_with` names who opens its connections with statements of
+    their own, where there are so many that they are only counted."""
 
     orchestrator: str
     kind: str
@@ -50,6 +51,7 @@ class Example:
     directory: str
     tasks: tuple[str, ...]
     deletions: tuple[Deletion, ...]
+    opens_with: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -100,4 +102,5 @@ PREFECT = Example(
             "asks ahead and holds no connection",
         ),
     ),
+    opens_with="SQLAlchemy and psycopg",
 )  # fmt: skip

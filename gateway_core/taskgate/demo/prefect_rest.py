@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,11 +90,6 @@ class PrefectRest:
         body = {"logs": {"flow_run_id": {"any_": [flow_run_id]}}, "sort": "TIMESTAMP_ASC", "limit": 200}
         found: list[Mapping[str, Any]] = self._call("POST", "/logs/filter", body)
         return found
-
-    def events(self, prefix: str) -> Sequence[str]:
-        """Names of events that begin so, oldest first."""
-        found = self._call("POST", "/events/filter", {"filter": {"event": {"prefix": [prefix]}}})["events"]
-        return [one["event"] for one in reversed(found)]
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
         for pause in (*_AGAIN, None):

@@ -100,7 +100,7 @@ def _deleted(example: Example, deletion: Deletion, task: TaskEnd, seen: Seen, le
         if waited.state:
             saw += f" and was {waited.state} in {example.orchestrator}"
         if waited.processes is not None:
-            saw += f" with {waited.processes} processes"
+            saw += f", with {waited.processes or 'no'} process{'es' if waited.processes > 1 else ''} of its run alive,"
     return Promise(
         f"{deletion.task_id} {deletion.how} until a human approves, then runs once",
         task.succeeded and waited is not None and waited.fits(deletion.waits) and before > 0 and left == 0,

@@ -130,11 +130,18 @@ class Story:
                         reason = str(record.content["reason"])
                         said = "asked, and let go" if reason.endswith("is pending") else "refused"
                         self._console.print(Text(f"  {said}: {reason}"))
-                ran = server_log.statements(self._stage.postgres.log_file, session.id)
-                for one in ran or [server_log.RanStatement(session.id, "nothing")]:
-                    self._console.print(Text(f"  the server ran: {escaped(one.text)}"))
+                self._server_ran(session.id)
         for line in self._orchestrator.task_log(task_id):
             self._console.print(Text(f"  in the task's log: {escaped(line)}"))
+
+    def _server_ran(self, session_id: str) -> None:
+        ran = [one.text for one in server_log.statements(self._stage.postgres.log_file, session_id)]
+        opens = self._example.opens_with
+        shown = ran if opens is None else [one for one in ran if "public." in one]
+        for text in shown or ["nothing"]:
+            self._console.print(Text(f"  the server ran: {escaped(text)}"))
+        if opens is not None:
+            self._console.print(Text(f"  and {len(ran) - len(shown)} statements by which {opens} open a connection"))
 
     def _verdict(self, promises: list[Promise], bundle: Path) -> bool:
         title = f"What was promised, and what was observed (tasks {self._orchestrator.form.assurance})"
