@@ -2,9 +2,9 @@
 
     python blocks.py
 
-In the worker form they hold no key, and not even an address: a run brings along what its worker gave it. In the key form
-TASKGATE_URL, TASKGATE_SOURCE and TASKGATE_API_KEY are in this script's environment (asserted/prefect.env), and end up in
-the block. TASKGATE_DASHBOARD_URL is where the run's log and artifacts link to.
+In the worker form they hold no key, and not even an address: a run brings along what its worker gave it. In the key
+form TASKGATE_URL, TASKGATE_SOURCE and TASKGATE_API_KEY are in this script's environment (asserted/prefect.env), and end
+up in the block. TASKGATE_DASHBOARD_URL is where the run's log and artifacts link to.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A flow that reaches the shop's database through Taskgate: its tasks load a block named `orders`, and know no password.
+"""A flow that reaches the shop's database through Taskgate: its tasks load a block named `orders` and know no password.
 
 Its results are kept (`persist_result`), so that a run of its deployment can be suspended while a human is asked, and
 start again without repeating what was done.

@@ -161,7 +161,10 @@ class WholePrefect:
 
     @property
     def look_around(self) -> str:
-        return f"Prefect is at {self._server.address}; artifacts of its runs link to their gateway sessions."
+        return (
+            f"Prefect is at {self._server.address}; the deployment is {PREFECT.id}/demo, and artifacts of its runs "
+            "link to their gateway sessions."
+        )
 
     def stop(self) -> None:
         if self._processes is not None:

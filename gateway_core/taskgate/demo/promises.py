@@ -55,17 +55,17 @@ def check(stage: Stage, orchestrator: Orchestrator, seen: Seen, bundle: Path) ->
     left = matching_orders(stage)
     deletions = form.example.deletions
     promises = [
-        _reads_masked(stage, tasks["read_customers"], kept),
-        _drop_refused(tasks["drop_orders"], log, ran),
-        *(_deleted(form.example, one, tasks[one.task_id], seen, left[one.task_id]) for one in deletions),
+        reads_masked(stage, tasks["read_customers"], kept),
+        drop_refused(tasks["drop_orders"], log, ran),
+        *(deleted(form.example, one, tasks[one.task_id], seen, left[one.task_id]) for one in deletions),
         known_as_promised(stage, orchestrator, tasks),
     ]
     if form.last_reads is not None:
         promises.append(credentials_die(stage, form.example.kind, form.last_reads, tasks))
-    return [*promises, _no_secret(stage, kept), _verified(stage, bundle)]
+    return [*promises, no_secret(stage, kept), _verified(stage, bundle)]
 
 
-def _reads_masked(stage: Stage, task: TaskEnd, kept: Mapping[str, bytes]) -> Promise:
+def reads_masked(stage: Stage, task: TaskEnd, kept: Mapping[str, bytes]) -> Promise:
     text = str(task.value)
     leaked = [
         value
@@ -80,7 +80,7 @@ def _reads_masked(stage: Stage, task: TaskEnd, kept: Mapping[str, bytes]) -> Pro
     )
 
 
-def _drop_refused(task: TaskEnd, log: str, ran: list[str]) -> Promise:
+def drop_refused(task: TaskEnd, log: str, ran: list[str]) -> Promise:
     reason = "no-production-ddl" in log and "Schema changes go through migrations" in log
     reached = sum("drop table" in text for text in ran)
     return Promise(
@@ -91,7 +91,7 @@ def _drop_refused(task: TaskEnd, log: str, ran: list[str]) -> Promise:
     )
 
 
-def _deleted(example: Example, deletion: Deletion, task: TaskEnd, seen: Seen, left: int) -> Promise:
+def deleted(example: Example, deletion: Deletion, task: TaskEnd, seen: Seen, left: int) -> Promise:
     before, waited = seen.rows_before[deletion.task_id], seen.waiting.get(deletion.task_id)
     if waited is None:
         saw = "was never asked for"
@@ -108,7 +108,7 @@ def _deleted(example: Example, deletion: Deletion, task: TaskEnd, seen: Seen, le
     )
 
 
-def _no_secret(stage: Stage, kept: Mapping[str, bytes]) -> Promise:
+def no_secret(stage: Stage, kept: Mapping[str, bytes]) -> Promise:
     passwords = [value.encode() for value in stage.target_passwords]
     found = [where for where, everything in kept.items() if any(one in everything for one in passwords)]
     return Promise(
