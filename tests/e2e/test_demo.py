@@ -30,14 +30,66 @@ def test_unattended_demo_keeps_every_promise() -> None:
     assert "Assurance shown: asserted" in done.stdout
 
 
-def of_airflow(home: Path) -> list[str]:
-    """The processes, by command line, that were started for the Airflow of this home."""
+def started_for(name: str, home: Path) -> list[str]:
+    """The processes, by command line, that were started for the Airflow or Prefect of this home."""
     found = []
     for one in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if one.environ().get("AIRFLOW_HOME") == str(home):
+            if one.environ().get(name) == str(home):
                 found.append(" ".join(one.cmdline()))
     return found
+
+
+def of_airflow(home: Path) -> list[str]:
+    return started_for("AIRFLOW_HOME", home)
+
+
+def of_prefect(home: Path) -> list[str]:
+    return started_for("PREFECT_HOME", home)
+
+
+@pytest.mark.timeout(420)
+def test_unattended_demo_of_a_prefect_keeps_every_promise_and_leaves_nothing() -> None:
+    with server_folder("demo") as folder:
+        done = subprocess.run(
+            [*TASKGATE, "demo", "--prefect", "--exit", "--directory", str(folder)],
+            env={**os.environ, "COLUMNS": "200"}, capture_output=True, text=True, timeout=400, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-3000:]
+        assert "BROKEN" not in done.stdout
+        assert done.stdout.count("│ kept ") == 8
+        assert "Assurance shown: verified" in done.stdout
+        assert "no process lives, no connection is held (Prefect: Suspended)" in done.stdout
+        assert "waits in its process, which holds no connection (Prefect: Paused)" in done.stdout
+        known = (
+            "the gateway knew it: verified (prefect:demo-prefect, by its worker): try 1, deployment orders-cleanup/demo"
+        )
+        assert done.stdout.count(known) == 4
+        assert "in the task's log: Refused by the gateway: refused by rule no-production-ddl" in done.stdout
+        assert (folder / "prefect" / "home" / "storage").is_dir(), (
+            "what it kept was kept elsewhere, and was not looked at"
+        )
+        assert of_prefect(folder / "prefect" / "home") == []
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("told", "once"), [(signal.SIGTERM, "server start"), (signal.SIGINT, "flow-run execute")])
+def test_a_prefect_ends_with_the_demo_however_early(told: signal.Signals, once: str) -> None:
+    """Its server is started before anything else is; in the other case a process of the flow runs already."""
+    with server_folder("demo") as folder:
+        home = folder / "prefect" / "home"
+        command = [*TASKGATE, "demo", "--prefect", "--directory", str(folder)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as demo:
+            deadline = time.monotonic() + 300
+            while not any(once in one for one in of_prefect(home)):
+                assert demo.poll() is None, "the demo ended"
+                assert time.monotonic() < deadline, "Prefect was not started"
+                time.sleep(0.1)
+            demo.send_signal(told)
+            output = demo.communicate(timeout=60)[0]
+            assert demo.returncode == 130, output
+        assert of_prefect(home) == []
 
 
 @pytest.mark.long

@@ -2,89 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-import psutil  # type: ignore[import-untyped] # Airflow's own requirement
+from taskgate.demo.process_session import ProcessSession
 
 Name = Literal["api-server", "scheduler", "triggerer", "dag-processor"]
 NAMES: tuple[Name, ...] = ("api-server", "scheduler", "triggerer", "dag-processor")
 
 
-@dataclass
-class Component:
-    """All that it starts shares its session. Its log is one file for all its lives."""
+class Component(ProcessSession):
+    """Tasks lead process groups of their own, but stay in their component's session."""
 
-    name: Name
-    environment: dict[str, str]
-    log: Path
-    process: subprocess.Popen[bytes] | None = None
-    started: datetime = field(default_factory=lambda: datetime.now(UTC))
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "airflow", self.name]
-        if self.name == "triggerer":
+    def __init__(self, name: Name, environment: dict[str, str], log: Path) -> None:
+        command = [sys.executable, "-m", "airflow", name]
+        if name == "triggerer":
             command.append("--skip-serve-logs")
-        self.started = datetime.now(UTC)
-        with self.log.open("ab") as output:
-            self.process = subprocess.Popen(  # noqa: S603
-                command,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-
-    def check(self) -> None:
-        """Raises RuntimeError where it does not run."""
-        if self.process is None or self.process.poll() is not None:
-            raise RuntimeError(f"Airflow's {self.name} ended:\n{self.tail()}")
-
-    def terminate(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
-
-    def stop(self, *, seconds: float = 20) -> None:
-        """SIGTERM, and SIGKILL after so many seconds; then whatever is left of its session, tasks included."""
-        if self.process is None:
-            return
-        if seconds > 0:
-            self.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(seconds)
-        for one in self.processes():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(one.pid, signal.SIGKILL)
-        self.process.wait(20)
-        self.process = None
-
-    def processes(self) -> list[psutil.Process]:
-        return [] if self.process is None else list(_of_session(self.process.pid))
-
-    def environments(self) -> list[dict[str, str]]:
-        """Of each of its processes that can be asked (one that supervises a task cannot)."""
-        found = []
-        for one in self.processes():
-            with contextlib.suppress(psutil.Error):
-                found.append(one.environ())
-        return found
-
-    def tail(self, length: int = 4000) -> str:
-        return self.log.read_text(errors="replace")[-length:] if self.log.exists() else ""
-
-
-def _of_session(leader: int) -> Iterator[psutil.Process]:
-    """A task leads a process group of its own, but stays in its component's session."""
-    for one in psutil.process_iter():
-        with contextlib.suppress(ProcessLookupError, PermissionError, psutil.NoSuchProcess):
-            if os.getsid(one.pid) == leader:
-                yield one
+        super().__init__(f"Airflow's {name}", command, environment, log)

@@ -22,8 +22,9 @@ from taskgate.demo.airflow_component import NAMES, Component, Name
 from taskgate.demo.airflow_place import GATEWAY_USER, AirflowPlace
 from taskgate.demo.airflow_rest import AirflowRest
 from taskgate.demo.airflow_settings import airflow_settings
-from taskgate.demo.example import example_folder
+from taskgate.demo.example import AIRFLOW
 from taskgate.demo.forms import Form
+from taskgate.demo.orchestrator import TaskEnd
 from taskgate.demo.stage import CONNECTION_ID, DAG_ID, SOURCE, TARGET, Stage
 
 # Roles of the simple auth manager. The gateway only reads; `lee` starts the DAG and is also a DBA at the gateway.
@@ -97,7 +98,7 @@ class WholeAirflow:
                 raise RuntimeError(f"the DAG does not load:\n{errors}")
             self._wait(began)
         say(f"{time.monotonic() - began:.0f} s: Airflow is up at [bold]{self.place.url}[/] and knows the DAG")
-        say(f"sign in as {self._accounts()}; its DAGs are in {example_folder() / 'dags'}, two tasks run at a time")
+        say(f"sign in as {self._accounts()}; its DAGs are in {AIRFLOW.folder / 'dags'}, two tasks run at a time")
 
     def start(self, say: Callable[[str], None]) -> None:
         self._run_id = self._signed_in.trigger(DAG_ID)
@@ -111,7 +112,10 @@ class WholeAirflow:
         self._check()
         return self._signed_in.run_state(DAG_ID, self._run_id) not in ("success", "failed")
 
-    def waiting_state(self, task_id: str) -> str | None:
+    def waiting(self, task_id: str) -> tuple[str | None, int | None]:
+        return self._waiting_state(task_id), None
+
+    def _waiting_state(self, task_id: str) -> str | None:
         """Once it waits: a governed task asks before it defers. And once the scheduler has heard that its worker is
         through: it fails a task that goes on earlier (apache/airflow#72716), and nobody decides so soon but a demo."""
         deadline = time.monotonic() + _SETTLES
@@ -124,17 +128,12 @@ class WholeAirflow:
             time.sleep(0.3)
         return self._state(task_id)
 
-    def result(self) -> Mapping[str, Any]:
-        rest = self._signed_in
-        tasks = {
-            one["task_id"]: {
-                "id": one["id"],
-                "state": one["state"],
-                "value": rest.returned(DAG_ID, self._run_id, one["task_id"]),
-            }
-            for one in rest.tasks(DAG_ID, self._run_id)
+    def tasks(self) -> Mapping[str, TaskEnd]:
+        rest, run_id = self._signed_in, self._run_id
+        return {
+            one["task_id"]: TaskEnd(one["state"], rest.returned(DAG_ID, run_id, one["task_id"]), (one["id"],))
+            for one in rest.tasks(DAG_ID, run_id)
         }
-        return {"run_id": self._run_id, "state": rest.run_state(DAG_ID, self._run_id), "tasks": tasks}
 
     def task_log(self, task_id: str) -> Sequence[str]:
         events = self._signed_in.log(DAG_ID, self._run_id, task_id, 1)
@@ -144,6 +143,9 @@ class WholeAirflow:
         files = [one for one in (self.home / "logs").rglob("*") if one.is_file()]
         files += [component.log for component in self.components.values()]
         return "\n".join(one.read_text(errors="replace") for one in files if one.exists())
+
+    def kept(self) -> Mapping[str, bytes]:
+        return {"Airflow printed": self.log().encode()}
 
     @property
     def look_around(self) -> str:
@@ -242,7 +244,7 @@ class WholeAirflow:
             **airflow_settings(
                 self.place,
                 home=self.home,
-                dags=example_folder() / "dags",
+                dags=AIRFLOW.folder / "dags",
                 metadata_url=url.replace("postgresql://", "postgresql+psycopg2://"),
                 parallelism=2,
             ),

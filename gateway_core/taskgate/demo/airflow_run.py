@@ -12,8 +12,9 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from taskgate.demo.example import example_folder
+from taskgate.demo.example import AIRFLOW
 from taskgate.demo.forms import Form
+from taskgate.demo.orchestrator import TaskEnd
 from taskgate.demo.stage import CONNECTION_ID, DAG_ID, SOURCE, TARGET, Stage
 
 
@@ -49,7 +50,7 @@ class AirflowRun:
 
     def start(self, say: Callable[[str], None]) -> None:
         say(f"running the DAG [bold]{DAG_ID}[/]: its connection [bold]orders_db[/] is stored nowhere")
-        script = example_folder() / "run_dag.py"
+        script = AIRFLOW.folder / "run_dag.py"
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603
                 [sys.executable, str(script), DAG_ID, "--result", str(self._result_file)],
@@ -65,8 +66,8 @@ class AirflowRun:
             self._process.kill()  # dag.test() does not listen to SIGTERM
             self._process.wait()
 
-    def waiting_state(self, task_id: str) -> str | None:
-        return None
+    def waiting(self, task_id: str) -> tuple[str | None, int | None]:
+        return None, None
 
     def task_log(self, task_id: str) -> Sequence[str]:
         return ()
@@ -75,15 +76,18 @@ class AirflowRun:
     def look_around(self) -> str:
         return ""
 
-    def result(self) -> Mapping[str, Any]:
+    def tasks(self) -> Mapping[str, TaskEnd]:
         if not self._result_file.exists():
             raise RuntimeError(f"the DAG run left no result:\n{self.log_end()}")
         result: dict[str, Any] = json.loads(self._result_file.read_text())
-        return result
+        return {name: TaskEnd(one["state"], one["value"]) for name, one in result["tasks"].items()}
 
     def log(self) -> str:
         """Everything the tasks and Airflow printed."""
         return self.log_file.read_text(errors="replace")
+
+    def kept(self) -> Mapping[str, bytes]:
+        return {"Airflow printed": self.log_file.read_bytes()}
 
     def log_end(self) -> str:
         return self.log()[-3000:]
@@ -100,7 +104,7 @@ class AirflowRun:
             "NO_COLOR": "1",
             "AIRFLOW_HOME": str(self.home),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW__CORE__DAGS_FOLDER": str(example_folder() / "dags"),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(AIRFLOW.folder / "dags"),
             "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home}/airflow.db",
             "AIRFLOW__WORKERS__SECRETS_BACKEND": "taskgate_airflow.secrets.TaskgateSecretsBackend",

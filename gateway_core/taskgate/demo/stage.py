@@ -17,7 +17,7 @@ import httpx
 
 from taskgate.client import Client
 from taskgate.demo import data
-from taskgate.demo.example import example_folder
+from taskgate.demo.example import AIRFLOW
 from taskgate.demo.forms import SOURCE, Form, worker_form
 from taskgate.demo.local_gateway import LocalGateway
 from taskgate.demo.postgres_server import PostgresServer, embedded_bin, free_port
@@ -27,7 +27,7 @@ from taskgate.identity.scopes import Scope
 __all__ = ["CONNECTION_ID", "DAG_ID", "SOURCE", "TARGET", "Stage"]
 
 TARGET = "orders-db"
-DAG_ID = "orders_cleanup"
+DAG_ID = AIRFLOW.id
 CONNECTION_ID = "orders_db"
 
 _DBA = [
@@ -71,7 +71,7 @@ class Stage:
         form: Form | None = None,
     ) -> None:
         """`policies` are more policy files' texts, `settings` more settings of the gateway, `max_sessions` how many its
-        target takes; `form` is that of the Airflow whose tasks it knows, the worker form unless given."""
+        target takes; `form` is that of the Airflow or Prefect whose tasks it knows, Airflow's worker form without."""
         self.directory = directory
         self.form = form or worker_form()
         self.keys: dict[str, str] = {}
@@ -173,7 +173,7 @@ class Stage:
         file.write_text(json.dumps(self.describe(), indent=2) + "\n")
 
     def _start_gateway(self) -> None:
-        policy = (example_folder() / self.form.policy).read_text()
+        policy = (self.form.example.folder / self.form.policy).read_text()
         settings: dict[str, Any] = {"policy": ["policy.yaml"], **self._settings}
         for number, text in enumerate(self._policies):
             more = self.directory / f"policy-{number}.yaml"

@@ -15,11 +15,13 @@ from taskgate.cli.visible import escaped, exact
 from taskgate.client import Approval, Client, SessionFilter
 from taskgate.client.models import Principal
 from taskgate.demo import server_log
-from taskgate.demo.airflow import Airflow
+from taskgate.demo.attempt_promises import attributes
+from taskgate.demo.example import Waiting
 from taskgate.demo.forms import Form
+from taskgate.demo.orchestrator import Orchestrator
 from taskgate.demo.promise import Promise
 from taskgate.demo.promises import Seen, check, matching_orders
-from taskgate.demo.stage import DAG_ID, TARGET, Stage
+from taskgate.demo.stage import TARGET, Stage
 from taskgate.domain import Assurance
 
 _MOST_ROWS = 5
@@ -28,43 +30,44 @@ _MOST_ROWS = 5
 class Story:
     """`decides`: the demo decides itself, as dana through the API; otherwise it waits for somebody to."""
 
-    def __init__(self, stage: Stage, airflow: Airflow, console: Console, *, decides: bool) -> None:
+    def __init__(self, stage: Stage, orchestrator: Orchestrator, console: Console, *, decides: bool) -> None:
         self._stage = stage
-        self._airflow = airflow
+        self._orchestrator = orchestrator
+        self._example = orchestrator.form.example
         self._console = console
         self._decides = decides
         self._step = 0
-        self._held: dict[str, bool] = {}
-        self._states: dict[str, str | None] = {}
+        self._waiting: dict[str, Waiting] = {}
 
     def prepare(self) -> None:
-        """Have Airflow ready for the DAG, and narrate. Raises RuntimeError."""
-        self._airflow.prepare(self._airflow_says)
+        """Have the orchestrator ready for the example, and narrate. Raises RuntimeError."""
+        self._orchestrator.prepare(self._orchestrator_says)
 
     def tell(self) -> bool:
-        """Run the DAG and narrate. Whether every promise was kept."""
-        airflow = self._airflow
+        """Run the example and narrate. Whether every promise was kept."""
+        orchestrator = self._orchestrator
+        form = orchestrator.form
         rows_before = matching_orders(self._stage)
-        self._say("Assurance", assurance(airflow.form))
-        airflow.start(self._airflow_says)
+        self._say("Assurance", assurance(form))
+        orchestrator.start(self._orchestrator_says)
         with self._stage.client("dana") as dana:
             for approval in self._pending(dana):
                 self._ask(dana, approval)
         self._console.print()
-        for task_id, task in sorted(airflow.result()["tasks"].items(), key=_order):
-            self._task(task_id, task["state"], task["value"])
+        for task_id, task in sorted(orchestrator.tasks().items(), key=lambda item: self._order(item[0])):
+            self._task(task_id, task.state, task.value)
         bundle = self._stage.directory / "trail.zip"
-        if airflow.form.assurance is Assurance.VERIFIED:
-            self._say("Gateway", "the attempts are over: what they held may read for one more minute, for callbacks.")
-            self._console.print("  Waiting for that minute to pass, to see that all of it is dead then.")
-        promises = check(self._stage, airflow, Seen(self._held, self._states, rows_before), bundle)
+        if form.last_reads is not None:
+            self._say("Gateway", form.last_reads.over)
+            self._console.print(f"  {form.last_reads.wait}", highlight=False)
+        promises = check(self._stage, orchestrator, Seen(self._waiting, rows_before), bundle)
         return self._verdict(promises, bundle)
 
     def _pending(self, dana: Client) -> Iterator[Approval]:
-        """Every approval of the demo's DAG once, while it is pending, until that has ended."""
+        """Every approval of the example once, while it is pending, until that has ended."""
         known: set[str] = set()
-        while self._airflow.running:
-            for approval in dana.approvals(state=["pending"], dag_id=DAG_ID):
+        while self._orchestrator.running:
+            for approval in dana.approvals(state=["pending"], dag_id=self._example.id):
                 if approval.id not in known:
                     known.add(approval.id)
                     yield approval
@@ -72,11 +75,11 @@ class Story:
 
     def _ask(self, dana: Client, approval: Approval) -> None:
         task = approval.principal.name.rpartition(".")[2]
-        self._held[task] = any(session.parked for session in dana.live_sessions())
-        self._states[task] = self._airflow.waiting_state(task)
-        waits = "holds its connection" if self._held[task] else "has deferred: no worker, no connection is held"
-        if self._states[task]:
-            waits += f" (Airflow: {self._states[task]})"
+        held = any(session.parked for session in dana.live_sessions())
+        self._waiting[task] = waiting = Waiting(held, *self._orchestrator.waiting(task))
+        waits = waits_how(waiting)
+        if waiting.state:
+            waits += f" ({self._example.orchestrator}: {waiting.state})"
         self._say("Approval", f"[bold]{task}[/] wants to delete and {waits}. What the approver sees:")
         parameters = dana.approval_parameters(approval.id).parameters
         shown = Table.grid(padding=(0, 2))
@@ -91,7 +94,7 @@ class Story:
             with self._stage.client(started_by) as starter:
                 because = starter.approval(approval.id).may_not_because
             may = f"may not decide: {because}" if because else "may decide"
-            self._console.print(Text(f"  {started_by}, of group dba too, started the DAG and {may}"))
+            self._console.print(Text(f"  {started_by}, of group dba too, started the {self._example.kind} and {may}"))
         if self._decides:
             dana.approve(approval.id, "demo: seen and understood")
             self._say("Approval", "approved by [bold]dana[/] of group dba, through the API")
@@ -116,8 +119,8 @@ class Story:
                 rows.add_row(*(Text(str(cell)) for cell in cells))
             self._console.print(rows)
         with self._stage.client("rae") as rae:
-            sessions = list(rae.sessions(SessionFilter(dag_id=DAG_ID, task_id=task_id)))
-            for known in sorted({known_as(session.principal) for session in sessions}):
+            sessions = list(rae.sessions(SessionFilter(dag_id=self._example.id, task_id=task_id)))
+            for known in sorted({known_as(session.principal, self._orchestrator.form) for session in sessions}):
                 self._console.print(Text(f"  the gateway knew it: {known}"))
             for number, session in enumerate(reversed(sessions), 1):
                 if len(sessions) > 1:
@@ -127,21 +130,28 @@ class Story:
                         reason = str(record.content["reason"])
                         said = "asked, and let go" if reason.endswith("is pending") else "refused"
                         self._console.print(Text(f"  {said}: {reason}"))
-                ran = server_log.statements(self._stage.postgres.log_file, session.id)
-                for one in ran or [server_log.RanStatement(session.id, "nothing")]:
-                    self._console.print(Text(f"  the server ran: {escaped(one.text)}"))
-        for line in self._airflow.task_log(task_id):
+                self._server_ran(session.id)
+        for line in self._orchestrator.task_log(task_id):
             self._console.print(Text(f"  in the task's log: {escaped(line)}"))
 
+    def _server_ran(self, session_id: str) -> None:
+        ran = [one.text for one in server_log.statements(self._stage.postgres.log_file, session_id)]
+        opens = self._example.opens_with
+        shown = ran if opens is None else [one for one in ran if "public." in one]
+        for text in shown or ["nothing"]:
+            self._console.print(Text(f"  the server ran: {escaped(text)}"))
+        if opens is not None:
+            self._console.print(Text(f"  and {len(ran) - len(shown)} statements by which {opens} open a connection"))
+
     def _verdict(self, promises: list[Promise], bundle: Path) -> bool:
-        title = f"What was promised, and what was observed (tasks {self._airflow.form.assurance})"
+        title = f"What was promised, and what was observed (tasks {self._orchestrator.form.assurance})"
         table = Table("", "promise", "observed", title=title, title_justify="left")
         for promise in promises:
             mark = Text("kept", "bold green") if promise.held else Text("BROKEN", "bold red")
             table.add_row(mark, Text(promise.text), Text(promise.observed))
         self._console.print()
         self._console.print(table)
-        self._console.print(f"Assurance shown: {assurance(self._airflow.form)}", highlight=False)
+        self._console.print(f"Assurance shown: {assurance(self._orchestrator.form)}", highlight=False)
         if not self._decides:  # who runs it unattended is left with nothing on disk
             self._console.print(
                 f"The trail, while this runs: {bundle} (check it again: .venv/bin/taskgate verify {bundle})",
@@ -149,17 +159,27 @@ class Story:
             )
         return all(promise.held for promise in promises)
 
-    def _airflow_says(self, text: str) -> None:
-        self._say("Airflow", text)
+    def _orchestrator_says(self, text: str) -> None:
+        self._say(self._example.orchestrator, text)
+
+    def _order(self, task_id: str) -> int:
+        known = self._example.tasks
+        return known.index(task_id) if task_id in known else len(known)
 
     def _say(self, who: str, text: str) -> None:
         self._step += 1
         self._console.print(f"[bold cyan]{self._step:>2}[/] [cyan]{who:<9}[/] {text}", highlight=False)
 
 
-def _order(item: tuple[str, object]) -> int:
-    known = ["read_customers", "drop_orders", "delete_old_orders_stock", "delete_old_orders_governed"]
-    return known.index(item[0]) if item[0] in known else len(known)
+def waits_how(waiting: Waiting) -> str:
+    """What a task does while a human is asked, as it was seen."""
+    if waiting.holds_connection:
+        return "holds its connection"
+    if waiting.processes is None:
+        return "has deferred: no worker, no connection is held"
+    if waiting.processes == 0:
+        return "has its run suspended: no process lives, no connection is held"
+    return "waits in its process, which holds no connection"
 
 
 def assurance(form: Form) -> str:
@@ -169,20 +189,18 @@ def assurance(form: Form) -> str:
     return f"[bold]{form.assurance}[/]: {form.meaning} (--airflow-full shows [bold]verified[/])"
 
 
-def known_as(principal: Principal) -> str:
-    """How a task is known, and by what; of a proven one also what Airflow was asked."""
-    attributes = principal.attributes
+def known_as(principal: Principal, form: Form) -> str:
+    """How a task is known, and by what; of a proven one also what the orchestrator was asked."""
     if principal.attempt is None or principal.assurance == Assurance.ASSERTED:
         return f"{principal.assurance} ({principal.verified_by})"
     return (
         f"{principal.assurance} ({principal.verified_by}): try {principal.attempt.try_number}, "
-        f"bundle {attributes.get('bundle')}, DAG version {attributes.get('dag_version')}, "
-        f"started by {attributes.get('triggering_user')}"
+        f"{attributes(principal, form)}"
     )
 
 
 def introduce(console: Console, stage: Stage) -> None:
-    """What is running, before the DAG starts."""
+    """What is running, before the example starts."""
     console.print(
         Panel.fit(
             f"{'PostgreSQL 18 with generated customers and orders':<52}127.0.0.1:{stage.postgres.port}\n"

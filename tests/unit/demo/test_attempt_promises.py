@@ -15,7 +15,8 @@ import pytest
 from taskgate.demo import attempt_promises
 from taskgate.demo.airflow_full import place_in
 from taskgate.demo.attempt_promises import credentials_die, known_as_promised
-from taskgate.demo.forms import server_form, worker_form
+from taskgate.demo.forms import LastReads, prefect_form, server_form, worker_form
+from taskgate.demo.orchestrator import TaskEnd
 
 NOW = datetime.now(UTC)
 FACTS = {"bundle": "dags-folder", "dag_version": 1, "triggering_user": "lee"}
@@ -48,7 +49,7 @@ def airflow(form: Any, keys: tuple[str, ...] = ()) -> Any:
     return SimpleNamespace(form=form, keys_on_workers=keys)
 
 
-TASKS = {"reads": {"id": "try-1"}}
+TASKS = {"reads": TaskEnd("success", attempts=("try-1",))}
 
 
 def test_verified(tmp_path: Path) -> None:
@@ -68,6 +69,21 @@ def test_verified(tmp_path: Path) -> None:
     assert "keys where workers run: 1" in with_key.observed
 
 
+def test_verified_by_its_worker() -> None:
+    form = prefect_form("http://127.0.0.1:1/api")
+    facts = {"deployment": "orders-cleanup/demo", "work_pool": "governed", "task_assurance": "asserted"}
+    known = replace(Known(), verified_by="prefect:demo-prefect, by its worker", attributes=facts)
+    promise = known_as_promised(stage(known=[known]), airflow(form), TASKS)
+    assert promise.held
+    assert "work pool governed, which task it is: asserted; keys where flows run: 0" in promise.observed
+    for wrong in (
+        replace(known, verified_by="prefect:demo-prefect, by its deployment"),
+        replace(known, attributes={**facts, "work_pool": None}),
+    ):
+        assert not known_as_promised(stage(known=[wrong]), airflow(form), TASKS).held, wrong
+    assert not known_as_promised(stage(known=[known]), airflow(form, ("prefect-worker",)), TASKS).held
+
+
 def test_asserted_is_called_asserted() -> None:
     quick = airflow(worker_form(), ("airflow",))
     promise = known_as_promised(stage(known=[replace(Known(), assurance="asserted")]), quick, TASKS)
@@ -82,12 +98,33 @@ def credential(**over: Any) -> Any:
     )
 
 
+LAST = LastReads("it dies", "it is over", "waiting")
+
+
 def test_credentials_die(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempt_promises, "_MOST_SECONDS", 0.0)
     monkeypatch.setattr("time.sleep", lambda _: None)
-    assert credentials_die(stage(credentials=[credential()]), TASKS).held
-    assert not credentials_die(stage(credentials=[]), TASKS).held
-    assert not credentials_die(stage(credentials=[credential(confined_until=None)]), TASKS).held
-    assert not credentials_die(stage(credentials=[credential()], live=1), TASKS).held
-    of_age = credential(expires_at=NOW - timedelta(seconds=1))
-    assert not credentials_die(stage(credentials=[of_age]), TASKS).held
+
+    def held(shown: Any) -> bool:
+        return credentials_die(shown, "DAG", LAST, TASKS).held
+
+    assert held(stage(credentials=[credential()]))
+    assert not held(stage(credentials=[]))
+    assert not held(stage(credentials=[credential(confined_until=None)]))
+    assert not held(stage(credentials=[credential()], live=1))
+    assert not held(stage(credentials=[credential(expires_at=NOW - timedelta(seconds=1))]))
+
+
+def test_an_end_that_nobody_tells_is_noticed_in_time() -> None:
+    noticing = replace(LAST, noticed_within=5.0)
+    writing = credential(confined_until=None)
+    shown = stage(credentials=[writing])
+    looks = iter(range(3))
+
+    def noticed(seconds: float) -> None:
+        if next(looks) == 2:
+            writing.confined_until = NOW
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("time.sleep", noticed)
+        assert credentials_die(shown, "flow", noticing, TASKS).held
