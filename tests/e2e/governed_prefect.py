@@ -74,8 +74,15 @@ class GovernedPrefect:
     def deployment(self, function: str, *, pool: str = GOVERNED, file: str = "identity.py") -> str:
         return self.prefect.deployment(pool, FLOWS / file, function)
 
-    def run(self, function: str, parameters: Mapping[str, object] | None = None, *, pool: str = GOVERNED) -> FlowRun:
-        return self.prefect.api.run(self.deployment(function, pool=pool), parameters)
+    def run(
+        self,
+        function: str,
+        parameters: Mapping[str, object] | None = None,
+        *,
+        pool: str = GOVERNED,
+        file: str = "identity.py",
+    ) -> FlowRun:
+        return self.prefect.api.run(self.deployment(function, pool=pool, file=file), parameters)
 
     def noted(self, run: FlowRun, what: str, seconds: float = 60) -> Noted:
         """The last of this kind, once there is one."""

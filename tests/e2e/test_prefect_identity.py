@@ -94,10 +94,12 @@ def test_a_subflows_task_is_of_the_run_that_its_worker_started(
     assert (who["assurance"], who["name"]) == ("verified", "below.reads")
 
 
+@pytest.mark.parametrize(("file", "flow"), [("identity.py", "in_processes"), ("on_dask.py", "in_dask")])
 def test_processes_of_a_task_runner_exchange_one_secret(
-    governed_prefect: GovernedPrefect, worker: PrefectProcess
+    governed_prefect: GovernedPrefect, worker: PrefectProcess, file: str, flow: str
 ) -> None:
-    run = governed_prefect.run("in_processes")
+    """Those of a pool, and Dask's on this machine."""
+    run = governed_prefect.run(flow, file=file)
     assert run.end().type == "COMPLETED"
     started = governed_prefect.out.of(run.id, "started with")
     assert len({one.fields["pid"] for one in started}) == 2

@@ -57,7 +57,7 @@ def test_a_run_that_is_cancelled_before_it_begins_is_nobodys(
 def test_a_hook_in_the_workers_own_process_finds_no_key_in_its_environment(
     governed_prefect: GovernedPrefect, worker: PrefectProcess
 ) -> None:
-    run = governed_prefect.prefect.api.run(governed_prefect.deployment("is_cancelled", file="starts.py"))
+    run = governed_prefect.run("is_cancelled", file="starts.py")
     governed_prefect.noted(run, "runs")
     run.cancel()
     assert run.end().type == "CANCELLED"
@@ -68,7 +68,7 @@ def test_a_hook_in_the_workers_own_process_finds_no_key_in_its_environment(
 
 
 def test_a_run_that_was_suspended_is_registered_anew(governed_prefect: GovernedPrefect, worker: PrefectProcess) -> None:
-    run = governed_prefect.prefect.api.run(governed_prefect.deployment("suspends", file="starts.py"))
+    run = governed_prefect.run("suspends", file="starts.py")
     run.wait("Suspended")
     first = governed_prefect.noted(run, "try")
     governed_prefect.ended_within(first.fields["dsn"], 20)
