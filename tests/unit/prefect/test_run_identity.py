@@ -89,8 +89,8 @@ def test_many_processes_and_threads_at_once_exchange_once(gateway: ControlApi, m
     for one in threads:
         one.start()
     for one in threads:
-        one.join(30)
-    tokens += [process.communicate(timeout=30)[0].strip() for process in others]
+        one.join(90)
+    tokens += [process.communicate(timeout=90)[0].strip() for process in others]
     assert tokens == [TOKEN] * 11
     assert gateway.asked == [EXCHANGE]
 
