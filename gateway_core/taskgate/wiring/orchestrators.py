@@ -11,7 +11,7 @@ from taskgate.approvals.requests import ApprovalFilter, Approvals
 from taskgate.domain import ApprovalState, TaskKey
 from taskgate.identity.orchestrators.airflow.human_input import HumanInputs
 from taskgate.identity.orchestrators.orchestrators import Orchestrators
-from taskgate.identity.orchestrators.prefect.registrations import Registrations
+from taskgate.identity.orchestrators.prefect.reconciling_registrations import ReconcilingRegistrations
 from taskgate.identity.orchestrators.reconciling import Reconciling
 from taskgate.secrets import SecretSources
 from taskgate.settings import Settings
@@ -94,7 +94,9 @@ class OrchestratorSide:
             looking = Reconciling(source, attempts, endings, self._requests)
             background.spawn(f"attempts of {source.name}", looking.run())
         for name, prefect in self.orchestrators.prefects.items():
-            background.spawn(f"registered runs of {name}", Registrations(prefect, self.orchestrators.registered).run())
+            background.spawn(
+                f"registered runs of {name}", ReconcilingRegistrations(prefect, self.orchestrators.registered).run()
+            )
         for name, answers in self.answers.items():
             background.spawn(f"answers of {name}", answers.run(signals))
         for name, resumes in self._resumes.items():

@@ -10,7 +10,7 @@ from sqlalchemy import update
 from taskgate.domain import AttributeValue, Principal
 from taskgate.identity.credentials import Credentials
 from taskgate.identity.orchestrators.orchestrators import Orchestrators
-from taskgate.identity.orchestrators.prefect.registrations import Registrations
+from taskgate.identity.orchestrators.prefect.reconciling_registrations import ReconcilingRegistrations
 from taskgate.identity.orchestrators.proven import ProvenTask
 from taskgate.identity.orchestrators.reconciling import Reconciling
 from taskgate.identity.registered_runs import RegisteredRun, RegisteredRuns
@@ -54,7 +54,7 @@ class Gateway:
         )
         self.runs = self.orchestrators.prefect
         self.reconciling = Reconciling(self.source, self.attempts, self.orchestrators.endings, self.requests)
-        self.registrations = Registrations(self.source, self.registered)
+        self.registrations = ReconcilingRegistrations(self.source, self.registered)
 
     async def asserted(self, run: Run, task: TaskRun | None = None, run_count: int = 1, by: str = "k") -> Principal:
         task_id = task.id if task else None

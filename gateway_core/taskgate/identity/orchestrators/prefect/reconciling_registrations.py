@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 EVERY = 15.0
 
 
-class Registrations:
+class ReconcilingRegistrations:
     """Of one Prefect, in one process; several on a store may look at the same ones."""
 
     def __init__(self, source: PrefectSource, registered: RegisteredRuns) -> None:
