@@ -5,7 +5,9 @@ Tests that use it name their runs' tasks and DAGs, and leave the processes runni
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -124,8 +126,10 @@ def real_airflow(
 
 @pytest.fixture(scope="package")
 def real_prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealPrefect]:
-    """A whole Prefect as well, but for workers: tests start their own, in pools of their own."""
-    with RealPrefect(tmp_path_factory.mktemp("prefect")) as running:
+    """A whole Prefect as well, but for workers: tests start their own, in pools of their own. `PREFECT_PYTHON` names
+    an interpreter with another Prefect than the pinned one (and psycopg): then all of it runs on that."""
+    python = os.environ.get("PREFECT_PYTHON", sys.executable)
+    with RealPrefect(tmp_path_factory.mktemp("prefect"), python=python) as running:
         yield running
 
 

@@ -32,7 +32,7 @@ def go(governed_prefect: GovernedPrefect, run: FlowRun) -> None:
 
 def test_a_run_is_nobody_but_itself(governed_prefect: GovernedPrefect, worker: PrefectProcess) -> None:
     finished = governed_prefect.run("looks")
-    assert finished.end().type == "COMPLETED"
+    finished.completes()
     foreign = governed_prefect.run("sleeps", {"seconds": 60})
     governed_prefect.noted(foreign, "holds")
     (foreign_task,) = foreign.task_runs().values()
@@ -44,7 +44,7 @@ def test_a_run_is_nobody_but_itself(governed_prefect: GovernedPrefect, worker: P
             "finished_flow_run": finished.id,
         },
     )
-    assert run.end().type == "COMPLETED"
+    run.completes()
     foreign.cancel()
     outcomes = governed_prefect.out.outcomes(run.id)
     claimed = {name: ok for name, ok in outcomes.items() if name not in ("own", "still")}
@@ -122,7 +122,7 @@ def test_a_worker_registers_pending_runs_of_its_pool_and_no_others(
     running = governed_prefect.run("sleeps", {"seconds": 30})
     running.wait("RUNNING")
     finished = governed_prefect.run("looks")
-    assert finished.end().type == "COMPLETED"
+    finished.completes()
     elsewhere = governed_prefect.run("looks", pool=PLAIN)  # no worker polls that pool
     codes = {}
     with client(governed_prefect, governed_prefect.worker_key) as gateway:

@@ -25,7 +25,7 @@ def worker(governed_prefect: GovernedPrefect) -> Iterator[PrefectProcess]:
 
 def test_a_run_that_is_over_leaves_nothing_behind(governed_prefect: GovernedPrefect, worker: PrefectProcess) -> None:
     run = governed_prefect.run("looks")
-    assert run.end().type == "COMPLETED"
+    run.completes()
     governed_prefect.ended_within(governed_prefect.noted(run, "issued").fields["dsn"], SOON)
     assert list(governed_prefect.runs_folder().iterdir()) == []
 
@@ -85,7 +85,7 @@ def test_a_second_try_is_an_attempt_of_its_own_and_ends_the_firsts(
     governed_prefect: GovernedPrefect, worker: PrefectProcess
 ) -> None:
     run = governed_prefect.run("retries")
-    assert run.end().type == "COMPLETED"
+    run.completes()
     first, second = governed_prefect.out.of(run.id, "try")
     assert (first.fields["count"], second.fields["count"]) == (1, 2)
     task = first.fields["attempt"].removesuffix(":1")

@@ -14,7 +14,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from taskgate.demo.postgres_server import free_port
 from tests.servers.prefect_api import PrefectApi
 from tests.servers.prefect_process import PrefectProcess
 
-PACKAGES = tuple(Path(__file__).parents[2] / root for root in ("gateway_core", "prefect_blocks"))
+ROOT = Path(__file__).parents[2]
+PACKAGES = tuple(ROOT / root for root in ("gateway_core", "prefect_blocks"))
 
 
 class RealPrefect:
@@ -38,7 +40,8 @@ class RealPrefect:
         self.url = f"http://127.0.0.1:{self.port}/api"
         self.api = PrefectApi(self.url)
         self.python = python
-        self.environment = {**_own_environment(), **_settings(directory / "home", self.url)}
+        found = PACKAGES if python == sys.executable else (*PACKAGES, _announced(directory / "announced"))
+        self.environment = {**_own_environment(found), **_settings(directory / "home", self.url)}
         self.worker_environment = {**self.environment, **(environment or {})}
         command = [python, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self.port)]
         self.server = PrefectProcess("server", command, self.environment, directory / "server.log")
@@ -147,8 +150,19 @@ def _settings(home: Path, url: str) -> dict[str, str]:
     }
 
 
-def _own_environment() -> dict[str, str]:
-    """This process's, without what would configure a Prefect or a gateway, and with this tree's packages first."""
+def _announced(folder: Path) -> Path:
+    """What tells an interpreter in which this project is not installed of its entry points."""
+    entry_points = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
+    about = folder / "taskgate-0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: taskgate\nVersion: 0\n")
+    collections = [f"{name} = {value}\n" for name, value in entry_points["prefect.collections"].items()]
+    (about / "entry_points.txt").write_text("[prefect.collections]\n" + "".join(collections))
+    return folder
+
+
+def _own_environment(found: Iterable[Path]) -> dict[str, str]:
+    """This process's, without what would configure a Prefect or a gateway, and with these folders first."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT", "TASKGATE"))}
     before = [kept["PYTHONPATH"]] if kept.get("PYTHONPATH") else []
-    return {**kept, "PYTHONPATH": os.pathsep.join([*map(str, PACKAGES), *before])}
+    return {**kept, "PYTHONPATH": os.pathsep.join([*map(str, found), *before])}

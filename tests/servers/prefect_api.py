@@ -131,6 +131,11 @@ class FlowRun:
     def end(self, seconds: float = 90) -> State:
         return self.wait(ENDED, seconds)
 
+    def completes(self, seconds: float = 90) -> None:
+        """AssertionError where it ends in another way."""
+        state = self.end(seconds)
+        assert state.type == "COMPLETED", f"{state}\n" + "\n".join(self.logs())
+
     def until(self, found: Callable[[], T | None], seconds: float, what: str) -> T:
         deadline = time.monotonic() + seconds
         while (one := found()) is None:

@@ -6,28 +6,35 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import uuid4
 
 import psutil
+
+_MARK = "TESTS_STARTED_BY"
 
 
 @dataclass
 class PrefectProcess:
-    """All that it starts shares its session, also when it is gone. Its log is one file for all its lives."""
+    """All that it starts shares its session, or (a flow run of Prefect 3.9's) a mark in its environment, also when it
+    is gone itself. Its log is one file for all its lives."""
 
     name: str
     command: Sequence[str]
     environment: dict[str, str]
     log: Path
     process: subprocess.Popen[bytes] | None = None
+    killed: bool = False
+    mark: str = field(default_factory=lambda: uuid4().hex)
 
     def start(self) -> None:
+        self.killed = False
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 self.command,
-                env=self.environment,
+                env={**self.environment, _MARK: self.mark},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -40,7 +47,7 @@ class PrefectProcess:
 
     def check(self) -> None:
         """Raises AssertionError where it was started and has ended by itself."""
-        assert self.process is None or self.running, f"{self.name} ended:\n{self.tail()}"
+        assert self.process is None or self.running or self.killed, f"{self.name} ended:\n{self.tail()}"
 
     @property
     def pid(self) -> int:
@@ -50,11 +57,12 @@ class PrefectProcess:
     def kill(self) -> None:
         """SIGKILL to it alone: what it started goes on, and is found among `processes` still."""
         assert self.process is not None
+        self.killed = True
         self.process.kill()
         self.process.wait(20)
 
     def stop(self, *, seconds: float = 15) -> None:
-        """SIGTERM, and SIGKILL after so many seconds; then whatever is left of its session."""
+        """SIGTERM, and SIGKILL after so many seconds; then whatever is left of what it started."""
         if self.process is None:
             return
         if seconds > 0 and self.running:
@@ -69,7 +77,14 @@ class PrefectProcess:
 
     def processes(self) -> list[psutil.Process]:
         """It and all it has started that still lives."""
-        return [] if self.process is None else list(_of_session(self.process.pid))
+        return [one for one in psutil.process_iter() if self._is_of_it(one)]
+
+    def _is_of_it(self, one: psutil.Process) -> bool:
+        with contextlib.suppress(ProcessLookupError, PermissionError, psutil.Error):
+            if self.process is None or one.status() == psutil.STATUS_ZOMBIE:
+                return False
+            return os.getsid(one.pid) == self.process.pid or one.environ().get(_MARK) == self.mark
+        return False
 
     def of_flow_run(self, flow_run_id: str) -> list[psutil.Process]:
         """The processes that run this flow run: its engine's first, then those of its task runner."""
@@ -82,10 +97,3 @@ class PrefectProcess:
 
     def tail(self, length: int = 4000) -> str:
         return self.log.read_text(errors="replace")[-length:] if self.log.exists() else ""
-
-
-def _of_session(leader: int) -> Iterator[psutil.Process]:
-    for one in psutil.process_iter():
-        with contextlib.suppress(ProcessLookupError, PermissionError, psutil.NoSuchProcess):
-            if os.getsid(one.pid) == leader and one.status() != psutil.STATUS_ZOMBIE:
-                yield one
