@@ -10,7 +10,7 @@ from taskgate.identity.orchestrators.faults import NotProven
 from taskgate.identity.orchestrators.prefect.rest import PrefectRest
 from taskgate.identity.orchestrators.prefect.runs import RUNNING, TaskRun
 
-_LOOK_AGAIN = 0.05  # seconds between looks
+_LOOK_AGAIN = 0.02  # seconds between looks; Prefect takes 20 to 50 ms to record one
 
 
 class RecordedTaskRuns:
