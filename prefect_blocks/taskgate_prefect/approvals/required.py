@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Literal, ParamSpec, TypeVar, overload
 
+from prefect import Flow, Task
 from prefect.logging import get_run_logger
 
 from taskgate.client import Approval, NotFound
@@ -60,7 +61,7 @@ def approval_required(function: Any = None, /, *, wait: Wait = "automatic", time
 
 
 def _wrapped(function: Any, *, wait: Wait, timeout: float | None) -> Any:
-    if not inspect.isroutine(function):
+    if isinstance(function, Task | Flow) or not callable(function):
         raise TypeError(
             "@approval_required belongs below @task or @flow: it is for the function, not for what they make"
         )

@@ -11,9 +11,13 @@ from taskgate_prefect.approvals.waiting import Manner
 from taskgate_prefect.run_attempt import attempt_of
 
 
+class Lives:
+    """As a run's context does."""
+
+
 def in_task(**changes: object) -> compat.RunningFlow:
     running = compat.RunningFlow(
-        uuid4(), 1, uuid4(), 1, deployed=True, subflow=False, elsewhere=False, persists=True, lives=object()
+        uuid4(), 1, uuid4(), 1, deployed=True, subflow=False, elsewhere=False, persists=True, lives=Lives()
     )
     return replace(running, **changes)  # type: ignore[arg-type]
 
