@@ -283,6 +283,9 @@ async def test_pf_04_no_chain_of_callers_leads_to_another_run(gateway: Gateway) 
     mine, other = gateway.prefect.deployed(), gateway.prefect.deployed()
     token = await gateway.token(mine)
     assert await refused(gateway.proven(token, flow_run_id=other.id)) == "flow_run_foreign"
+    other.state = "COMPLETED"  # what others' runs are doing is not said either
+    assert await refused(gateway.proven(token, flow_run_id=other.id)) == "flow_run_foreign"
+    other.state = "RUNNING"
     of_other = gateway.prefect.subflow(other)
     assert await refused(gateway.proven(token, flow_run_id=of_other.id)) == "flow_run_foreign"
     assert await refused(gateway.proven(token, flow_run_id=str(uuid4()))) == "flow_run_foreign"

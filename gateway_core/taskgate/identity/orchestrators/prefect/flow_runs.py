@@ -124,7 +124,7 @@ class PrefectFlowRuns:
         if asked_for == run.flow_run_id:
             if (ended := run_over(flow_run, flow_run.run_count if flow_run else 0)) is not None and ended.withdraws:
                 await self._registered.end(run.id, ended.because)
-        elif flow_run is None or (await source.process_of(running(flow_run))).id != run.flow_run_id:
+        elif flow_run is None or (await source.process_of(flow_run)).id != run.flow_run_id:
             raise NotProven(
                 "flow_run_foreign", "this is neither the flow run that the token is of nor a subflow in its process"
             )
