@@ -15,7 +15,7 @@ setup:  ## .venv with everything, and the servers and browser the tests use
 setup-demo:
 	@$(PYTHON) tools/setup.py demo
 
-demo: setup-demo  ## an Airflow DAG through the gateway, narrated (ARGS=--exit runs it unattended)
+demo: setup-demo  ## an Airflow DAG through the gateway, narrated (ARGS=--exit runs it unattended, ARGS=--prefect a Prefect flow)
 	@$(BIN)/taskgate demo $(ARGS)
 
 test: setup check  ## lint, types, and every test but the long matrix
