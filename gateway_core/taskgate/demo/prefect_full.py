@@ -18,6 +18,7 @@ from taskgate.demo.example import PREFECT
 from taskgate.demo.flow_processes import FlowProcesses
 from taskgate.demo.forms import PREFECT_POOL, Form
 from taskgate.demo.orchestrator import TaskEnd
+from taskgate.demo.prefect_rest import TaskRun
 from taskgate.demo.prefect_server import PrefectServer
 from taskgate.demo.process_session import ProcessSession
 from taskgate.demo.stage import Stage
@@ -120,25 +121,35 @@ class WholePrefect:
 
     def tasks(self) -> Mapping[str, TaskEnd]:
         """The last run of each task, with the attempts of all: a flow run that was suspended starts its tasks again,
-        and those that had ended find what they had returned. The server has task runs a moment after they end."""
+        and those that had ended find what they had returned. After one that fails the next are never started."""
+        runs = self._task_runs()
+        if not runs:
+            raise RuntimeError(f"the flow run has started no task:\n{self._worker.tail()}")
+        ended = {
+            last.task: TaskEnd(
+                last.state,
+                self._stored(last.stored),
+                tuple(f"{one.id}:{n + 1}" for one in runs if one.task == last.task for n in range(one.run_count)),
+            )
+            for last in runs
+        }
+        return {**dict.fromkeys(PREFECT.tasks, TaskEnd("never started")), **ended}
+
+    def _task_runs(self) -> list[TaskRun]:
+        """Of the flow run that is over. The server has them a moment after they end, and never the end of one that was
+        left when the flow run was suspended."""
         deadline = time.monotonic() + _SETTLES
         while True:
             runs = self._server.rest.task_runs(self._run)
             last = {one.task: one for one in runs}
             going = [one.task for one in last.values() if one.state not in _ENDED]
-            if last and not going:
-                break
+            if runs and not going:
+                return runs
             if time.monotonic() > deadline:
-                raise RuntimeError(f"the flow run is over, and tasks of it are not: {', '.join(going)}")
+                if going:
+                    raise RuntimeError(f"the flow run is over, and tasks of it are not: {', '.join(going)}")
+                return runs
             time.sleep(0.2)
-        return {
-            name: TaskEnd(
-                one.state,
-                self._stored(one.stored),
-                tuple(f"{run.id}:{count + 1}" for run in runs if run.task == name for count in range(run.run_count)),
-            )
-            for name, one in last.items()
-        }
 
     def task_log(self, task_id: str) -> Sequence[str]:
         runs = {one.id for one in self._server.rest.task_runs(self._run) if one.task == task_id}

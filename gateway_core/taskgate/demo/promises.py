@@ -52,12 +52,15 @@ def check(stage: Stage, orchestrator: Orchestrator, seen: Seen, bundle: Path) ->
     """All promises, in the order of the story."""
     form, tasks, log, kept = orchestrator.form, orchestrator.tasks(), orchestrator.log(), orchestrator.kept()
     ran = [one.text.lower() for one in statements(stage.postgres.log_file)]
-    left = matching_orders(stage)
+    left, ran_deletes = matching_orders(stage), _deletes(stage)
     deletions = form.example.deletions
     promises = [
         reads_masked(stage, tasks["read_customers"], kept),
         drop_refused(tasks["drop_orders"], log, ran),
-        *(deleted(form.example, one, tasks[one.task_id], seen, left[one.task_id]) for one in deletions),
+        *(
+            deleted(form.example, one, tasks[one.task_id], seen, left[one.task_id], ran_deletes[one.task_id])
+            for one in deletions
+        ),
         known_as_promised(stage, orchestrator, tasks),
     ]
     if form.last_reads is not None:
@@ -91,7 +94,20 @@ def drop_refused(task: TaskEnd, log: str, ran: list[str]) -> Promise:
     )
 
 
-def deleted(example: Example, deletion: Deletion, task: TaskEnd, seen: Seen, left: int) -> Promise:
+def _deletes(stage: Stage) -> dict[str, int]:
+    """How many DELETEs of each of the example's tasks the server has run, by its own log."""
+    example, log_file = stage.form.example, stage.postgres.log_file
+    found = {}
+    with stage.client("rae") as rae:
+        for one in example.deletions:
+            sessions = rae.sessions(SessionFilter(dag_id=example.id, task_id=one.task_id))
+            texts = [ran.text.lower() for session in sessions for ran in statements(log_file, session.id)]
+            found[one.task_id] = sum("delete from" in text for text in texts)
+    return found
+
+
+def deleted(example: Example, deletion: Deletion, task: TaskEnd, seen: Seen, left: int, ran: int) -> Promise:
+    """`left` orders match afterwards; the server `ran` so many DELETEs of the task."""
     before, waited = seen.rows_before[deletion.task_id], seen.waiting.get(deletion.task_id)
     if waited is None:
         saw = "was never asked for"
@@ -101,10 +117,14 @@ def deleted(example: Example, deletion: Deletion, task: TaskEnd, seen: Seen, lef
             saw += f" and was {waited.state} in {example.orchestrator}"
         if waited.processes is not None:
             saw += f", with {waited.processes or 'no'} process{'es' if waited.processes > 1 else ''} of its run alive,"
+    observed = f"state {task.state}, {saw} while pending, {before} matching orders before and {left} after"
+    if ran != 1:
+        observed += f", {ran} DELETEs in the server's log"
+    as_promised = waited is not None and waited.fits(deletion.waits)
     return Promise(
         f"{deletion.task_id} {deletion.how} until a human approves, then runs once",
-        task.succeeded and waited is not None and waited.fits(deletion.waits) and before > 0 and left == 0,
-        f"state {task.state}, {saw} while pending, {before} matching orders before and {left} after",
+        task.succeeded and as_promised and before > 0 and left == 0 and ran == 1,
+        observed,
     )
 
 

@@ -153,17 +153,23 @@ def test_the_last_run_of_a_task_counts_and_all_its_attempts(
     stored = server.home / "storage" / "a-key"
     stored.parent.mkdir(parents=True)
     stored.write_text(json.dumps({"metadata": {}, "result": json.dumps([[1, "masked"]])}))
-    left = TaskRun("1", "deletes", "RUNNING", 1, None)  # of the run before it was suspended
-    again = TaskRun("2", "deletes", "COMPLETED", 2, None)
-    reads = TaskRun("3", "reads", "COMPLETED", 1, "a-key")
-    api.runs = [[left], [left, again, reads]]
+    left = TaskRun("1", "delete_cancelled_orders", "RUNNING", 1, None)  # of the run before it was suspended
+    again = TaskRun("2", "delete_cancelled_orders", "FAILED", 2, None)
+    reads = TaskRun("3", "read_customers", "COMPLETED", 1, "a-key")
+    api.runs = [[], [left], [left, again, reads]]
     assert prefect.tasks() == {
-        "deletes": TaskEnd("COMPLETED", None, ("1:1", "2:1", "2:2")),
-        "reads": TaskEnd("COMPLETED", [[1, "masked"]], ("3:1",)),
+        "read_customers": TaskEnd("COMPLETED", [[1, "masked"]], ("3:1",)),
+        "delete_cancelled_orders": TaskEnd("FAILED", None, ("1:1", "2:1", "2:2")),
+        "delete_shipped_orders": TaskEnd("never started"),
+        "drop_orders": TaskEnd("never started"),
     }
     monkeypatch.setattr(prefect_full, "_SETTLES", 0.0)
     api.runs = [[left]]
-    with pytest.raises(RuntimeError, match="tasks of it are not: deletes"):
+    with pytest.raises(RuntimeError, match="tasks of it are not: delete_cancelled_orders"):
+        prefect.tasks()
+    api.runs = [[]]
+    prefect._worker.log.write_text("the gateway does not know this worker's key")
+    with pytest.raises(RuntimeError, match="has started no task:\nthe gateway does not know"):
         prefect.tasks()
 
 

@@ -22,26 +22,30 @@ def seen(waiting: Waiting | None, before: int = 3) -> Seen:
 
 
 def test_deleted_once_after_it_waited_as_promised() -> None:
-    promise = deleted(PREFECT, SUSPENDED, DONE, seen(SUSPENDED.waits), 0)
+    promise = deleted(PREFECT, SUSPENDED, DONE, seen(SUSPENDED.waits), 0, 1)
     assert promise.held
     assert "was Suspended in Prefect, with no process of its run alive, while pending" in promise.observed
-    assert "with 1 process of its run" in deleted(PREFECT, SUSPENDED, DONE, seen(PAUSED.waits), 0).observed
-    for end, waiting, left in (
-        (TaskEnd("FAILED"), SUSPENDED.waits, 0),
-        (DONE, None, 0),
-        (DONE, PAUSED.waits, 0),
-        (DONE, replace(SUSPENDED.waits, processes=1), 0),
-        (DONE, replace(SUSPENDED.waits, holds_connection=True), 0),
-        (DONE, SUSPENDED.waits, 1),
+    assert "with 1 process of its run" in deleted(PREFECT, SUSPENDED, DONE, seen(PAUSED.waits), 0, 1).observed
+    for end, waiting, left, ran in (
+        (TaskEnd("FAILED"), SUSPENDED.waits, 0, 1),
+        (DONE, None, 0, 1),
+        (DONE, PAUSED.waits, 0, 1),
+        (DONE, replace(SUSPENDED.waits, processes=1), 0, 1),
+        (DONE, replace(SUSPENDED.waits, holds_connection=True), 0, 1),
+        (DONE, SUSPENDED.waits, 1, 1),
+        (DONE, SUSPENDED.waits, 0, 2),
     ):
-        assert not deleted(PREFECT, SUSPENDED, end, seen(waiting), left).held, (end, waiting, left)
-    assert not deleted(PREFECT, SUSPENDED, DONE, seen(SUSPENDED.waits, before=0), 0).held, "nothing was there to delete"
+        promise = deleted(PREFECT, SUSPENDED, end, seen(waiting), left, ran)
+        assert not promise.held, (end, waiting, left, ran)
+        assert ("2 DELETEs in the server's log" in promise.observed) is (ran == 2)
+    nothing_there = deleted(PREFECT, SUSPENDED, DONE, seen(SUSPENDED.waits, before=0), 0, 1)
+    assert not nothing_there.held
 
 
 def test_an_airflow_that_cannot_be_asked_is_taken_at_the_gateways_word() -> None:
     stock = AIRFLOW.deletions[0]
     counted = Seen({stock.task_id: Waiting(holds_connection=True)}, {stock.task_id: 1})
-    promise = deleted(AIRFLOW, stock, TaskEnd("success"), counted, 0)
+    promise = deleted(AIRFLOW, stock, TaskEnd("success"), counted, 0, 1)
     assert promise.held
     assert promise.observed == "state success, held a connection while pending, 1 matching orders before and 0 after"
 
