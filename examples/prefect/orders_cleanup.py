@@ -23,6 +23,13 @@ def read_customers() -> list[list[object]]:
 
 
 @task
+def drop_orders() -> None:
+    """Refused by a rule, with the reason in the run's log."""
+    with SqlAlchemyConnector.load("orders") as database:
+        database.execute("DROP TABLE public.orders")
+
+
+@task
 def delete_cancelled_orders(before: str) -> int:
     """Waits until somebody approves exactly this statement with these parameters. The flow run is suspended meanwhile:
     no process waits, and a worker starts it again afterwards."""
@@ -40,16 +47,8 @@ def delete_shipped_orders(before: str) -> int:
         return database.execute(DELETE, parameters=shipped).rowcount
 
 
-@task
-def drop_orders() -> None:
-    """Refused by a rule, with the reason in the run's log."""
-    with SqlAlchemyConnector.load("orders") as database:
-        database.execute("DROP TABLE public.orders")
-
-
 @flow(persist_result=True, result_serializer="json")
 def orders_cleanup(cancelled_before: str = "2024-07-01", shipped_before: str = "2024-04-01") -> int:
     read_customers()
-    deleted = delete_cancelled_orders(cancelled_before) + delete_shipped_orders(shipped_before)
     drop_orders(return_state=True)  # fails, and the flow goes on
-    return deleted
+    return delete_cancelled_orders(cancelled_before) + delete_shipped_orders(shipped_before)

@@ -12,11 +12,12 @@ from taskgate.demo.forms import Form
 @dataclass(frozen=True, slots=True)
 class TaskEnd:
     """How a task ended. `state` is the orchestrator's own word. `attempts` are the ids of its tries as the gateway
-    knows them, oldest first; none where the orchestrator cannot be asked."""
+    knows them, oldest first; none where the orchestrator cannot be asked. Not `started`: one before it has failed."""
 
     state: str
     value: object = None
     attempts: tuple[str, ...] = ()
+    started: bool = True
 
     @property
     def succeeded(self) -> bool:

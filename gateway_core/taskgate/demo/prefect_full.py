@@ -133,7 +133,7 @@ class WholePrefect:
             )
             for last in runs
         }
-        return {**dict.fromkeys(PREFECT.tasks, TaskEnd("never started")), **ended}
+        return {**dict.fromkeys(PREFECT.tasks, TaskEnd("never started", started=False)), **ended}
 
     def _task_runs(self) -> list[TaskRun]:
         """Of the flow run that is over. The server has them a moment after they end, and never the end of one that was

@@ -82,6 +82,10 @@ def test_verified_by_its_worker() -> None:
     ):
         assert not known_as_promised(stage(known=[wrong]), airflow(form), TASKS).held, wrong
     assert not known_as_promised(stage(known=[known]), airflow(form, ("prefect-worker",)), TASKS).held
+    more = {**TASKS, "deletes": TaskEnd("never started", started=False)}
+    assert known_as_promised(stage(known=[known]), airflow(form), more).held
+    more = {**TASKS, "deletes": TaskEnd("FAILED", attempts=("try-2",))}
+    assert not known_as_promised(stage(known=[known]), airflow(form), more).held
 
 
 def test_asserted_is_called_asserted() -> None:
