@@ -32,11 +32,14 @@ def known_as_promised(stage: Stage, orchestrator: Orchestrator, tasks: Mapping[s
     if wrong:
         observed = f"not of the attempt as {form.example.orchestrator} has it: {wrong}"
     facts = attributes(known[0], form) if known else "nothing known of any"
-    keys = orchestrator.keys_on_workers
+    try:
+        keys = len(orchestrator.keys_on_workers)
+    except RuntimeError as error:
+        return Promise(form.known.promise, False, f"{observed}; {facts}; {error}")
     return Promise(
         form.known.promise,
-        as_wanted and not wrong and not keys,
-        f"{observed}; {facts}; {form.known.keys}: {len(keys)}",
+        as_wanted and not wrong and keys == 0,
+        f"{observed}; {facts}; {form.known.keys}: {keys}",
     )
 
 

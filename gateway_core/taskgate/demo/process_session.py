@@ -6,18 +6,22 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
-import psutil  # type: ignore[import-untyped] # Airflow's own requirement, and Prefect's worker's
+import psutil  # type: ignore[import-untyped] # Airflow's own requirement
+
+_MARK = "TASKGATE_DEMO_STARTED"
 
 
 @dataclass
 class ProcessSession:
-    """It leads a session that all it starts shares, also when it is gone. Its log is one file for all its lives.
-    `name` is what errors call it ("Airflow's scheduler")."""
+    """All that it starts shares its session, or at least a mark in the environment, also when it is gone: the newest
+    Prefect puts each flow run into a session of its own. Its log is one file for all its lives. `name` is what errors
+    call it ("Airflow's scheduler")."""
 
     name: str
     command: Sequence[str]
@@ -25,13 +29,14 @@ class ProcessSession:
     log: Path
     process: subprocess.Popen[bytes] | None = None
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    mark: str = field(default_factory=lambda: str(uuid4()))
 
     def start(self) -> None:
         self.started = datetime.now(UTC)
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(  # noqa: S603
                 self.command,
-                env=self.environment,
+                env={**self.environment, _MARK: self.mark},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -48,7 +53,7 @@ class ProcessSession:
             self.process.terminate()
 
     def stop(self, *, seconds: float = 20) -> None:
-        """SIGTERM, and SIGKILL after so many seconds; then whatever is left of its session, tasks included."""
+        """SIGTERM, and SIGKILL after so many seconds; then whatever is left of what it started, tasks included."""
         if self.process is None:
             return
         if seconds > 0:
@@ -62,7 +67,8 @@ class ProcessSession:
         self.process = None
 
     def processes(self) -> list[psutil.Process]:
-        return [] if self.process is None else list(_of_session(self.process.pid))
+        """It and all it has started."""
+        return [one for one in psutil.process_iter() if self._is_of_it(one)]
 
     def environments(self) -> list[dict[str, str]]:
         """Of each of its processes that can be asked (one that supervises a task cannot)."""
@@ -75,10 +81,12 @@ class ProcessSession:
     def tail(self, length: int = 4000) -> str:
         return self.log.read_text(errors="replace")[-length:] if self.log.exists() else ""
 
-
-def _of_session(leader: int) -> Iterator[psutil.Process]:
-    """What it starts may lead a process group of its own, but stays in its session."""
-    for one in psutil.process_iter():
-        with contextlib.suppress(ProcessLookupError, PermissionError, psutil.NoSuchProcess):
-            if os.getsid(one.pid) == leader:
-                yield one
+    def _is_of_it(self, one: psutil.Process) -> bool:
+        if self.process is None:
+            return False
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if os.getsid(one.pid) == self.process.pid:
+                return True
+        with contextlib.suppress(psutil.Error):
+            return bool(one.environ().get(_MARK) == self.mark)
+        return False

@@ -88,6 +88,20 @@ def test_verified_by_its_worker() -> None:
     assert not known_as_promised(stage(known=[known]), airflow(form), more).held
 
 
+def test_where_nobody_could_look_for_keys_nothing_is_promised() -> None:
+    class Unseen:
+        form = prefect_form("http://127.0.0.1:1/api")
+
+        @property
+        def keys_on_workers(self) -> list[str]:
+            raise RuntimeError("no process was seen")
+
+    unseen: Any = Unseen()
+    promise = known_as_promised(stage(known=[]), unseen, {})
+    assert not promise.held
+    assert promise.observed.endswith("no process was seen")
+
+
 def test_asserted_is_called_asserted() -> None:
     quick = airflow(worker_form(), ("airflow",))
     promise = known_as_promised(stage(known=[replace(Known(), assurance="asserted")]), quick, TASKS)

@@ -16,16 +16,18 @@ from taskgate.demo.process_session import ProcessSession
 CHILD = "import time; time.sleep(600)"
 PARENT = f"""
 import os, subprocess, sys, time
-child = subprocess.Popen([sys.executable, "-c", {CHILD!r}], process_group=0, env={{**os.environ, "CHILD": "1"}})
+apart = {{sys.argv[1]: True}} if sys.argv[1] == "start_new_session" else {{sys.argv[1]: 0}}
+child = subprocess.Popen([sys.executable, "-c", {CHILD!r}], env={{**os.environ, "CHILD": "1"}}, **apart)
 print("started", child.pid, flush=True)
 time.sleep(600)
 """
 
 
-@pytest.fixture
-def session(tmp_path: Path) -> Iterator[ProcessSession]:
+@pytest.fixture(params=["process_group", "start_new_session"])
+def session(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ProcessSession]:
+    """With a child in a process group of its own, as Airflow's tasks are, or in a session of its own."""
     environment = {**os.environ, "GIVEN": "this"}
-    one = ProcessSession("the worker", [sys.executable, "-c", PARENT], environment, tmp_path / "log")
+    one = ProcessSession("the worker", [sys.executable, "-c", PARENT, request.param], environment, tmp_path / "log")
     one.start()
     deadline = time.monotonic() + 20
     while "started" not in one.tail():
@@ -35,7 +37,7 @@ def session(tmp_path: Path) -> Iterator[ProcessSession]:
     one.stop(seconds=0)
 
 
-def test_it_ends_with_a_child_in_a_group_of_its_own(session: ProcessSession) -> None:
+def test_it_ends_with_its_child(session: ProcessSession) -> None:
     session.check()
     assert [one.get("CHILD") for one in session.environments()] == [None, "1"]
     assert {one["GIVEN"] for one in session.environments()} == {"this"}
