@@ -39,15 +39,14 @@ class PrefectServer:
         """Returns at once; `wait` says when it answers."""
         self._session.start()
 
-    def wait(self) -> float:
-        """Seconds since its start, once it answers. Raises RuntimeError with the end of its log."""
+    def wait(self) -> None:
+        """Returns once it answers. Raises RuntimeError with the end of its log."""
         began = time.monotonic()
         while not self.rest.healthy():
             self._session.check()
             if time.monotonic() - began > _START:
                 raise RuntimeError(f"Prefect's server is not up after {_START:.0f} s:\n{self._session.tail()}")
             time.sleep(0.1)
-        return time.monotonic() - began
 
     def check(self) -> None:
         """Raises RuntimeError where it does not run."""
