@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 
 from taskgate.demo.postgres_server import PostgresServer, debian_bin, embedded_bin
 from tests.servers.folders import server_folder
+
+_HARNESS = re.compile(r"\bprefect_server\b|tests\.integration\.prefect")  # what shares one `prefect_server`
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -29,7 +32,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 @cache
 def _scope(file: str) -> str:
     text = Path(file).read_text(encoding="utf-8")
-    return next((one for one in ("airflow", "prefect") if f"real_{one}" in text), file)
+    real = next((one for one in ("airflow", "prefect") if f"real_{one}" in text), None)
+    return real or ("prefect_server" if _HARNESS.search(text) else file)
 
 
 @pytest.fixture(scope="session")
@@ -49,3 +53,14 @@ def postgres(request: pytest.FixtureRequest) -> PostgresServer:
     """Both versions, one after the other."""
     server: PostgresServer = request.getfixturevalue(request.param)
     return server
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[str]:
+    """Prefect's own test harness: a server on SQLite, and this process's settings for it; the server's address. One a
+    session: what sends this process's events stays with the first."""
+    from prefect.settings import PREFECT_API_URL
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=90):
+        yield PREFECT_API_URL.value()

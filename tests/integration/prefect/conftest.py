@@ -1,4 +1,4 @@
-"""One Prefect server and one gateway for all tests here: both are slow to start."""
+"""One gateway for all tests here, that knows the session's Prefect server."""
 
 from __future__ import annotations
 
@@ -6,20 +6,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from prefect.settings import PREFECT_API_URL
-from prefect.testing.utilities import prefect_test_harness
 
 from taskgate.demo.postgres_server import PostgresServer
 from taskgate.domain import PrincipalKind
 from taskgate.identity.scopes import Scope
 from tests.e2e.shop import shop
 from tests.integration.prefect.governed_prefect import POLICY, SOURCE, GovernedPrefect
-
-
-@pytest.fixture(scope="package")
-def prefect_server() -> Iterator[str]:
-    with prefect_test_harness(server_startup_timeout=90):
-        yield PREFECT_API_URL.value()
 
 
 @pytest.fixture(scope="package")

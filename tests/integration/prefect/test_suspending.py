@@ -50,14 +50,18 @@ def seen(governed: GovernedPrefect, *orders: int) -> int:
     return governed.count(f"status = 'seen' AND id IN ({', '.join(map(str, orders))})")
 
 
+def _long(*values: Any) -> Any:
+    return pytest.param(*values, marks=pytest.mark.long)
+
+
 @pytest.mark.parametrize(
     ("name", "orders", "marked"),
     [
         ("in_a_task", (100,), ["prepares 100", "updates 100", "updates 100"]),
-        ("in_the_body", (101,), ["prepares 101"]),
-        ("asynchronously", (102, 103), None),
+        _long("in_the_body", (101,), ["prepares 101"]),
+        _long("asynchronously", (102, 103), None),
         ("on_threads", (104, 105, 106), None),
-        ("with_a_block_as_parameter", (107, 108), ["given 107", "given 107", "given 108", "given 108"]),
+        _long("with_a_block_as_parameter", (107, 108), ["given 107", "given 107", "given 108", "given 108"]),
     ],
 )
 def test_a_run_is_suspended_and_started_again(
@@ -72,6 +76,7 @@ def test_a_run_is_suspended_and_started_again(
         assert marks.read_text().splitlines() == marked
 
 
+@pytest.mark.long
 def test_resumed_by_hand_it_is_suspended_again(governed: GovernedPrefect, marks: Path) -> None:
     run = deployed_run(suspending_flows.in_a_task, _FILE, marks.parent)
     reopen(governed)
@@ -103,7 +108,7 @@ def test_a_denial_fails_the_run(governed: GovernedPrefect, marks: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "orders"), [("after_a_write", (109,)), ("without_results", (110,)), ("in_processes", (111, 112))]
+    ("name", "orders"), [("after_a_write", (109,)), _long("without_results", (110,)), _long("in_processes", (111, 112))]
 )
 def test_what_would_be_done_twice_is_paused(
     governed: GovernedPrefect, marks: Path, name: str, orders: tuple[int, ...]
@@ -118,6 +123,7 @@ def test_what_would_be_done_twice_is_paused(
     assert after[0][0] == before[0][0] + ("+" if name == "after_a_write" else "")
 
 
+@pytest.mark.long
 def test_what_was_asked_up_front_is_not_asked_again(governed: GovernedPrefect, marks: Path) -> None:
     run = deployed_run(suspending_flows.asking_up_front, _FILE, marks.parent)
     assert until_completed(governed, run) == [1]

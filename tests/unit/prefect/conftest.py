@@ -6,8 +6,6 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from prefect.settings import PREFECT_API_URL
-from prefect.testing.utilities import prefect_test_harness
 
 from taskgate import core_dumps
 from taskgate_prefect import worker_access
@@ -32,10 +30,3 @@ def gateway_of_worker(fresh_worker: None, monkeypatch: pytest.MonkeyPatch) -> It
         monkeypatch.setenv("TASKGATE_SOURCE", "demo-prefect")
         monkeypatch.setenv("TASKGATE_WORKER_KEY", WORKER_KEY)
         yield api
-
-
-@pytest.fixture(scope="session")
-def prefect_server() -> Iterator[str]:
-    """A Prefect server of its own; slow to start."""
-    with prefect_test_harness(server_startup_timeout=90):
-        yield PREFECT_API_URL.value()
