@@ -46,7 +46,7 @@ def principal(
         head, _, tail = name.rpartition(".")
         task = TaskKey(source, dag_id or head or name, run_id, task_id or tail)
         attempt = Attempt("00000000-0000-0000-0000-000000000000", task, try_number)
-        name = f"{task.dag_id}.{task.task_id}"
+        name = task.name
     return Principal(kind, name, source, assurance, "by hand", dict(attributes or {}), attempt)
 
 

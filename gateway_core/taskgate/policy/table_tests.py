@@ -55,7 +55,7 @@ class PrincipalSpec(_Part):
         }
         return subjects.principal(
             self.kind,
-            self.name or f"{self.dag_id}.{self.task_id}",
+            self.name or (f"{self.dag_id}.{self.task_id}" if self.task_id else self.dag_id),
             self.source,
             assurance=self.assurance,
             attributes=attributes,

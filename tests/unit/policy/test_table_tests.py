@@ -4,7 +4,7 @@ import pytest
 
 from taskgate.policy.load import load
 from taskgate.policy.problems import Problem
-from taskgate.policy.table_tests import CaseResult, run, table_files
+from taskgate.policy.table_tests import CaseResult, PrincipalSpec, run, table_files
 from tests.unit.policy.builders import DETECTORS, rule, rules
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "policies"
@@ -137,3 +137,9 @@ def test_the_example_passes() -> None:
     assert problems == []
     assert len(found) >= 15
     assert [each for each in found if not each.passed] == []
+
+
+def test_what_a_flow_does_outside_its_tasks_has_the_flows_name() -> None:
+    principal = PrincipalSpec(source="prod", dag_id="orders-cleanup").principal()
+    assert principal.attempt is not None
+    assert (principal.name, principal.attempt.task.task_id) == ("orders-cleanup", "")
