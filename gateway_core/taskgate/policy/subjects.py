@@ -40,11 +40,12 @@ def principal(
     run_id: str = "run",
     try_number: int = 1,
 ) -> Principal:
-    """A task gets an attempt; without `dag_id` its name is taken apart at the last dot."""
+    """A task gets an attempt; without `dag_id` its name is taken apart at the last dot. One without a dot is a flow's,
+    and stands for what that does outside its tasks."""
     attempt = None
     if kind is PrincipalKind.TASK:
-        head, _, tail = name.rpartition(".")
-        task = TaskKey(source, dag_id or head or name, run_id, task_id or tail)
+        head, _, tail = name.rpartition(".") if "." in name else (name, "", "")
+        task = TaskKey(source, dag_id or head, run_id, task_id if dag_id else task_id or tail)
         attempt = Attempt("00000000-0000-0000-0000-000000000000", task, try_number)
         name = task.name
     return Principal(kind, name, source, assurance, "by hand", dict(attributes or {}), attempt)
