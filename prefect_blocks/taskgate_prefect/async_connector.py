@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -42,7 +41,7 @@ class _Open:
 def _abandon(_attempt: RunAttempt, held: _Open) -> None:
     """Nothing is committed: whoever wanted that would have closed the connector. Runs in any thread."""
     held.results.clear()
-    with contextlib.suppress(RuntimeError):  # a loop that is over has taken its connections along
+    if held.loop.is_running():  # one that is over has taken its connections along
         asyncio.run_coroutine_threadsafe(held.engine.dispose(), held.loop)
 
 

@@ -38,11 +38,11 @@ class AttemptCredential:
     def ended(self) -> bool:
         return self.issued.expires_at - datetime.now(UTC) < _RENEWED_BEFORE
 
-    def client(self) -> Client:
-        return Client(self.access.url, self._bearer(), ca_file=self.access.ca_file)
+    def client(self, timeout: float = 10.0, tries: int = 4) -> Client:
+        return Client(self.access.url, self._bearer(), ca_file=self.access.ca_file, timeout=timeout, tries=tries)
 
-    def async_client(self) -> AsyncClient:
-        return AsyncClient(self.access.url, self._bearer(), ca_file=self.access.ca_file)
+    def async_client(self, timeout: float = 10.0, tries: int = 4) -> AsyncClient:
+        return AsyncClient(self.access.url, self._bearer(), ca_file=self.access.ca_file, timeout=timeout, tries=tries)
 
     def __reduce__(self) -> str:
         raise TypeError("a credential is not pickled: each process asks for its own")

@@ -7,7 +7,7 @@ nothing keeps them afterwards.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,12 +18,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.util import await_only
 
 from taskgate.client import TaskgateApiError
-from taskgate_prefect.connection_arguments import OF_DRIVER
+from taskgate_prefect.connection_arguments import OF_DRIVER, check
 from taskgate_prefect.credentials import AttemptCredential, in_this_process
 from taskgate_prefect.gateway import TaskgateGateway
 from taskgate_prefect.run_attempt import RunAttempt
 
 _UNTIL = "taskgate_until"
+_PAST_THE_GATEWAY = frozenset({"async_creator", "creator", "module", "pool", "url"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +41,30 @@ class GovernedEngine:
     opened: Callable[[Any, AttemptCredential], None]
 
     def create(self, **kwargs: Any) -> Engine:
-        engine = create_engine(self._url(), **self._defaults(kwargs))
-        self._listen(engine, self._connect)
+        """With SQLAlchemy's own arguments. Raises ValueError for those that lead past the gateway."""
+        governed, arguments = self._with(kwargs)
+        engine = create_engine(self._url(), **arguments)
+        self._listen(engine, governed._connect)
         return engine
 
     def create_async(self, **kwargs: Any) -> AsyncEngine:
-        engine = create_async_engine(self._url(), **self._defaults(kwargs))
-        self._listen(engine.sync_engine, self._connect_awaiting)
+        """As `create`."""
+        governed, arguments = self._with(kwargs)
+        engine = create_async_engine(self._url(), **arguments)
+        self._listen(engine.sync_engine, governed._connect_awaiting)
         return engine
 
     def _url(self) -> URL:
         return URL.create(f"postgresql+{self.driver}", database=self.target)
 
-    def _defaults(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """Errors name no parameters: they end up in the run's log."""
-        return {"hide_parameters": True, **kwargs}
+    def _with(self, kwargs: Mapping[str, Any]) -> tuple[GovernedEngine, dict[str, Any]]:
+        """Errors name no parameters, unless the caller wants it: they end up in the run's log."""
+        if past := sorted(_PAST_THE_GATEWAY & set(kwargs)):
+            raise ValueError(f"a governed engine takes no {', '.join(past)}: its connections are the gateway's to make")
+        arguments = {"hide_parameters": True, **kwargs}
+        connect_args = {**self.connect_args, **arguments.pop("connect_args", {})}
+        check(connect_args)
+        return replace(self, connect_args=connect_args), arguments
 
     def _listen(self, engine: Engine, connect: Callable[..., Any]) -> None:
         event.listen(engine, "do_connect", connect)

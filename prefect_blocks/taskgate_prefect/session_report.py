@@ -18,6 +18,7 @@ from taskgate_prefect.credentials import AttemptCredential, in_this_process
 from taskgate_prefect.gateway import TaskgateGateway
 from taskgate_prefect.run_attempt import RunAttempt
 
+_TIMEOUT = 2.0
 _LOOKS = (0.02, 0.05, 0.1, 0.2)  # seconds between looks, until the gateway has counted what a closed session did
 
 
@@ -25,7 +26,7 @@ def report(gateway: TaskgateGateway, attempts: Sequence[RunAttempt], target: str
     """After their connections were closed."""
     for credential in _credentials(attempts, target):
         try:
-            with credential.client() as client:
+            with credential.client(_TIMEOUT, tries=1) as client:
                 said = client.attempt()
                 for pause in _LOOKS:
                     if not _still_open(said, credential):
@@ -43,7 +44,7 @@ async def areport(gateway: TaskgateGateway, attempts: Sequence[RunAttempt], targ
     """As `report`."""
     for credential in _credentials(attempts, target):
         try:
-            async with credential.async_client() as client:
+            async with credential.async_client(_TIMEOUT, tries=1) as client:
                 said = await client.attempt()
                 for pause in _LOOKS:
                     if not _still_open(said, credential):

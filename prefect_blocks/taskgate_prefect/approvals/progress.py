@@ -43,6 +43,8 @@ class Progress:
         """One more (1) or one less (-1) waits in this process without leaving it."""
         with self._lock:
             self._waiting_here[flow_run_id] = self._waiting_here.get(flow_run_id, 0) + count
+            if not self._waiting_here[flow_run_id]:
+                del self._waiting_here[flow_run_id]
 
 
 in_this_process = Progress()

@@ -30,8 +30,9 @@ def request_approval(
     parameters: Parameters | None = None,
 ) -> Any:
     """
-    Have a human asked about a statement now, and wait as the connector's statements do. Nothing is executed: the
-    connector's `execute` with the same operation and parameters, by any task of this flow run, finds the grant.
+    Have a human asked about a statement now, and wait as the connector's statements do. Nothing is changed (a
+    read that needs nobody does run): the connector's `execute` with the same operation and parameters, by any task of
+    this flow run, finds the grant.
 
     Of an asynchronous connector it returns an awaitable. In a flow's body it asks again where the run is suspended
     later and starts over: in a task whose result is kept it does not.

@@ -32,7 +32,8 @@ class DeployedRun:
             return client.read_flow_run(self.id).state
 
     def start(self, *, fails: bool = False) -> str:
-        """Runs its process to the end; returns what it wrote. `fails`: the run is expected to."""
+        """Runs its process to the end; returns what it wrote. `fails`: the run is expected to, which
+        Prefect 3.7 says in the process's exit code and 3.9 only in the run's state."""
         self.starts += 1
         ended = subprocess.run(
             [sys.executable, "-m", "prefect.engine", str(self.id)],
@@ -49,7 +50,7 @@ class DeployedRun:
             timeout=100,
             check=False,
         )
-        assert (ended.returncode != 0) is fails, ended.stdout + ended.stderr
+        assert ended.returncode == 0 or fails, ended.stdout + ended.stderr
         return ended.stdout + ended.stderr
 
     def resumed(self, within: float = 30.0) -> None:

@@ -5,7 +5,6 @@ from typing import Any
 
 from taskgate.client.models import Session
 from taskgate.domain import ApprovalState
-from taskgate_prefect.opened_session import session_id
 from taskgate_prefect.session_report import _artifact
 from tests.unit.prefect.test_waiting import approval
 
@@ -42,23 +41,3 @@ def test_names_cannot_break_the_table() -> None:
     row = next(line for line in text.splitlines() if line.startswith("| effects"))
     assert row == "| effects | sql.delete public.a\\|b\\\\n\\| x \\|\\[c\\](javascript:d) |"
     assert "`ses_1`" in text
-
-
-class _Reports:
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    @property
-    def info(self) -> Any:
-        return self
-
-    def parameter_status(self, name: str) -> str:
-        assert name == "application_name"
-        return self._name
-
-
-def test_a_session_is_told_by_what_the_target_reports() -> None:
-    assert session_id(_Reports("taskgate ses_7 etl")) == "ses_7"
-    assert session_id(_Reports("etl")) is None
-    assert session_id(_Reports("")) is None
-    assert session_id(object()) is None
