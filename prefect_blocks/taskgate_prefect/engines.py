@@ -6,6 +6,7 @@ nothing keeps them afterwards.
 
 from __future__ import annotations
 
+import select
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -114,7 +115,19 @@ class GovernedEngine:
 
 
 def _check_out(_connection: Any, record: Any, _proxy: Any) -> None:
-    """A pooled connection whose credential has ended is made anew, not found out about by a statement's failure."""
+    """A pooled connection whose credential has ended, or that the gateway has closed while the run waited for a human,
+    is made anew, not found out about by a statement's failure."""
     until = record.info.get(_UNTIL)
     if until is not None and until <= datetime.now(UTC):
         raise DisconnectionError("the credential of this connection has ended")
+    if _is_cut_off(record.driver_connection):
+        raise DisconnectionError("the gateway has closed this connection")
+
+
+def _is_cut_off(connection: Any) -> bool:
+    """Found out without asking: something has come that nobody waits for, such as the end."""
+    if hasattr(connection, "is_closed"):  # asyncpg, which reads all the time
+        return bool(connection.is_closed())
+    arrived = select.poll()
+    arrived.register(connection.fileno(), select.POLLIN)
+    return bool(arrived.poll(0))

@@ -17,10 +17,11 @@ the worker's own: `TASKGATE_URL` and `TASKGATE_CA_FILE` in the work pool's `env`
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prefect.workers.base import BaseJobConfiguration
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
@@ -111,13 +112,20 @@ class TaskgateProcessJobConfiguration(ProcessJobConfiguration, RegisteredRuns):
 
 
 class TaskgateProcessWorker(ProcessWorker):
-    """Prefect's process worker, whose runs the gateway knows."""
+    """Prefect's process worker, whose runs the gateway knows.
+
+    A run that is resumed while the process that suspended it is still on its way out starts once that has ended:
+    Prefect 3.7's own worker takes the one for the other, and the run for crashed."""
 
     type = "taskgate-process"
     job_configuration = TaskgateProcessJobConfiguration
 
     _display_name = "Taskgate process"
     _description = "Execute flow runs as subprocesses that Taskgate knows: each proves itself, and holds no key."
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._running: dict[UUID, asyncio.Event] = {}
 
     async def setup(self) -> None:
         """Raises WorkerNotConfigured: a worker that can register nothing does not start."""
@@ -130,8 +138,16 @@ class TaskgateProcessWorker(ProcessWorker):
         configuration: ProcessJobConfiguration,
         task_status: TaskStatus[int] | None = None,
     ) -> ProcessWorkerResult:
+        before = self._running.get(flow_run.id)
+        ended = self._running[flow_run.id] = asyncio.Event()
         try:
+            if before is not None:
+                self.get_flow_run_logger(flow_run).info("Waiting for the run's earlier process to end")
+                await before.wait()
             return await super().run(flow_run, configuration, task_status)
         finally:
+            ended.set()
+            if self._running.get(flow_run.id) is ended:
+                del self._running[flow_run.id]
             if secret := configuration.env.get(RUN_SECRET):
                 forget(secret)

@@ -55,7 +55,14 @@ def set_by_hand(run: FlowRun, worker: PrefectProcess) -> str:
     return "FAILED"
 
 
-@pytest.mark.parametrize("end", [cancelled, killed, set_by_hand])
+@pytest.mark.parametrize(
+    "end",
+    [
+        cancelled,
+        pytest.param(killed, marks=pytest.mark.long),
+        pytest.param(set_by_hand, marks=pytest.mark.long),
+    ],
+)
 def test_what_a_run_holds_ends_with_it_although_a_child_goes_on(
     governed_prefect: GovernedPrefect, worker: PrefectProcess, end: Callable[[FlowRun, PrefectProcess], str]
 ) -> None:
@@ -67,6 +74,7 @@ def test_what_a_run_holds_ends_with_it_although_a_child_goes_on(
     nothing_works(governed_prefect, run)
 
 
+@pytest.mark.long
 def test_a_run_whose_worker_was_killed_ends_as_soon_as_it_says_something(governed_prefect: GovernedPrefect) -> None:
     """Until then it goes on, and may: what it writes goes to a worker that is no longer there, and that ends it."""
     worker = governed_prefect.start_worker("killed-worker")

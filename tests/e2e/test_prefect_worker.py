@@ -78,6 +78,7 @@ def test_a_run_that_was_suspended_is_registered_anew(governed_prefect: GovernedP
     assert resumed.fields["pid"] != first.fields["pid"]
 
 
+@pytest.mark.long
 def test_a_pool_is_made_by_the_worker_and_its_template_says_nothing_of_keys(
     governed_prefect: GovernedPrefect,
 ) -> None:
@@ -90,6 +91,7 @@ def test_a_pool_is_made_by_the_worker_and_its_template_says_nothing_of_keys(
     assert "taskgate" not in str(pool["base_job_template"]).lower().replace("taskgate-process", "")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("missing", ["TASKGATE_URL", "TASKGATE_SOURCE", "TASKGATE_WORKER_KEY"])
 def test_a_worker_that_can_register_nothing_does_not_start(governed_prefect: GovernedPrefect, missing: str) -> None:
     prefect = governed_prefect.prefect

@@ -11,7 +11,7 @@ import pytest
 from tests.servers.prefect import PACKAGES, RealPrefect
 from tests.servers.prefect_process import PrefectProcess
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 FLOWS = Path(__file__).with_name("prefect_flows") / "harness.py"
 POOL = "harness"

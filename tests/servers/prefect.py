@@ -94,9 +94,9 @@ class RealPrefect:
         self.until(lambda: f"Worker '{name}' started!" in worker.tail(200_000), seconds)
         return worker
 
-    def stop_worker(self, name: str) -> None:
-        """With the runs it runs, or has left running."""
-        self.workers.pop(name).stop(seconds=5)
+    def stop_worker(self, name: str, *, at_once: bool = False) -> None:
+        """With the runs it runs, or has left running. `at_once` is SIGKILL, to all of them."""
+        self.workers.pop(name).stop(seconds=0 if at_once else 5)
 
     def stop(self) -> None:
         for worker in self.workers.values():

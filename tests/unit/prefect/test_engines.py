@@ -97,11 +97,15 @@ def test_what_fails_with_an_old_one_is_tried_with_a_new_one(
 
 
 def test_a_pooled_connection_whose_credential_has_ended_is_not_handed_out() -> None:
-    now = datetime.now(UTC)
-    engines._check_out(None, SimpleNamespace(info={"taskgate_until": now + timedelta(seconds=5)}), None)
-    engines._check_out(None, SimpleNamespace(info={}), None)
+    now, open_ = datetime.now(UTC), SimpleNamespace(is_closed=lambda: False)
+
+    def check_out(**info: datetime) -> None:
+        engines._check_out(None, SimpleNamespace(info=info, driver_connection=open_), None)
+
+    check_out(taskgate_until=now + timedelta(seconds=5))
+    check_out()
     with pytest.raises(DisconnectionError):
-        engines._check_out(None, SimpleNamespace(info={"taskgate_until": now}), None)
+        check_out(taskgate_until=now)
 
 
 def test_its_repr_holds_no_argument(governed: GovernedEngine) -> None:
