@@ -96,7 +96,7 @@ def test_a_process_that_died_while_its_run_was_paused_carries_out_nothing(
 def test_a_paused_run_whose_worker_alone_died_ends_before_it_carries_anything_out(
     governed_prefect: GovernedPrefect, order: int
 ) -> None:
-    """It ends as soon as it writes to the worker that is no longer there. What was approved waits for its next start."""
+    """It ends as it writes to the worker that is no longer there. What was approved waits for its next start."""
     worker = governed_prefect.start_worker("dead-worker")
     run, approval = ask(governed_prefect, order, "pause")
     worker.kill()
