@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import pickle
+import time
 from pathlib import Path
 from typing import Any
 
@@ -170,8 +172,9 @@ def test_a_revoked_credential_is_replaced(governed: GovernedPrefect, issued: lis
             credential = in_this_process.of_current()[0]
             object.__setattr__(credential, "received", 0.0)
             governed.revoke(credential.issued.id)
-            with pytest.raises(DBAPIError):
-                for _ in range(20):
+            until = time.monotonic() + 10
+            while len(issued) == 1 and time.monotonic() < until:
+                with contextlib.suppress(DBAPIError):  # the session ends within a second, perhaps in a statement
                     database.execute("SELECT 1")
             assert database.fetch_one("SELECT 2") == (2,)
 
