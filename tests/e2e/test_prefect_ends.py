@@ -89,6 +89,40 @@ def test_a_run_whose_worker_was_killed_ends_as_soon_as_it_says_something(governe
     governed_prefect.prefect.stop_worker("killed-worker")
 
 
+@pytest.mark.long
+def test_a_run_whose_process_and_worker_are_gone_ends_by_prefects_automation_for_zombies(
+    governed_prefect: GovernedPrefect,
+) -> None:
+    """Nobody is left to tell Prefect, which takes the run for running until heartbeats that stay away say otherwise."""
+    api = governed_prefect.prefect.api
+    ends = ["Completed", "Failed", "Cancelled", "Crashed"]
+    trigger = {
+        "type": "event",
+        "posture": "Proactive",
+        "after": ["prefect.flow-run.heartbeat"],
+        "expect": ["prefect.flow-run.heartbeat", *(f"prefect.flow-run.{end}" for end in ends)],
+        "match": {"prefect.resource.id": "prefect.flow-run.*"},
+        "for_each": ["prefect.resource.id"],
+        "threshold": 1,
+        "within": 45,
+    }
+    crash = {"type": "change-flow-run-state", "state": "CRASHED", "message": "no heartbeat"}
+    automation = api.automation("zombies", trigger, [crash])
+    try:
+        governed_prefect.start_worker("lost-worker", PREFECT_FLOWS_HEARTBEAT_FREQUENCY="30")
+        run = governed_prefect.run("sleeps")
+        governed_prefect.noted(run, "new")
+        dsn = governed_prefect.noted(run, "holds").fields["dsn"]
+        governed_prefect.prefect.stop_worker("lost-worker", at_once=True)
+        time.sleep(15)
+        assert run.state.type == "RUNNING"
+        assert connects(dsn)
+        assert run.end(120).message == "no heartbeat"
+        governed_prefect.ended_within(dsn, SOON)
+    finally:
+        api.call("DELETE", f"/automations/{automation}")
+
+
 def test_a_second_try_is_an_attempt_of_its_own_and_ends_the_firsts(
     governed_prefect: GovernedPrefect, worker: PrefectProcess
 ) -> None:

@@ -101,7 +101,7 @@ def holds(seconds: float) -> None:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    note("holds", id=issued.id)
+    note("holds", id=issued.id, dsn=issued.dsn.get_secret_value())
     time.sleep(seconds)
 
 
