@@ -140,8 +140,7 @@ def test_a_run_that_is_retried_by_hand_is_registered_anew(
 ) -> None:
     run = governed_prefect.run("fails")
     assert run.end().type == "FAILED"
-    run.logged("Process for flow run")  # a retry before the worker has noticed finds its folder gone
-    run.retry()
+    run.retry()  # at once: the worker waits for the process to end
     run.wait("RUNNING")
     run.until(lambda: governed_prefect.out.of(run.id, "try")[1:] or None, 60, "no second try")
     first, second = governed_prefect.out.of(run.id, "try")
