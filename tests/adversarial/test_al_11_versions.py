@@ -96,7 +96,7 @@ def test_al_11_an_older_version_leaves_a_newer_store_alone(config: Path) -> None
         refused = run(THIS, *command, config)
         assert refused.returncode == ExitCode.UNAVAILABLE, (command, refused.stdout, refused.stderr)
         said = " ".join(refused.stderr.split())
-        assert "schema is 0004" in said
+        assert "schema is 0005" in said
         assert "newer version" in said
         assert "backup" in said
         assert "Traceback" not in said
@@ -109,7 +109,7 @@ def test_al_11_a_newer_version_does_not_start_on_an_older_shared_store(config: P
     refused = run(NEXT, "serve", config)
     assert refused.returncode == ExitCode.UNAVAILABLE, refused.stderr
     said = " ".join(refused.stderr.split())
-    assert "schema is 0003, of an older version" in said
+    assert "schema is 0004, of an older version" in said
     assert "taskgate db migrate" in said
     assert is_of(THIS, config), "and does not migrate what others use"
 

@@ -122,12 +122,16 @@ class GovernedPrefect:
 
 
 def connects(dsn: str) -> bool:
-    """Raises what else may go wrong but a credential that does not count."""
+    """Raises what else may go wrong but a credential that does not count, or stops counting just then."""
     try:
-        with psycopg.connect(dsn, connect_timeout=5) as connection:
-            connection.execute("SELECT 1")
+        connection = psycopg.connect(dsn, connect_timeout=5)
     except psycopg.OperationalError as error:
         if "password authentication failed" not in str(error):
             raise
         return False
+    with connection:
+        try:
+            connection.execute("SELECT 1")
+        except psycopg.OperationalError:
+            return False
     return True
