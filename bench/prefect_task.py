@@ -93,9 +93,9 @@ _WAYS = {
         f"{_PREFECT}; import prefect_sqlalchemy",
         f"{_PREFECT}; import prefect_sqlalchemy; from taskgate_prefect import GovernedSqlAlchemyConnector",
     ),
-    "as a collection of a worker's or block's": (
-        f"{_PREFECT}; import prefect.workers.process",
-        f"{_PREFECT}; import prefect.workers.process; import taskgate_prefect.collection",
+    "as a collection, beyond prefect-sqlalchemy's": (
+        f"{_PREFECT}; import prefect.workers.process, prefect_sqlalchemy",
+        f"{_PREFECT}; import prefect.workers.process, prefect_sqlalchemy; import taskgate_prefect.collection",
     ),
 }
 
