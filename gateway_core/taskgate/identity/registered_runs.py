@@ -122,10 +122,11 @@ class RegisteredRuns:
         async with self._database.statement(writes=True) as connection:
             await connection.execute(run_ended(run_id, because))
 
-    async def over(self, source: str, flow_run_id: str, because: str) -> None:
-        """The same, whatever was registered for the flow run."""
+    async def over(self, source: str, flow_run_id: str, because: str, *, began_by: datetime) -> None:
+        """The same, whatever was registered for the flow run until then: somebody may have started it again since."""
+        which = _of(source, flow_run_id) & (registered_runs.c.registered_at <= began_by)
         async with self._database.statement(writes=True) as connection:
-            await connection.execute(_ended(_of(source, flow_run_id), because))
+            await connection.execute(_ended(which, because))
 
     async def live(self, source: str, after: str = "", limit: int = 500) -> Sequence[tuple[str, str]]:
         """Runs that still prove something, or may: their ids here (those after `after`) and their flow runs' ids."""

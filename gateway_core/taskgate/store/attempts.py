@@ -22,14 +22,15 @@ from taskgate.store.tables import attempts
 
 @dataclass(frozen=True, slots=True)
 class KnownAttempt:
-    """An attempt as the gateway knows it. `generation` is what the orchestrator said when it was first seen: another
-    number later means that the task was started over."""
+    """An attempt as the gateway knows it, first seen at `began_at`. `generation` is what the orchestrator said then:
+    another number later means that the task was started over."""
 
     id: str
     task: TaskKey
     owner_key: str
     try_number: int
     generation: int
+    began_at: datetime
     over_at: datetime | None = None
 
     @property
@@ -142,4 +143,4 @@ class Attempts:
 
 def _known(row: Any) -> KnownAttempt:
     task = TaskKey(row.source, row.dag_id, row.run_id, row.task_id, row.map_index)
-    return KnownAttempt(row.id, task, row.owner_key, row.try_number, row.generation, row.over_at)
+    return KnownAttempt(row.id, task, row.owner_key, row.try_number, row.generation, row.began_at, row.over_at)

@@ -16,7 +16,7 @@ from taskgate.identity.orchestrators.faults import NotProven, OrchestratorAway
 from taskgate.store.attempts import attempts
 from taskgate.store.clock import database_time
 from taskgate.store.database import Database
-from tests.integration.identity.gateway_of_prefect import SOURCE, TARGET, Gateway, refused
+from tests.integration.identity.gateway_of_prefect import LABEL, SOURCE, TARGET, Gateway, refused
 from tests.integration.identity.prefect_stand_in import Run, TaskRun
 
 
@@ -94,6 +94,44 @@ async def test_a_run_that_starts_over_keeps_what_it_asked_for_and_no_credential(
     assert await gateway.check() == 2
     assert not any([await gateway.live(one) for one in credentials])
     assert await gateway.reconciling.check_requests() == 0
+    assert gateway.requests.withdrawn == {}
+
+
+async def test_a_run_that_is_started_again_while_its_end_is_dealt_with(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gateway has read that it failed, a person retries it, and its worker registers it before the gateway is
+    done."""
+    run, _, *credentials = await issued_to_both(gateway)
+    run.state = "FAILED"
+    again: list[str] = []
+
+    async def withdraw_all(owner_key: str, reason: str) -> int:
+        if not again:
+            run.started_over()
+            again.append(await gateway.secret(run))
+        return 0
+
+    monkeypatch.setattr(gateway.requests, "withdraw_all", withdraw_all)
+    assert await gateway.check() == 2
+    assert not any([await gateway.live(one) for one in credentials])
+    token = await gateway.found(await gateway.runs.exchange(await gateway.found(again[0]), LABEL))
+    assert await gateway.live(await gateway.issued(token, run_count=run.run_count))
+
+
+async def test_what_a_later_start_has_asked_for_stays(gateway: Gateway) -> None:
+    """As above, with a service key, by which nothing is registered."""
+    run = gateway.prefect.deployed()
+    await gateway.asserted(run)
+    known = await gateway.attempts.alive_of_run(SOURCE, run.id)
+    run.state = "FAILED"
+    found = await gateway.source.overs(known)
+    run.started_over()
+    await gateway.asserted(run, run_count=run.run_count)
+    for attempt in known:
+        ended = found[attempt.id]
+        assert ended is not None
+        await gateway.orchestrators.endings.end(attempt, ended, told=False)
     assert gateway.requests.withdrawn == {}
 
 

@@ -49,16 +49,22 @@ class Endings:
             return
         withdrawn = 0
         if over.withdraws:
-            # A later try may have asked for the same, and waits; after a run that is over there is none.
-            latest = None if attempt.of_run else await self._attempts.latest(attempt.owner_key)
-            if latest is None or latest.id == attempt.id:
+            if not await self._again(attempt):
                 withdrawn = await self._requests.withdraw_all(attempt.owner_key, over.because)
             if attempt.of_run:
-                await self._registered.over(attempt.task.source, attempt.task.run_id, over.because)
+                task, began = attempt.task, attempt.began_at
+                await self._registered.over(task.source, task.run_id, over.because, began_by=began)
         log.info(
             "attempt.over", attempt=attempt.id, task=str(attempt.task), because=over.because, credentials=confined,
             withdrawn=withdrawn,
         )  # fmt: skip
+
+    async def _again(self, attempt: KnownAttempt) -> bool:
+        """Whether a later try, or a later start of the run, may have asked for the same, and waits."""
+        latest = await self._attempts.latest(attempt.owner_key)
+        if latest is None or latest.id == attempt.id:
+            return False
+        return latest.generation > attempt.generation if attempt.of_run else True
 
     async def _lengthened(self, attempt: KnownAttempt) -> int:
         """It was found over before it was told: its callbacks have what they would have had, counted from then. Being
