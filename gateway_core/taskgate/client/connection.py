@@ -8,6 +8,7 @@ import platform
 import ssl
 from collections.abc import Generator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import httpx
@@ -76,15 +77,30 @@ class ConnectionSettings:
         trust = ca_file or os.environ.get("TASKGATE_CA_FILE") or None
         return cls(address, ApiKeyAuth(key) if key else None, trust)
 
-    def verify(self) -> ssl.SSLContext | bool:
+    def verify(self) -> ssl.SSLContext:
         """What httpx checks the server's certificate against: always something. Over plain http there will be none, so
-        nobody is trusted: reading the authorities takes longer than the call."""
+        nobody is trusted. Reading authorities takes longer than the call: what was read is kept until the file
+        changes."""
         if self.ca_file is None:
-            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if self.url.startswith("http:") else True
+            if self.url.startswith("http:"):
+                return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            return _trusting_the_usual(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
         try:
-            return ssl.create_default_context(cafile=self.ca_file)
+            found = Path(self.ca_file).stat()
+            return _trusting(self.ca_file, (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size))
         except (OSError, ssl.SSLError) as error:
             raise ConnectionSettingsError(f"cannot read the certificates in {self.ca_file}: {error}") from error
+
+
+@lru_cache(maxsize=8)
+def _trusting(ca_file: str, version: tuple[int, ...]) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=ca_file)
+
+
+@lru_cache(maxsize=2)
+def _trusting_the_usual(file: str | None, folder: str | None) -> ssl.SSLContext:
+    """httpx reads the two from the environment, else takes certifi's."""
+    return httpx.create_ssl_context()
 
 
 def _key_from_file() -> str | None:

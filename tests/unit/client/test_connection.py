@@ -5,6 +5,7 @@ import pickle
 import ssl
 from pathlib import Path
 
+import certifi
 import pytest
 
 from taskgate.client import Client, ConnectionSettings, ConnectionSettingsError
@@ -76,7 +77,28 @@ def test_over_plain_http_no_certificate_is_trusted_and_none_is_read() -> None:
     assert isinstance(context, ssl.SSLContext)
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
     assert context.get_ca_certs() == []
-    assert ConnectionSettings.resolve("https://gateway").verify() is True
+
+
+def test_authorities_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    context = ConnectionSettings.resolve("https://gateway").verify()
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert context.get_ca_certs() != []
+    assert ConnectionSettings.resolve("https://another").verify() is context
+
+
+def test_a_file_of_authorities_is_read_again_when_it_has_changed(tmp_path: Path) -> None:
+    file, everything = tmp_path / "ca.pem", Path(certifi.where()).read_text()
+    end = "-----END CERTIFICATE-----\n"
+    first, second, *_ = [f"{one}{end}" for one in everything.split(end)]
+    file.write_text(first)
+    settings = ConnectionSettings.resolve("https://gateway", ca_file=str(file))
+    before = settings.verify()
+    assert settings.verify() is before
+    file.write_text(first + second)
+    assert len(settings.verify().get_ca_certs()) == 2
+    file.write_text("nonsense")
+    with pytest.raises(ConnectionSettingsError, match="cannot read the certificates"):
+        settings.verify()
 
 
 def test_the_key_is_not_pickled_or_copied() -> None:

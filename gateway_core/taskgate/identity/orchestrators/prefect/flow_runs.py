@@ -6,7 +6,7 @@ then the run can prove nothing any more, and what it was issued ends."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
 import structlog
@@ -56,10 +56,11 @@ class PrefectFlowRuns:
         """A run that a service key vouches for: it is running, and what Prefect says of it counts. Raises NotProven,
         OrchestratorAway, and what `permitted` raises."""
         source = self._source(source_name)
-        flow_run = running(await source.rest.flow_run(run_uuid(flow_run_id)))
-        facts = await source.platform_facts(await source.process_of(flow_run))
-        permitted(facts)
-        principal = await self._attempt(source, flow_run, task_run_id, run_count, facts, Assurance.ASSERTED, by)
+        async with source.looking_for(task_run_id, run_count) as task_run:
+            flow_run = running(await source.rest.flow_run(run_uuid(flow_run_id)))
+            facts = await source.platform_facts(await source.process_of(flow_run))
+            permitted(facts)
+            principal = await self._attempt(source, flow_run, task_run, run_count, facts, Assurance.ASSERTED, by)
         return ProvenTask(principal)
 
     async def register(
@@ -119,7 +120,16 @@ class PrefectFlowRuns:
         what Prefect said of it when it was registered; which of its tasks asks is the process' own word. Raises
         NotProven, OrchestratorAway."""
         source = self._source(run.source)
-        asked_for = run_uuid(flow_run_id or run.flow_run_id)
+        async with source.looking_for(task_run_id, run_count) as task_run:
+            flow_run = await self._of_run(source, run, run_uuid(flow_run_id or run.flow_run_id))
+            principal = await self._attempt(
+                source, flow_run, task_run, run_count, run.facts, Assurance.VERIFIED,
+                f"prefect:{run.source}, by its worker",
+            )  # fmt: skip
+        return ProvenTask(principal, registration=run.id)
+
+    async def _of_run(self, source: PrefectSource, run: RegisteredRun, asked_for: str) -> FlowRun:
+        """The registered run, or a subflow in its process, running. Raises NotProven, OrchestratorAway."""
         flow_run = await source.rest.flow_run(asked_for)
         if asked_for == run.flow_run_id:
             if (ended := run_over(flow_run, flow_run.run_count if flow_run else 0)) is not None and ended.withdraws:
@@ -128,19 +138,15 @@ class PrefectFlowRuns:
             raise NotProven(
                 "flow_run_foreign", "this is neither the flow run that the token is of nor a subflow in its process"
             )
-        principal = await self._attempt(
-            source, running(flow_run), task_run_id, run_count, run.facts, Assurance.VERIFIED,
-            f"prefect:{run.source}, by its worker",
-        )  # fmt: skip
-        return ProvenTask(principal, registration=run.id)
+        return running(flow_run)
 
     async def _attempt(
-        self, source: PrefectSource, flow_run: FlowRun, task_run_id: str | None, run_count: int,
+        self, source: PrefectSource, flow_run: FlowRun, recorded: Awaitable[TaskRun] | None, run_count: int,
         facts: Mapping[str, AttributeValue], assurance: Assurance, verified_by: str,
     ) -> Principal:  # fmt: skip
         task_run: TaskRun | None = None
-        if task_run_id is not None:
-            task_run = await source.task_run(run_uuid(task_run_id), run_count)
+        if recorded is not None:
+            task_run = await recorded
             if task_run.flow_run_id != flow_run.id:
                 raise NotProven("task_run_foreign", "the task run does not belong to the flow run")
         elif not flow_run.started_as(run_count):

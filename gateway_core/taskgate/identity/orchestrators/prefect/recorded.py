@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from taskgate.identity.orchestrators.faults import NotProven
 from taskgate.identity.orchestrators.prefect.rest import PrefectRest
@@ -47,7 +48,7 @@ class RecordedTaskRuns:
     async def _look(self, task_run_id: str) -> TaskRun | None:
         if self._next is None:
             self._next = asyncio.create_task(self._look_for_all())
-            self._next.add_done_callback(_heard)
+            self._next.add_done_callback(heard)
         self._wanted.add(task_run_id)
         return (await asyncio.shield(self._next)).get(task_run_id)
 
@@ -58,7 +59,7 @@ class RecordedTaskRuns:
             return (await self._rest.look((), wanted)).task_runs
 
 
-def _heard(look: asyncio.Task[Mapping[str, TaskRun]]) -> None:
-    """Those who waited have its error; where all of them went away, nobody misses it."""
+def heard(look: asyncio.Task[Any]) -> None:
+    """A look's error is told to those who wait for it; where all of them went away, nobody misses it."""
     if not look.cancelled():
         look.exception()

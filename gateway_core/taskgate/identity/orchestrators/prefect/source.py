@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx
 
@@ -12,7 +13,7 @@ from taskgate.identity.orchestrators.faults import NotProven
 from taskgate.identity.orchestrators.fetching import Fetch
 from taskgate.identity.orchestrators.over import Ending, Over
 from taskgate.identity.orchestrators.prefect.account import PrefectAccount
-from taskgate.identity.orchestrators.prefect.recorded import RecordedTaskRuns
+from taskgate.identity.orchestrators.prefect.recorded import RecordedTaskRuns, heard
 from taskgate.identity.orchestrators.prefect.rest import PrefectRest
 from taskgate.identity.orchestrators.prefect.runs import (
     AttemptId,
@@ -21,6 +22,7 @@ from taskgate.identity.orchestrators.prefect.runs import (
     over,
     process_over,
     run_over,
+    run_uuid,
     running,
 )
 from taskgate.settings_prefect import PrefectSettings
@@ -59,10 +61,21 @@ class PrefectSource:
         )
         return cls(settings, PrefectRest(settings.source, PrefectAccount(settings, fetch, client)))
 
-    async def task_run(self, task_run_id: str, run_count: int) -> TaskRun:
-        """The task run in its `run_count`-th try, running: waited for until Prefect has recorded it. Raises NotProven,
-        OrchestratorAway."""
-        return await self._recorded.running(task_run_id, run_count)
+    @asynccontextmanager
+    async def looking_for(
+        self, task_run_id: str | None, run_count: int
+    ) -> AsyncIterator[Awaitable[TaskRun] | None]:  # fmt: skip
+        """The task run in its `run_count`-th try, running: waited for until Prefect has recorded it, while whoever
+        enters this asks for more; None where there is no task. Awaiting it raises NotProven, OrchestratorAway."""
+        if task_run_id is None:
+            yield None
+            return
+        looking = asyncio.create_task(self._recorded.running(run_uuid(task_run_id), run_count))
+        looking.add_done_callback(heard)
+        try:
+            yield looking
+        finally:
+            looking.cancel()
 
     async def process_of(self, flow_run: FlowRun) -> FlowRun:
         """The flow run in whose process this one runs: a worker's or somebody else's start, not a call of a flow by
