@@ -128,7 +128,7 @@ class TaskgateGateway(CredentialsBlock):
             raise GatewayNotConfigured(
                 f"The Taskgate block says no {' and no '.join(missing)}, and no worker of Taskgate's has started this "
                 "run.",
-                hint="Fill the block in and save it, or run the deployment in a work pool of type `taskgate`.",
+                hint="Fill the block in and save it, or run the deployment in a work pool of type `taskgate-process`.",
             )
         return GatewayAccess(self.url, self.ca_file, self.source, key)
 

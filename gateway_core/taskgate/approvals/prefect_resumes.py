@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Protocol
 
 import structlog
@@ -24,6 +25,9 @@ log = structlog.get_logger(__name__)
 SWEEP_EVERY = 10.0
 # The form of a run that has just been paused may not be there yet, and Prefect takes no input without it.
 _TRIES = (0.0, 0.3, 1.0, 2.0)
+SETTLED = 5.0
+"""Seconds that a run stays suspended at least: the process that suspended it is on its way out, and Prefect's own
+worker (3.7) takes a run that is started again before that has ended for crashed."""
 
 
 class PausedRun(Protocol):
@@ -35,6 +39,10 @@ class PausedRun(Protocol):
     def pause_key(self) -> str | None: ...
     @property
     def is_paused(self) -> bool: ...
+    @property
+    def suspended(self) -> bool: ...
+    @property
+    def state_at(self) -> datetime: ...
 
 
 class Runs(Protocol):
@@ -76,7 +84,7 @@ class PrefectResumes:
         waiting = {run.id: (run, key) for run in await self._runs.paused() if (key := _waits_for(run)) is not None}
         states = await self._approvals.states([key for _, key in waiting.values()]) if waiting else {}
         for run, key in waiting.values():
-            if states.get(key, ApprovalState.PENDING) is not ApprovalState.PENDING:
+            if states.get(key, ApprovalState.PENDING) is not ApprovalState.PENDING and not _unsettled(run):
                 approval = await self._approvals.get(key)
                 if approval is not None and await self.resume(approval, run, tries=_TRIES[:1]):
                     resumed += 1
@@ -115,10 +123,22 @@ class PrefectResumes:
     async def _resume_decided(self, approval_id: str) -> None:
         try:
             approval = await self._approvals.get(approval_id)
-            if approval is not None and approval.state is not ApprovalState.PENDING:
-                await self.resume(approval)
+            if approval is None or approval.state is ApprovalState.PENDING:
+                return
+            task = approval.principal.task
+            run = await self._runs.flow_run(task.run_id) if task and task.source == self._source else None
+            if run is not None and (seconds := _unsettled(run)):
+                await asyncio.sleep(seconds)
+                run = None
+            await self.resume(approval, run)
         except TaskgateError as fault:  # the sweep comes by
             log.info("prefect.run_not_resumed_yet", source=self._source, approval=approval_id, reason=fault.message)
+
+
+def _unsettled(run: PausedRun) -> float:
+    """Seconds until it may be resumed. By Prefect's clock: where that is far from this one it is not waited for."""
+    since = (datetime.now(UTC) - run.state_at).total_seconds()
+    return SETTLED - max(0.0, since) if run.suspended and abs(since) < SETTLED else 0.0
 
 
 def _waits_for(run: PausedRun) -> str | None:

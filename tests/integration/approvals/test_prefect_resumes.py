@@ -7,11 +7,13 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from taskgate.approvals import prefect_resumes
 from taskgate.approvals.prefect_resumes import PrefectResumes
 from taskgate.domain import Approval, Assurance, Attempt, Principal, PrincipalKind, TaskKey
 from taskgate.identity.orchestrators.faults import OrchestratorAway
@@ -26,6 +28,8 @@ class Run:
     pause_key: str | None
     id: str = RUN
     is_paused: bool = True
+    suspended: bool = False
+    state_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 @dataclass
@@ -98,6 +102,30 @@ async def test_a_run_is_resumed_when_what_it_waits_for_is_decided(gateway: Gatew
         await until(lambda: bool(runs.resumed))
     decision = "approved" if approve else "denied"
     assert runs.resumed == [(RUN, {"approval_id": approval.id, "decision": decision})]
+
+
+async def test_a_run_stays_suspended_until_its_process_has_had_time_to_end(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefect_resumes, "SETTLED", 0.5)
+    dana, runs = await gateway.person("dana"), Runs()
+    async with resuming(gateway, runs) as resumes:
+        approval = await asked(gateway)
+        runs.runs.append(Run(f"{approval.id}-x1", suspended=True))
+        await gateway.approvals.decide(approval.id, dana.id, True)
+        await asyncio.sleep(0.1)
+        assert await resumes.sweep() == 0
+        assert runs.resumed == []
+        await until(lambda: bool(runs.resumed))
+    assert datetime.now(UTC) - runs.runs[0].state_at >= timedelta(seconds=0.45)
+
+
+@pytest.mark.parametrize("ago", [6, 3600, -3600])
+async def test_one_suspended_long_ago_or_by_another_clock_is_resumed_at_once(gateway: Gateway, ago: float) -> None:
+    dana, approval = await gateway.person("dana"), await asked(gateway)
+    await gateway.approvals.decide(approval.id, dana.id, True)
+    suspended = Run(f"{approval.id}-x1", suspended=True, state_at=datetime.now(UTC) - timedelta(seconds=ago))
+    assert await PrefectResumes("prod", Runs([suspended]), gateway.approvals).sweep() == 1
 
 
 async def test_a_request_that_expires_resumes_too(gateway: Gateway) -> None:
