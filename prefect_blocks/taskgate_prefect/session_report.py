@@ -19,6 +19,7 @@ from taskgate_prefect.gateway import TaskgateGateway
 from taskgate_prefect.run_attempt import RunAttempt
 
 _TIMEOUT = 2.0
+_MOST_EFFECTS = 20
 _LOOKS = (0.02, 0.05, 0.1, 0.2)  # seconds between looks, until the gateway has counted what a closed session did
 
 
@@ -98,7 +99,7 @@ def _artifact(session: Session, approvals: Sequence[Approval], dashboard: str | 
         f"| refused | {session.refused} |",
         f"| rows | {session.rows} |",
         f"| values masked | {session.masked} |",
-        f"| effects | {', '.join(_text(one) for one in session.effects) or 'none'} |",
+        f"| effects | {_effects(session.effects)} |",
         f"| state | {_text(session.state)} |",
     ]
     if approvals:
@@ -106,6 +107,12 @@ def _artifact(session: Session, approvals: Sequence[Approval], dashboard: str | 
         lines += [f"- {_text(approval_line(one))}" for one in sorted(approvals, key=lambda one: one.requested_at)]
     key = re.sub(r"[^a-z0-9]+", "-", f"taskgate-{session.target.lower()}").strip("-")
     return {"markdown": "\n".join(lines), "key": key, "description": f"Taskgate session {session.id}"}
+
+
+def _effects(effects: Sequence[str]) -> str:
+    shown = ", ".join(_text(one) for one in effects[:_MOST_EFFECTS])
+    more = f" and {len(effects) - _MOST_EFFECTS} more" if len(effects) > _MOST_EFFECTS else ""
+    return (shown or "none") + more
 
 
 def _text(text: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.governed_prefect import GOVERNED, SOURCE, GovernedPrefect
+from tests.e2e.governed_prefect import GOVERNED, PLAIN, SOURCE, GovernedPrefect
 from tests.e2e.waiting_runs import WAITING, ask, asked, decide, done, last_order, there
 from tests.servers.prefect_api import FlowRun
 from tests.servers.prefect_process import PrefectProcess
@@ -44,6 +44,20 @@ def test_a_run_waits_until_a_human_has_approved_and_goes_on_by_itself(
     told = governed_prefect.told(run)
     assert "tgr_" not in told
     assert approval.id in told
+
+
+@pytest.mark.long
+def test_a_quick_approval_does_not_crash_a_run_of_prefects_own_worker(
+    governed_prefect: GovernedPrefect, order: int
+) -> None:
+    governed_prefect.start_plain_worker()
+    try:
+        run = governed_prefect.run("cleans", {"order": order}, file="waits.py", pool=PLAIN)
+        run.wait("Suspended")
+        decide(governed_prefect, asked(governed_prefect, run))  # while its process is on its way out
+        done(governed_prefect, run, order)
+    finally:
+        governed_prefect.prefect.stop_worker("plain-worker")
 
 
 @pytest.mark.long

@@ -138,9 +138,12 @@ def _settings(home: Path, url: str) -> dict[str, str]:
     """Nothing to anybody outside, and quick to notice."""
     return {
         "PREFECT_HOME": str(home),
+        # Their defaults are below the user's own home, whatever PREFECT_HOME says.
+        "PREFECT_RESULTS_LOCAL_STORAGE_PATH": str(home / "storage"),
+        "PREFECT_SERVER_MEMO_STORE_PATH": str(home / "memo_store.toml"),
         "PREFECT_API_URL": url,
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_UI_ENABLED": "false",
+        "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(home / "ui"),
         "DO_NOT_TRACK": "1",
         "PREFECT_WORKER_QUERY_SECONDS": "1",
         "PREFECT_WORKER_HEARTBEAT_SECONDS": "5",

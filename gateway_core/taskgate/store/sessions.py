@@ -3,12 +3,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, Select, bindparam, exists, insert, literal, not_, or_, select, update
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Select,
+    bindparam,
+    exists,
+    func,
+    insert,
+    literal,
+    not_,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.sql.dml import ReturningInsert
 
 from taskgate.domain import Pair, Principal, PrincipalKind
@@ -193,6 +206,18 @@ class SessionIndex:
         async with self._database.statement() as connection:
             rows = (await connection.execute(query.order_by(session_effects.c.effect, session_effects.c.object))).all()
         return tuple(Pair(row.effect, row.object) for row in rows)
+
+    async def pairs_of(self, session_ids: Sequence[str], each: int = 100) -> Mapping[str, tuple[Pair, ...]]:
+        """The same of several sessions, `each` pairs at most."""
+        order = session_effects.c.effect, session_effects.c.object
+        place = func.row_number().over(partition_by=session_effects.c.session_id, order_by=order).label("place")
+        found = select(session_effects, place).where(session_effects.c.session_id.in_(session_ids)).subquery()
+        query = select(found).where(found.c.place <= each).order_by(found.c.effect, found.c.object)
+        pairs: dict[str, list[Pair]] = {}
+        async with self._database.statement() as connection:
+            for row in (await connection.execute(query)).all():
+                pairs.setdefault(row.session_id, []).append(Pair(row.effect, row.object))
+        return {session_id: tuple(some) for session_id, some in pairs.items()}
 
     async def search(
         self, filters: SessionFilter = SessionFilter(), cursor: str | None = None, limit: int = 50

@@ -1,21 +1,29 @@
-"""Flows whose statements wait for a human, with connectors that hold no key."""
+"""Flows whose statements wait for a human, with connectors that hold no key but where the worker's environment has
+one."""
 
 from __future__ import annotations
 
+import os
 from typing import Literal
 
 from noting import note
 from prefect import flow, task
 
-from taskgate_prefect import GovernedSqlAlchemyConnector
+from taskgate_prefect import GovernedSqlAlchemyConnector, TaskgateGateway
 
 DELETE = "DELETE FROM orders WHERE id = :id"
 Wait = Literal["automatic", "pause", "raise"]
 
 
+def gateway() -> TaskgateGateway:
+    if key := os.environ.get("TASKGATE_API_KEY"):
+        return TaskgateGateway(url=os.environ["TASKGATE_URL"], source=os.environ["TASKGATE_SOURCE"], api_key=key)
+    return TaskgateGateway()
+
+
 def deletes(order: int, wait: Wait) -> int:
     note("try", order=order)
-    with GovernedSqlAlchemyConnector(target="orders-db", approval_wait=wait) as database:
+    with GovernedSqlAlchemyConnector(gateway=gateway(), target="orders-db", approval_wait=wait) as database:
         return int(database.execute(DELETE, {"id": order}).rowcount)
 
 

@@ -71,6 +71,18 @@ async def test_progress_and_close(database: Database) -> None:
     assert [pair.effect for pair in await index.pairs(session_id)] == ["sql.copy_in", "sql.delete", "sql.select"]
 
 
+async def test_pairs_of_several_sessions(database: Database) -> None:
+    index = SessionIndex(database, "gwp_1")
+    some, many, none = [await open_session(index, task()) for _ in range(3)]
+    await index.progress(some, SessionCounts(1), [Pair("sql.select", "b"), Pair("sql.delete", "a")])
+    await index.progress(many, SessionCounts(1), [Pair("sql.select", f"t{number}") for number in range(5)])
+    found = await index.pairs_of([some, many, none], each=3)
+    assert found[some] == (Pair("sql.delete", "a"), Pair("sql.select", "b"))
+    assert [pair.object for pair in found[many]] == ["t0", "t1", "t2"]
+    assert none not in found
+    assert await index.pairs_of([]) == {}
+
+
 async def test_names_of_any_length_and_kind_are_indexed(database: Database) -> None:
     index = SessionIndex(database, "gwp_1")
     session_id = await open_session(index, task())

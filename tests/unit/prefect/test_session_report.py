@@ -41,3 +41,9 @@ def test_names_cannot_break_the_table() -> None:
     row = next(line for line in text.splitlines() if line.startswith("| effects"))
     assert row == "| effects | sql.delete public.a\\|b\\\\n\\| x \\|\\[c\\](javascript:d) |"
     assert "`ses_1`" in text
+
+
+def test_many_effects_are_cut_short() -> None:
+    text = _artifact(session(effects=[f"sql.select t{number}" for number in range(25)]), [], None)["markdown"]
+    row = next(line for line in text.splitlines() if line.startswith("| effects"))
+    assert row.endswith("sql.select t19 and 5 more |")

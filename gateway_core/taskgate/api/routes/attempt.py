@@ -30,7 +30,8 @@ MOST = 100
 @router.get("/attempt")
 async def show_attempt(plane: Plane, task: OwnTask) -> models.AttemptReport:
     """Who the gateway takes the task for, the sessions of this very attempt, and what was asked for in the task's name
-    by any of its tries (a retry finds what the try before it asked for), without parameters. The newest 100 of each."""
+    by any of its tries (a retry finds what the try before it asked for), without parameters. The newest 100 of each,
+    and of each session 100 effects at most."""
     attempt = task.attempt
     if attempt is None:
         raise not_found("attempt")
@@ -47,11 +48,12 @@ async def show_attempt(plane: Plane, task: OwnTask) -> models.AttemptReport:
         ),
         limit=MOST,
     )
+    effects = await plane.sessions.pairs_of([session.id for session in sessions.items])
     approvals = await plane.approvals.search(ApprovalFilter(owner_key=task.owner_key), limit=MOST)
     return models.AttemptReport(
         principal=rendering.principal(task),
         answers_key=_answers_key(task, plane.policy.current.version),
-        sessions=[rendering.session(session) for session in sessions.items],
+        sessions=[rendering.session(session, effects.get(session.id, ())) for session in sessions.items],
         approvals=[_rendered(plane, approval) for approval in approvals.items if _is_own(approval, task)],
     )
 
