@@ -109,7 +109,9 @@ def _artifact(session: Session, approvals: Sequence[Approval], dashboard: str | 
     return {"markdown": "\n".join(lines), "key": key, "description": f"Taskgate session {session.id}"}
 
 
-def _effects(effects: Sequence[str]) -> str:
+def _effects(found: Sequence[str]) -> str:
+    """Without begins and commits, of which every session has some."""
+    effects = [one for one in found if not one.startswith("sql.transaction ")]
     shown = ", ".join(_text(one) for one in effects[:_MOST_EFFECTS])
     more = f" and {len(effects) - _MOST_EFFECTS} more" if len(effects) > _MOST_EFFECTS else ""
     return (shown or "none") + more

@@ -44,6 +44,8 @@ def test_names_cannot_break_the_table() -> None:
 
 
 def test_many_effects_are_cut_short() -> None:
-    text = _artifact(session(effects=[f"sql.select t{number}" for number in range(25)]), [], None)["markdown"]
+    text = _artifact(
+        session(effects=["sql.transaction begin", *(f"sql.select t{number}" for number in range(25))]), [], None
+    )["markdown"]
     row = next(line for line in text.splitlines() if line.startswith("| effects"))
     assert row.endswith("sql.select t19 and 5 more |")
