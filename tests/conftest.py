@@ -56,11 +56,12 @@ def postgres(request: pytest.FixtureRequest) -> PostgresServer:
 
 
 @pytest.fixture(scope="session")
-def prefect_server() -> Iterator[str]:
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Prefect's own test harness: a server on SQLite, and this process's settings for it; the server's address. One a
     session: what sends this process's events stays with the first."""
-    from prefect.settings import PREFECT_API_URL
+    from prefect.settings import PREFECT_API_URL, PREFECT_LOCAL_STORAGE_PATH, temporary_settings
     from prefect.testing.utilities import prefect_test_harness
 
-    with prefect_test_harness(server_startup_timeout=90):
+    results = {PREFECT_LOCAL_STORAGE_PATH: tmp_path_factory.mktemp("prefect-results")}  # else in the user's own home
+    with prefect_test_harness(server_startup_timeout=90), temporary_settings(results):
         yield PREFECT_API_URL.value()

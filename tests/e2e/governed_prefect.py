@@ -126,7 +126,7 @@ def connects(dsn: str) -> bool:
     try:
         connection = psycopg.connect(dsn, connect_timeout=5)
     except psycopg.OperationalError as error:
-        if "password authentication failed" not in str(error):
+        if not any(why in str(error) for why in ("password authentication failed", "no longer valid")):
             raise
         return False
     with connection:

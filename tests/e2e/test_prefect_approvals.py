@@ -73,7 +73,7 @@ def test_a_denial_fails_the_run_with_who_said_so(
     assert there(governed_prefect, order)
 
 
-@pytest.mark.parametrize("wait", WAITING)
+@pytest.mark.parametrize("wait", [pytest.param("automatic", marks=pytest.mark.long), "pause"])
 def test_a_resume_through_prefect_decides_nothing(
     governed_prefect: GovernedPrefect, worker: PrefectProcess, order: int, wait: str
 ) -> None:
@@ -128,6 +128,7 @@ def test_a_retry_finds_what_was_approved(governed_prefect: GovernedPrefect, work
     done(governed_prefect, run, order)
 
 
+@pytest.mark.long
 def test_an_automation_of_prefects_hears_that_a_human_is_asked(
     governed_prefect: GovernedPrefect, worker: PrefectProcess, order: int
 ) -> None:

@@ -136,6 +136,7 @@ def test_a_second_try_is_an_attempt_of_its_own_and_ends_the_firsts(
     governed_prefect.ended_within(first.fields["dsn"], SOON)
 
 
+@pytest.mark.long
 def test_a_run_that_is_retried_by_hand_is_registered_anew(
     governed_prefect: GovernedPrefect, worker: PrefectProcess
 ) -> None:

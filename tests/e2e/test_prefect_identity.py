@@ -93,7 +93,9 @@ def test_a_subflows_task_is_of_the_run_that_its_worker_started(
     assert (who["assurance"], who["name"]) == ("verified", "below.reads")
 
 
-@pytest.mark.parametrize(("file", "flow"), [("identity.py", "in_processes"), ("on_dask.py", "in_dask")])
+@pytest.mark.parametrize(
+    ("file", "flow"), [("identity.py", "in_processes"), pytest.param("on_dask.py", "in_dask", marks=pytest.mark.long)]
+)
 def test_processes_of_a_task_runner_exchange_one_secret(
     governed_prefect: GovernedPrefect, worker: PrefectProcess, file: str, flow: str
 ) -> None:

@@ -47,7 +47,7 @@ def gateway_killed(governed_prefect: GovernedPrefect) -> None:
     ("wait", "happens"),
     [
         pytest.param("automatic", worker_killed, marks=pytest.mark.long),
-        ("automatic", server_killed),
+        pytest.param("automatic", server_killed, marks=pytest.mark.long),
         pytest.param("automatic", gateway_killed, marks=pytest.mark.long),
         pytest.param("pause", server_killed, marks=pytest.mark.long),
         ("pause", gateway_killed),

@@ -67,6 +67,7 @@ def test_a_hook_that_the_worker_runs_finds_no_key_in_its_environment(
     assert "TASKGATE_WORKER_KEY" not in hook.fields["environment"]
 
 
+@pytest.mark.long
 def test_a_run_that_was_suspended_is_registered_anew(governed_prefect: GovernedPrefect, worker: PrefectProcess) -> None:
     run = governed_prefect.run("suspends", file="starts.py")
     run.wait("Suspended")

@@ -42,6 +42,7 @@ class DeployedRun:
                 "PREFECT__FLOW_RUN_ID": str(self.id),
                 "PREFECT_API_URL": PREFECT_API_URL.value(),
                 "PREFECT_HOME": str(self.home),
+                "PREFECT_RESULTS_LOCAL_STORAGE_PATH": str(self.home / "storage"),
                 "PYTHONPATH": str(ROOT),
             },
             cwd=self.home,

@@ -60,7 +60,7 @@ def _long(*values: Any) -> Any:
         ("in_a_task", (100,), ["prepares 100", "updates 100", "updates 100"]),
         _long("in_the_body", (101,), ["prepares 101"]),
         _long("asynchronously", (102, 103), None),
-        ("on_threads", (104, 105, 106), None),
+        _long("on_threads", (104, 105, 106), None),
         _long("with_a_block_as_parameter", (107, 108), ["given 107", "given 107", "given 108", "given 108"]),
     ],
 )
@@ -94,6 +94,7 @@ def reopen(governed: GovernedPrefect) -> None:
     governed.shop.query("UPDATE orders SET status = 'open' WHERE id = 100 RETURNING 1")
 
 
+@pytest.mark.long
 def test_a_denial_fails_the_run(governed: GovernedPrefect, marks: Path) -> None:
     reopen(governed)
     run = deployed_run(suspending_flows.in_a_task, _FILE, marks.parent)
