@@ -26,6 +26,7 @@ class Mailbox:
         self.fails = fails
         self.takes = takes
         self.tries = 0
+        self.closed = 0
         self.got: list[Notification] = []
 
     async def deliver(self, notification: Notification) -> None:
@@ -35,7 +36,8 @@ class Mailbox:
             raise DeliveryFault("The mailbox is full.")
         self.got.append(notification)
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        self.closed += 1
 
 
 def outbox(database: Database, *mailboxes: Mailbox, **options: float) -> Outbox:
@@ -74,6 +76,8 @@ async def test_request_and_decision_are_told_to_every_endpoint(database: Databas
     async with delivering(box):
         approval_id = await ask_and_decide(gateway)
         await until(lambda: len(one.got) == len(other.got) == 2)
+        assert one.closed == 0
+    assert one.closed == other.closed == 1
     assert [(got.event, got.state) for got in one.got] == [
         ("approval.requested", "pending"),
         ("approval.decided", "approved"),

@@ -83,10 +83,15 @@ class Outbox:
             event.set()
 
     async def run(self) -> None:
-        """Deliver until cancelled."""
-        async with asyncio.TaskGroup() as group:
+        """Deliver until cancelled; then the notifiers are closed."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for notifier in self._notifiers:
+                    group.create_task(self._serve(notifier), name=f"notifier {notifier.name}")
+        finally:
             for notifier in self._notifiers:
-                group.create_task(self._serve(notifier), name=f"notifier {notifier.name}")
+                with contextlib.suppress(Exception):  # nobody waits for what another's code has to say now
+                    await notifier.close()
 
     async def _serve(self, notifier: Notifier) -> None:
         wake = self._wakes[notifier.name]
