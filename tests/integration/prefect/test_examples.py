@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import runpy
+from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
 from prefect.states import State
 
+from taskgate.demo.data import DATABASE
 from taskgate_prefect import GovernedSqlAlchemyConnector, TaskgateGateway
 from tests.integration.prefect.governed_prefect import SOURCE, GovernedPrefect
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "prefect"
+
+
+@pytest.fixture
+def orders_come_back(governed: GovernedPrefect) -> Iterator[None]:
+    """Other tests look for orders that the example deletes."""
+    with psycopg.connect(governed.shop.server.dsn(DATABASE), autocommit=True) as connection:
+        kept = connection.execute("SELECT json_agg(o)::text FROM orders o").fetchone()
+        yield
+        connection.execute(
+            "INSERT INTO orders SELECT * FROM json_populate_recordset(NULL::orders, %s::json) ON CONFLICT DO NOTHING",
+            kept,
+        )
 
 
 def _save(monkeypatch: pytest.MonkeyPatch, **environment: str) -> None:
@@ -33,7 +48,7 @@ def test_in_the_worker_form_the_blocks_hold_nothing(governed: GovernedPrefect, m
 
 
 def test_in_the_key_form_the_flow_runs(
-    governed: GovernedPrefect, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    governed: GovernedPrefect, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, orders_come_back: None
 ) -> None:
     url, key = governed.shop.gateway.url, governed.service_key
     _save(monkeypatch, TASKGATE_URL=url, TASKGATE_SOURCE=SOURCE, TASKGATE_API_KEY=key)
