@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from prefect.artifacts import acreate_markdown_artifact, create_markdown_artifact
 
 from taskgate.client.models import Approval, AttemptReport, Session
-from taskgate.client.report_lines import approval_line, session_line, session_link
+from taskgate.client.report_lines import approval_line, approval_link, session_line, session_link
 from taskgate_prefect.approvals.prefect_calls import Log
 from taskgate_prefect.credentials import AttemptCredential, in_this_process
 from taskgate_prefect.gateway import TaskgateGateway
@@ -70,10 +70,10 @@ def _still_open(said: AttemptReport, credential: AttemptCredential) -> bool:
 
 
 def _sessions(said: AttemptReport, credential: AttemptCredential) -> Iterator[tuple[Session, list[Approval]]]:
-    """Each once a process, with what it asked for."""
+    """Each once a process, with what it asked for, and what it did that had been approved before."""
     for session in sorted(said.sessions, key=lambda one: one.opened_at):
         if session.target == credential.issued.target and in_this_process.first_seen(credential.attempt, session.id):
-            yield session, [one for one in said.approvals if one.session_id == session.id]
+            yield session, [one for one in said.approvals if session.id in (one.session_id, *one.used_in)]
 
 
 def _say(found: tuple[Session, list[Approval]], dashboard: str | None, log: Log) -> None:
@@ -104,9 +104,15 @@ def _artifact(session: Session, approvals: Sequence[Approval], dashboard: str | 
     ]
     if approvals:
         lines += ["", "### Approvals", ""]
-        lines += [f"- {_text(approval_line(one))}" for one in sorted(approvals, key=lambda one: one.requested_at)]
+        lines += [_approval(one, dashboard) for one in sorted(approvals, key=lambda one: one.requested_at)]
     key = re.sub(r"[^a-z0-9]+", "-", f"taskgate-{session.target.lower()}").strip("-")
     return {"markdown": "\n".join(lines), "key": key, "description": f"Taskgate session {session.id}"}
+
+
+def _approval(approval: Approval, dashboard: str | None) -> str:
+    link = approval_link(approval, dashboard)
+    line = _text(approval_line(approval, links=False))
+    return f"- {line} ([open](<{link}>))" if link else f"- {line}"
 
 
 def _effects(found: Sequence[str]) -> str:

@@ -44,6 +44,7 @@ def test_a_run_waits_until_a_human_has_approved_and_goes_on_by_itself(
     told = governed_prefect.told(run)
     assert "tgr_" not in told
     assert approval.id in told
+    assert "approved by user:taskgate:dana" in told
 
 
 @pytest.mark.long

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from taskgate import domain
 from taskgate.client import models
 from taskgate.identity.api_keys import ApiKey
@@ -98,6 +100,7 @@ def approval(
     may_not_because: str | None = None,
     nobody_may_because: str | None = None,
     outdated_because: str | None = None,
+    used_in: Sequence[str] = (),
 ) -> models.Approval:
     return models.Approval(
         id=value.id,
@@ -127,6 +130,7 @@ def approval(
         may_not_because=may_not_because,
         nobody_may_because=nobody_may_because,
         outdated_because=outdated_because,
+        used_in=list(used_in),
     )
 
 

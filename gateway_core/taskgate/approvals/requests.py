@@ -74,6 +74,7 @@ class Approvals:
         searching = Searching(database)
         self.get = searching.get
         self.states = searching.states
+        self.used_in = searching.used_in
         self.search = searching.search
         self._waiters = DecisionWaiters(signals, self.get)
         self.feed = DecisionFeed(signals)

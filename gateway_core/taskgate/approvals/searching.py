@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from taskgate.approvals.rows import approval_from_row
 from taskgate.domain import Approval, ApprovalState, PrincipalKind
 from taskgate.store.database import Database
 from taskgate.store.ids import IdPrefix
 from taskgate.store.pages import Page, page
-from taskgate.store.tables import approvals
+from taskgate.store.tables import approvals, grant_uses
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,17 @@ class Searching:
         query = select(approvals.c.id, approvals.c.state).where(approvals.c.id.in_(approval_ids))
         async with self._database.statement() as connection:
             return {row.id: ApprovalState(row.state) for row in (await connection.execute(query)).all()}
+
+    async def used_in(self, approval_ids: Collection[str], each: int = 20) -> dict[str, list[str]]:
+        """The sessions in which their grants were used, by id; of one the last `each`."""
+        place = func.row_number().over(partition_by=grant_uses.c.approval_id, order_by=grant_uses.c.id.desc())
+        found = select(grant_uses, place.label("place")).where(grant_uses.c.approval_id.in_(approval_ids)).subquery()
+        query = select(found.c.approval_id, found.c.session_id).where(found.c.place <= each).order_by(found.c.id)
+        used: dict[str, list[str]] = {}
+        async with self._database.statement() as connection:
+            for row in (await connection.execute(query)).all():
+                used.setdefault(row.approval_id, []).append(row.session_id)
+        return used
 
     async def search(
         self, filters: ApprovalFilter = ApprovalFilter(), cursor: str | None = None, limit: int = 50

@@ -35,10 +35,10 @@ def list_approvals(
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Whatever their state.")] = False,
     mine: Annotated[bool, typer.Option("--mine", help="Only those you may decide.")] = False,
-    target: Annotated[str | None, typer.Option()] = None,
-    dag_id: Annotated[str | None, typer.Option()] = None,
-    run_id: Annotated[str | None, typer.Option()] = None,
-    task_id: Annotated[str | None, typer.Option()] = None,
+    target: Annotated[str | None, typer.Option(help="Only on this target.")] = None,
+    dag_id: Annotated[str | None, typer.Option(help="Only of this DAG or flow.")] = None,
+    run_id: Annotated[str | None, typer.Option(help="Only of this DAG run or flow run.")] = None,
+    task_id: Annotated[str | None, typer.Option(help="Only of this task.")] = None,
     limit: Limit = 50,
     as_json: AsJson = False,
     url: Url = None,
@@ -143,13 +143,13 @@ def print_approval(approval: Approval, parameters: ApprovalParameters | None) ->
             ("does", approval.pairs),
             ("rules", approval.rules),
             ("who may decide", terms.approvers),
-            ("also in", terms.channels),
+            ("also in", terms.channels or None),
             ("but nobody", approval.nobody_may_because),
             ("outdated", approval.outdated_because),
             ("bound", f"at most {terms.max_rows} rows, else rolled back" if terms.max_rows is not None else None),
             ("uses", terms.uses if terms.uses != 1 else None),
             ("search path", approval.environment.search_path),
-            ("settings", [f"{name}={value}" for name, value in approval.environment.settings]),
+            ("settings", [f"{name}={value}" for name, value in approval.environment.settings] or None),
             ("asked", approval.requested_at),
             ("expires", approval.expires_at),
             ("decided", f"{approval.state} by {approval.decided_by}" if approval.decided_by else None),
@@ -195,7 +195,8 @@ def _print_parameters(approval: Approval, parameters: ApprovalParameters | None)
             shown = f"{item.shown} (sent as bytes {item.value})"
         else:
             shown = f"{item.value or ''}{' (hex)' if item.encoding == 'hex' else ''}"
-        out.print(f"  ${item.index} {escaped(item.type_name or item.type_oid)} = ", exact(shown), end="\n", sep="")
+        kind = item.type_name or item.type_oid or "untyped"
+        out.print(f"  ${item.index} {escaped(kind)} = ", exact(shown), end="\n", sep="")
 
 
 def _on_terminal() -> bool:

@@ -206,6 +206,27 @@ async def targets(settings: Settings) -> list[Finding]:
     return found
 
 
+async def prefects(settings: Settings) -> list[Finding]:
+    from contextlib import AsyncExitStack
+
+    from taskgate.identity.orchestrators.prefect.source import PrefectSource
+    from taskgate.secrets import SecretSources
+
+    found = []
+    for one in settings.prefect:
+        check = f"prefect {one.source}"
+        async with AsyncExitStack() as stack:
+            try:
+                source = await PrefectSource.open(one, SecretSources().fetch, stack)
+                await source.rest.answers()
+            except (TaskgateError, OSError) as error:
+                do = getattr(error, "hint", None) or "look at its url, ca_file and key in the settings"
+                found.append(Finding(check, Level.FAIL, str(error), do))
+            else:
+                found.append(Finding(check, Level.OK, f"its API answers at {one.url}"))
+    return found
+
+
 def running(settings: Settings) -> Finding:
     """Whether a gateway answers at the address the settings give to others."""
     from taskgate.client import Client, ConnectionSettingsError, TaskgateApiError, Unreachable

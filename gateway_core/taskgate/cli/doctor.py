@@ -26,7 +26,8 @@ _COLOURS = {checkup.Level.OK: "green", checkup.Level.WARN: "yellow", checkup.Lev
 
 @app.callback(invoke_without_command=True)
 def doctor(context: typer.Context, config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
-    """Check everything the gateway needs: settings, store, policy, targets, certificates, file modes, disk, journal.
+    """Check everything the gateway needs: settings, store, policy, targets, Prefects, certificates, file modes, disk,
+    journal.
 
     Changes nothing but a small file it writes and removes to see how fast the disk is.
 
@@ -66,7 +67,11 @@ def airflow(as_json: AsJson = False) -> None:
 
 def _all(settings: Settings) -> list[checkup.Finding]:
     async def remote() -> list[checkup.Finding]:
-        return [await checkup.store(settings), *await checkup.targets(settings)]
+        return [
+            await checkup.store(settings),
+            *await checkup.targets(settings),
+            *await checkup.prefects(settings),
+        ]
 
     return [
         *checkup.environment(settings),

@@ -70,7 +70,7 @@ class RootGroup(TyperGroup):
         except ModuleNotFoundError as error:
             if (extra := missing_extra(error)) is None:
                 raise
-            remark(f"error: this command needs {error.name}\nhint: pip install 'taskgate[{extra}]'")
+            remark(f"error: this command needs {error.name}\nhint: pip install '.[{extra}]' in a clone")
             raise typer.Exit(ExitCode.USAGE) from None
         except KeyboardInterrupt:
             raise typer.Exit(ExitCode.INTERRUPTED) from None

@@ -36,7 +36,12 @@ def session_line(session: Session, dashboard: str | None = None) -> str:
     return f"{line}. {url}" if (url := session_link(session, dashboard)) else line
 
 
-def approval_line(approval: Approval, dashboard: str | None = None) -> str:
+def approval_link(approval: Approval, dashboard: str | None) -> str | None:
+    """Where people decide it, or read what became of it."""
+    return approval.url or (f"{dashboard}/approvals?id={approval.id}" if dashboard else None)
+
+
+def approval_line(approval: Approval, dashboard: str | None = None, *, links: bool = True) -> str:
     line = f"Taskgate approval {approval.id} ({', '.join(approval.rules)}): {approval.state.value}"
     if approval.decided_by:
         line += f" by {_one_line(approval.decided_by)}"
@@ -44,7 +49,7 @@ def approval_line(approval: Approval, dashboard: str | None = None) -> str:
         line += f" after {_length((approval.decided_at - approval.requested_at).total_seconds())}"
     if approval.comment:
         line += f': "{_one_line(approval.comment)}"'
-    url = approval.url or (f"{dashboard}/approvals?id={approval.id}" if dashboard else None)
+    url = approval_link(approval, dashboard) if links else None
     return f"{line}. {url}" if url else line
 
 

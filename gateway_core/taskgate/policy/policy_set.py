@@ -83,10 +83,11 @@ class PolicySet:
     def _nearly(
         uncovered: Iterable[Pair], touched: Mapping[Rule, list[Pair]], fits: Mapping[int, PrincipalFit]
     ) -> str | None:
-        """The allow rule that would cover one of these if the principal were better known."""
+        """The allow rule that would cover one of these if the principal were better known, or known otherwise."""
         for rule, found in touched.items():
             fit = fits[id(rule.principals)]
-            if fit.fit is Fit.UNSURE and rule.verdict is Verdict.ALLOW and not set(found).isdisjoint(uncovered):
+            nearly = fit.fit is Fit.UNSURE or (fit.fit is Fit.NO and fit.name == "assurance")
+            if nearly and rule.verdict is Verdict.ALLOW and not set(found).isdisjoint(uncovered):
                 return f"rule {rule.id} would, but {fit.why}"
         return None
 

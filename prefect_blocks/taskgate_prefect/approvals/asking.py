@@ -93,7 +93,10 @@ class Asking:
     def _manner(self) -> Manner:
         if self.wait == "pause":
             return Manner.PAUSE
-        return progress.in_this_process.manner(self.running, repeatable=self.repeatable)
+        manner, why = progress.in_this_process.manner(self.running, repeatable=self.repeatable)
+        if why:
+            self.log.info("The flow run is not suspended, so this process waits: %s", why)
+        return manner
 
     def _pending(self, error: Exception) -> ApprovalPending:
         """The error as one to wait for. Raises what is to be raised instead."""

@@ -29,15 +29,24 @@ class Progress:
         with self._lock:
             self._executed -= {one for one in self._executed.copy() if attempt.includes(one)}
 
-    def manner(self, running: compat.RunningFlow, *, repeatable: bool = False) -> Manner:
-        """`repeatable`: what the asking code has executed itself does not count, since its author lets it run again."""
+    def manner(self, running: compat.RunningFlow, *, repeatable: bool = False) -> tuple[Manner, str]:
+        """How it waits, and why it is not suspended. `repeatable`: what the asking code has executed itself does not
+        count, since its author lets it run again."""
         attempt = attempt_of(running)
         with self._lock:
             executed = self._executed - {attempt} if repeatable else self._executed
             repeated = attempt in executed or any(one.task_run_id is None for one in executed)
             waiting = self._waiting_here.get(running.flow_run_id, 0) > 0
-        may = running.deployed and running.persists and not running.subflow and not running.elsewhere
-        return Manner.SUSPEND if may and not repeated and not waiting else Manner.PAUSE
+        obstacles = (
+            (not running.deployed, "it has no deployment"),
+            (not running.persists, "it keeps no results (persist_result)"),
+            (running.subflow, "it is a subflow"),
+            (running.elsewhere, "the task runs in another process than its flow"),
+            (repeated, "what it has executed would be executed again"),
+            (waiting, "another of its tasks waits in this process"),
+        )
+        why = next((why for there, why in obstacles if there), "")
+        return (Manner.PAUSE if why else Manner.SUSPEND), why
 
     def waits_here(self, flow_run_id: UUID, count: int) -> None:
         """One more (1) or one less (-1) waits in this process without leaving it."""

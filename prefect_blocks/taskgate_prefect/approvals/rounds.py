@@ -34,7 +34,7 @@ class Rounds:
                 "Approved so far: %s. This asks for more: another statement, or the SQL, its parameters or the policy "
                 "have changed since", ", ".join(self._given),
             )  # fmt: skip
-        log.info("Waiting for approval of %s\n%s", ", ".join(pending.approvals), pending)
+        log.info("A human has to approve: %s\n%s", ", ".join(pending.approvals), pending)
 
     def approved(self, given: tuple[Approval, ...], log: Log) -> None:
         self._given += tuple(one.id for one in given)

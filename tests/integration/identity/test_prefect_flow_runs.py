@@ -395,3 +395,11 @@ async def test_names_are_remembered_and_runs_are_not(gateway: Gateway) -> None:
     before = len(gateway.prefect.asked)
     await gateway.asserted(run)
     assert gateway.prefect.asked[before:] == [f"/flow_runs/{run.id}"]
+
+
+async def test_an_address_that_is_not_prefects_is_no_run_that_is_not_there(gateway: Gateway) -> None:
+    """The url of the settings without its /api: nobody may take every run for gone."""
+    run = gateway.prefect.deployed()
+    gateway.prefect.answer = httpx.Response(404, json={"detail": "Not Found"})
+    with pytest.raises(OrchestratorAway, match="ends in /api"):
+        await gateway.asserted(run)

@@ -98,6 +98,7 @@ def test_a_key_is_not_made_to_do_nothing(cli: Cli, config: Path) -> None:
 
 
 def test_doctor_names_what_is_wrong_and_what_to_do(cli: Cli, config: Path) -> None:
+    config.write_text(f"{config.read_text()}\nprefect: [{{source: prod-prefect, url: http://127.0.0.1:1/api}}]\n")
     (config.parent / "data").mkdir(mode=0o755)
     (config.parent / "data").chmod(0o755)
     (config.parent / "orders.secret").chmod(0o644)
@@ -108,6 +109,7 @@ def test_doctor_names_what_is_wrong_and_what_to_do(cli: Cli, config: Path) -> No
     assert result.exit_code == ExitCode.FAILED
     found = findings(result.stdout)
     assert found["settings"] == ["ok"]
+    assert found["prefect prod-prefect"] == ["fail"]
     assert found["data directory"] == ["warn"]
     assert found["private files"] == ["fail"]
     assert found["target orders-db"] == ["fail"]

@@ -74,7 +74,7 @@ def test_errors_are_one_block_on_stderr_and_a_code(
     if isinstance(error, SettingsError):
         assert result.stderr == "error: taskgate.yaml:3: nonsense\nhint: look there\n"
     if isinstance(error, ModuleNotFoundError):
-        assert "pip install 'taskgate[gateway]'" in result.stderr
+        assert "pip install '.[gateway]'" in result.stderr
 
 
 def test_an_error_cannot_play_with_the_terminal(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

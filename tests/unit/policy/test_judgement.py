@@ -135,7 +135,9 @@ class TestAssurance:
     def test_what_is_stated_counts(self) -> None:
         stated = rules(rule("allow", principals="{assurance: [asserted]}"))
         assert decide(stated, does(SELECT), task(assurance=Assurance.ASSERTED)).verdict is Verdict.ALLOW
-        assert decide(stated, does(SELECT), task()).verdict is Verdict.DENY
+        refused = decide(stated, does(SELECT), task())
+        assert refused.verdict is Verdict.DENY
+        assert refused.reason == 'rule r would, but principal.assurance is "verified"'
         anybody = rules(rule("allow", principals="{assurance: any}"))
         assert decide(anybody, does(SELECT), task(assurance=Assurance.DELEGATED)).verdict is Verdict.ALLOW
 

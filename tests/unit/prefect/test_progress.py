@@ -27,40 +27,50 @@ def body(running: compat.RunningFlow) -> compat.RunningFlow:
 
 
 def test_a_deployed_run_that_keeps_results_is_suspended() -> None:
-    assert Progress().manner(in_task()) is Manner.SUSPEND
-    assert Progress().manner(body(in_task())) is Manner.SUSPEND
+    assert Progress().manner(in_task())[0] is Manner.SUSPEND
+    assert Progress().manner(body(in_task()))[0] is Manner.SUSPEND
 
 
-@pytest.mark.parametrize("changes", [{"deployed": False}, {"persists": False}, {"subflow": True}, {"elsewhere": True}])
-def test_what_prefect_cannot_start_again_is_paused(changes: dict[str, object]) -> None:
-    assert Progress().manner(in_task(**changes)) is Manner.PAUSE
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"deployed": False}, "deployment"),
+        ({"persists": False}, "persist_result"),
+        ({"subflow": True}, "subflow"),
+        ({"elsewhere": True}, "another process"),
+    ],
+)
+def test_what_prefect_cannot_start_again_is_paused_and_says_why(changes: dict[str, object], why: str) -> None:
+    manner, said = Progress().manner(in_task(**changes))
+    assert manner is Manner.PAUSE
+    assert why in said
 
 
 def test_what_would_be_repeated_is_paused() -> None:
     running, progress = in_task(), Progress()
     progress.executed(attempt_of(running))
-    assert progress.manner(running) is Manner.PAUSE
+    assert progress.manner(running)[0] is Manner.PAUSE
     other = replace(running, task_run_id=uuid4())
-    assert progress.manner(other) is Manner.SUSPEND, "a finished task is not repeated"
+    assert progress.manner(other)[0] is Manner.SUSPEND, "a finished task is not repeated"
     progress.executed(attempt_of(body(running)))
-    assert progress.manner(other) is Manner.PAUSE, "a flow's body is"
+    assert progress.manner(other)[0] is Manner.PAUSE, "a flow's body is"
 
 
 def test_code_that_may_run_again_does_not_count_its_own() -> None:
     running, progress = in_task(), Progress()
     progress.executed(attempt_of(running))
-    assert progress.manner(running, repeatable=True) is Manner.SUSPEND
+    assert progress.manner(running, repeatable=True)[0] is Manner.SUSPEND
     progress.executed(attempt_of(body(running)))
-    assert progress.manner(running, repeatable=True) is Manner.PAUSE
+    assert progress.manner(running, repeatable=True)[0] is Manner.PAUSE
 
 
 def test_while_a_task_waits_in_this_process_it_is_not_left() -> None:
     running, progress = in_task(), Progress()
     progress.waits_here(running.flow_run_id, 1)
-    assert progress.manner(running) is Manner.PAUSE
-    assert progress.manner(in_task()) is Manner.SUSPEND, "another run's wait is no matter"
+    assert progress.manner(running)[0] is Manner.PAUSE
+    assert progress.manner(in_task())[0] is Manner.SUSPEND, "another run's wait is no matter"
     progress.waits_here(running.flow_run_id, -1)
-    assert progress.manner(running) is Manner.SUSPEND
+    assert progress.manner(running)[0] is Manner.SUSPEND
 
 
 def test_what_is_over_is_forgotten() -> None:
@@ -68,4 +78,4 @@ def test_what_is_over_is_forgotten() -> None:
     progress.executed(attempt_of(running))
     progress.executed(attempt_of(body(running)))
     progress.ended(attempt_of(body(running)))
-    assert progress.manner(running) is Manner.SUSPEND
+    assert progress.manner(running)[0] is Manner.SUSPEND

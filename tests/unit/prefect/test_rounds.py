@@ -35,5 +35,5 @@ def test_the_log_says_who(caplog: pytest.LogCaptureFixture) -> None:
     rounds = Rounds()
     rounds.asked(ApprovalPending(("apr_1",), "a rule wants a human"), _LOG)
     rounds.approved((approval(ApprovalState.APPROVED, decided_by="dana"),), _LOG)
-    assert "Waiting for approval of apr_1\na rule wants a human" in caplog.text
+    assert "A human has to approve: apr_1\na rule wants a human" in caplog.text
     assert "Approved by dana; executing again" in caplog.text

@@ -33,6 +33,7 @@ def test_an_artifact_counts_and_names_and_shows_no_value() -> None:
         assert line in text
     assert "f.t (asserted, key)" in text
     assert "approved by dana after 1 min 1 s" in text
+    assert text.endswith(" ([open](<https://taskgate.example/a>))"), "an address is not escaped"
     assert "a@example.org" not in text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
@@ -50,11 +51,13 @@ async def show_attempt(plane: Plane, task: OwnTask) -> models.AttemptReport:
     )
     effects = await plane.sessions.pairs_of([session.id for session in sessions.items])
     approvals = await plane.approvals.search(ApprovalFilter(owner_key=task.owner_key), limit=MOST)
+    own = [approval for approval in approvals.items if _is_own(approval, task)]
+    used_in = await plane.approvals.used_in([approval.id for approval in own])
     return models.AttemptReport(
         principal=rendering.principal(task),
         answers_key=_answers_key(task, plane.policy.current.version),
         sessions=[rendering.session(session, effects.get(session.id, ())) for session in sessions.items],
-        approvals=[_rendered(plane, approval) for approval in approvals.items if _is_own(approval, task)],
+        approvals=[_rendered(plane, approval, used_in.get(approval.id, ())) for approval in own],
     )
 
 
@@ -101,6 +104,11 @@ def _is_own(approval: Approval, task: Principal) -> bool:
     return theirs is not None and own is not None and theirs.owner == own.owner
 
 
-def _rendered(plane: ControlPlane, approval: Approval) -> models.Approval:
-    url = plane.approval_url(approval.id)
-    return rendering.approval(approval, url=url, may_decide=False, may_not_because="a task decides nothing")
+def _rendered(plane: ControlPlane, approval: Approval, used_in: Sequence[str] = ()) -> models.Approval:
+    return rendering.approval(
+        approval,
+        url=plane.approval_url(approval.id),
+        may_decide=False,
+        may_not_because="a task decides nothing",
+        used_in=used_in,
+    )

@@ -17,6 +17,7 @@ from taskgate.identity.orchestrators.faults import OrchestratorAway
 from taskgate.identity.orchestrators.fetching import Fetch
 from taskgate.identity.orchestrators.prefect.account import PrefectAccount
 from taskgate.identity.orchestrators.prefect.rest import PrefectRest
+from taskgate.identity.orchestrators.trust import trusting
 from taskgate.settings_prefect import PrefectSettings
 
 
@@ -26,7 +27,7 @@ class PrefectEvents:
     def __init__(
         self, settings: PrefectSettings, fetch: Fetch, *, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
-        verify: bool | str = str(settings.ca_file) if settings.ca_file else True
+        verify = trusting(settings.source, settings.ca_file)
         self._source = settings.source
         self._client = httpx.AsyncClient(
             timeout=settings.timeout, verify=verify, follow_redirects=False, trust_env=False, transport=transport

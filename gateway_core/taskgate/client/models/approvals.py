@@ -41,7 +41,8 @@ class Approval(Answer):
     bidirectional characters in it must be made visible before a person reads it. `held`: a connection waits for it,
     until `waits_until` at the latest. `may_decide` is about the key that asks; `may_not_because` says why not, and
     `nobody_may_because` why no live key at all may decide it while it is pending (None: some may). `outdated_because`
-    says why approving it opens nothing any more, though it is pending or has uses left (None: it does)."""
+    says why approving it opens nothing any more, though it is pending or has uses left (None: it does). `used_in`: the
+    sessions in which its grant was used, where a task asks about itself."""
 
     id: str
     state: ApprovalState
@@ -70,6 +71,7 @@ class Approval(Answer):
     may_not_because: str | None = None
     nobody_may_because: str | None = None
     outdated_because: str | None = None
+    used_in: list[str] = Field(default_factory=list)
 
 
 class ApprovalParameter(Answer):

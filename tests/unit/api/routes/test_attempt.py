@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 
 from taskgate.api.app import is_for
 from taskgate.api.authentication import OPEN_PATHS, CredentialAuthenticator, own_run, own_task
-from taskgate.domain import ApprovalState, Assurance, Attempt, Principal, PrincipalKind, TaskKey
+from taskgate.domain import ApprovalState, Assurance, Attempt, Pair, Principal, PrincipalKind, TaskKey
 from taskgate.identity.scopes import Scope
 from taskgate.store.ids import IdPrefix, new_id
 from taskgate.store.tallies import SessionCounts
@@ -60,6 +60,20 @@ async def test_a_session_that_has_just_ended_is_counted(plane: Plane, client_for
     (session,) = report["sessions"]
     assert session["state"] == "closed"
     assert [session[name] for name in ("actions", "refused", "rows", "masked")] == [2, 1, 5, 4]
+
+
+async def test_a_task_sees_what_its_sessions_did_and_what_let_them(plane: Plane, client_for: ClientFor) -> None:
+    mine = await opened(plane, TI_1)
+    plane.sessions.closed(mine, "done", SessionCounts(actions=1), [Pair("sql.delete", "public.orders")])
+    approval = await plane.approvals.request(draft(principal=TI_1))
+    dana, _ = await plane.api_keys.create(
+        PrincipalKind.USER, "dana", [Scope.APPROVALS_DECIDE], ["dba"], created_by="test"
+    )
+    await plane.approvals.decide(approval.id, dana.id, True)
+    assert await plane.approvals.use_grant(approval.digest, approval.owner_key, session_id=mine)
+    report = (await client_for(await bearer(plane)).get("/v1/attempt")).json()
+    assert [session["effects"] for session in report["sessions"]] == [["sql.delete public.orders"]]
+    assert [found["used_in"] for found in report["approvals"]] == [[mine]]
 
 
 async def test_a_task_learns_who_decided_and_why(plane: Plane, client_for: ClientFor) -> None:

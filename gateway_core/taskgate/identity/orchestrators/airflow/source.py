@@ -27,6 +27,7 @@ from taskgate.identity.orchestrators.airflow.task_token import ProvenInstance, T
 from taskgate.identity.orchestrators.faults import AnswerTooLarge, OrchestratorAway
 from taskgate.identity.orchestrators.fetching import Fetch
 from taskgate.identity.orchestrators.over import Over
+from taskgate.identity.orchestrators.trust import trusting
 from taskgate.settings_airflow import AirflowSettings
 from taskgate.store.attempts import KnownAttempt
 
@@ -69,9 +70,9 @@ class AirflowSource:
 
     @classmethod
     async def open(cls, settings: AirflowSettings, fetch: Fetch, stack: AsyncExitStack) -> AirflowSource:
-        """`stack` closes its connections. Raises GatewayFault where a secret cannot be fetched; an Airflow that is away
-        is no fault yet."""
-        verify: bool | str = str(settings.ca_file) if settings.ca_file else True
+        """`stack` closes its connections. Raises SettingsError, GatewayFault where a secret cannot be fetched; an
+        Airflow that is away is no fault yet."""
+        verify = trusting(settings.source, settings.ca_file)
         client = await stack.enter_async_context(
             httpx.AsyncClient(timeout=settings.timeout, verify=verify, follow_redirects=False, trust_env=False)
         )

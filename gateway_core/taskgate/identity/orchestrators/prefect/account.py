@@ -18,6 +18,7 @@ from taskgate.settings_prefect import PrefectSettings
 
 _MOST_BYTES = 2 * 1024 * 1024  # a run with the largest parameters that a server takes has half a MiB
 _AT_ONCE = 16
+_NO_SUCH_ADDRESS = {"detail": "Not Found"}  # of a run that is not there Prefect says so in other words
 _REFUSED = (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
 
 
@@ -39,13 +40,16 @@ class PrefectAccount:
         answer = await self._send("GET", path)
         if answer.status_code != httpx.codes.NOT_FOUND:
             return self._json(answer, path)
-        self._parsed(answer)  # where a proxy, not Prefect, knows of no such thing, nobody has been asked
+        self._nothing(answer)
         return None
 
     async def post(self, path: str, body: object) -> Any | None:
         """The answer's JSON; None where there is none, or no such thing (404). Raises OrchestratorAway."""
         answer = await self._send("POST", path, json=body)
-        if answer.status_code in (httpx.codes.NOT_FOUND, httpx.codes.NO_CONTENT):
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            self._nothing(answer)
+            return None
+        if answer.status_code == httpx.codes.NO_CONTENT:
             return None
         return self._json(answer, path)
 
@@ -84,6 +88,12 @@ class PrefectAccount:
             why = "its API refuses the gateway's account" if answer.status_code in _REFUSED else ""
             raise self._away(why or f"it answered {answer.status_code} to {path.split('/')[1]}")
         return self._parsed(answer)
+
+    def _nothing(self, answer: httpx.Response) -> None:
+        """Prefect knows of no such thing. Raises OrchestratorAway where a proxy does not, or there is no such address:
+        then nobody has been asked."""
+        if self._parsed(answer) == _NO_SUCH_ADDRESS:
+            raise self._away("its API is not at this url (a server's ends in /api)")
 
     def _parsed(self, answer: httpx.Response) -> Any:
         try:

@@ -161,5 +161,9 @@ class PrefectFlowRuns:
     def _source(self, name: str) -> PrefectSource:
         source = self._sources.get(name)
         if source is None:
-            raise NotProven("unknown_source", f"no Prefect named {name} is configured")
+            raise NotProven(
+                "unknown_source",
+                f"this gateway knows no Prefect named {name}",
+                hint="Name it in the gateway's setting prefect; settings are read when the gateway starts.",
+            )
         return source

@@ -41,6 +41,10 @@ class PrefectRest:
         self._account = account
         self._kept: OrderedDict[str, tuple[float, Any]] = OrderedDict()
 
+    async def answers(self) -> None:
+        """Returns where its API lets the gateway list flow runs."""
+        await self._page("flow_runs", {"limit": 1})
+
     async def flow_run(self, run_id: str) -> FlowRun | None:
         return await self._one(f"/flow_runs/{run_id}", reading.flow_run)
 

@@ -25,6 +25,7 @@ from taskgate.identity.orchestrators.prefect.runs import (
     run_uuid,
     running,
 )
+from taskgate.identity.orchestrators.trust import trusting
 from taskgate.settings_prefect import PrefectSettings
 from taskgate.store.attempts import KnownAttempt
 
@@ -54,8 +55,8 @@ class PrefectSource:
 
     @classmethod
     async def open(cls, settings: PrefectSettings, fetch: Fetch, stack: AsyncExitStack) -> PrefectSource:
-        """`stack` closes its connections. A Prefect that is away is no fault yet."""
-        verify: bool | str = str(settings.ca_file) if settings.ca_file else True
+        """`stack` closes its connections. Raises SettingsError; a Prefect that is away is no fault yet."""
+        verify = trusting(settings.source, settings.ca_file)
         client = await stack.enter_async_context(
             httpx.AsyncClient(timeout=settings.timeout, verify=verify, follow_redirects=False, trust_env=False)
         )
