@@ -82,6 +82,9 @@ class Attempt:
         return f"task:{self.owner}"
 
 
+_FACTS_OF_RUNS = ("deployment", "work_pool", "job_variables", "run_type", "triggering_user")
+
+
 @dataclass(frozen=True)
 class Principal:
     """Who acts. `name` is unique within (kind, source); for a task it is its key's."""
@@ -105,6 +108,15 @@ class Principal:
     def owner_key(self) -> str:
         """What owns approval requests and grants: the key of a task (or of its run), the name of anybody else."""
         return self.attempt.owner_key if self.attempt else str(self)
+
+    @property
+    def owner_facts(self) -> Mapping[str, AttributeValue]:
+        """What a grant to a run's owner is bound to besides: the key is the run's, and who asks in its name may be less
+        well known than who did, or of a run that was bent since."""
+        if self.attempt is None or not self.attempt.of_run:
+            return {}
+        facts = {name: self.attributes[name] for name in _FACTS_OF_RUNS if name in self.attributes}
+        return {"assurance": self.assurance.value, **facts}
 
     @property
     def groups(self) -> tuple[str, ...]:

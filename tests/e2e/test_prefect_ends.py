@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.governed_prefect import GovernedPrefect, connects
+from tests.e2e.governed_prefect import SOURCE, GovernedPrefect, connects
 from tests.servers.prefect_api import FlowRun
 from tests.servers.prefect_process import PrefectProcess
 
@@ -132,7 +132,7 @@ def test_a_second_try_is_an_attempt_of_its_own_and_ends_the_firsts(
     first, second = governed_prefect.out.of(run.id, "try")
     assert (first.fields["count"], second.fields["count"]) == (1, 2)
     task = first.fields["attempt"].removesuffix(":1")
-    assert second.fields["attempt"] == f"{task}:2"
+    assert second.fields["attempt"] == f"{SOURCE}:task-run:{task}:2"
     governed_prefect.ended_within(first.fields["dsn"], SOON)
 
 
@@ -150,7 +150,10 @@ def test_a_run_that_is_retried_by_hand_is_registered_anew(
     run.wait("RUNNING")
     run.until(lambda: governed_prefect.out.of(run.id, "try")[1:] or None, 60, "no second try")
     first, second = governed_prefect.out.of(run.id, "try")
-    assert (first.fields["attempt"], second.fields["attempt"]) == (f"{run.id}:1", f"{run.id}:2")
+    assert (first.fields["attempt"], second.fields["attempt"]) == (
+        f"{SOURCE}:flow-run:{run.id}:1",
+        f"{SOURCE}:flow-run:{run.id}:2",
+    )
     assert first.fields["pid"] != second.fields["pid"]
     governed_prefect.ended_within(first.fields["dsn"], SOON)
     assert run.end().type == "FAILED"

@@ -38,11 +38,11 @@ def test_a_run_is_verified_and_its_task_says_that_it_is_asserted(
     assert attributes["deployment"] == f"looks/looks-in-{GOVERNED}"
     assert (attributes["work_pool"], attributes["task_assurance"]) == (GOVERNED, "asserted")
     (task_run,) = looked.task_runs().values()
-    assert who["attempt"]["id"] == f"{task_run['id']}:1"
+    assert who["attempt"]["id"] == f"{SOURCE}:task-run:{task_run['id']}:1"
     orders = governed_prefect.shop.query("SELECT count(*) FROM orders")
     assert governed_prefect.noted(looked, "read").fields["found"] == orders[0][0]
     flow_itself = governed_prefect.noted(looked, "flow itself").fields["found"]
-    assert (flow_itself["name"], flow_itself["attempt"]["id"]) == ("looks", f"{looked.id}:1")
+    assert (flow_itself["name"], flow_itself["attempt"]["id"]) == ("looks", f"{SOURCE}:flow-run:{looked.id}:1")
 
 
 def test_the_secret_leaves_the_environment_and_no_key_was_ever_in_it(
@@ -107,6 +107,6 @@ def test_processes_of_a_task_runner_exchange_one_secret(
     assert any("TASKGATE_RUN_SECRET" in one.fields["names"] for one in started)
     who = [one.fields for one in governed_prefect.out.of(run.id, "who")]
     assert sorted(one["number"] for one in who) == [0, 1, 2, 3]
-    assert {one["attempt"] for one in who} == {f"{one['task_run']}:1" for one in who}
+    assert {one["attempt"] for one in who} == {f"{SOURCE}:task-run:{one['task_run']}:1" for one in who}
     assert [one.ok for one in governed_prefect.out.of(run.id, "read")] == [True] * 4
     assert governed_prefect.noted(run, "parent").ok

@@ -11,11 +11,14 @@ import base64
 import hashlib
 import hmac
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from taskgate.domain import Action, Facts, Parameter, Target
 
 VERSION = "taskgate approval v1"
+_NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 class ActionDigest:
@@ -26,22 +29,27 @@ class ActionDigest:
             raise ValueError("a digest key has at least 32 bytes")
         self._key = key
 
-    def of(self, action: Action, *, target: Target, policy_version: str, owner_key: str, row_bound: int | None) -> str:
+    def of(
+        self, action: Action, *, target: Target, policy_version: str, owner_key: str, row_bound: int | None,
+        owner_facts: Mapping[str, Any] = _NONE,
+    ) -> str:  # fmt: skip
         """64 hex digits. The action's parameters must be bound: without them there is nothing to decide about."""
-        text = canonical(action, target=target, policy_version=policy_version, owner_key=owner_key, row_bound=row_bound)
+        text = canonical(
+            action, target=target, policy_version=policy_version, owner_key=owner_key, row_bound=row_bound,
+            owner_facts=owner_facts,
+        )  # fmt: skip
         return hmac.new(self._key, text, hashlib.sha256).hexdigest()
 
 
-def digest(
-    key: bytes, action: Action, *, target: Target, policy_version: str, owner_key: str, row_bound: int | None
-) -> str:
-    return ActionDigest(key).of(
-        action, target=target, policy_version=policy_version, owner_key=owner_key, row_bound=row_bound
-    )
+def digest(key: bytes, action: Action, **context: Any) -> str:
+    return ActionDigest(key).of(action, **context)
 
 
-def canonical(action: Action, *, target: Target, policy_version: str, owner_key: str, row_bound: int | None) -> bytes:
-    """What the HMAC is taken of."""
+def canonical(
+    action: Action, *, target: Target, policy_version: str, owner_key: str, row_bound: int | None,
+    owner_facts: Mapping[str, Any] = _NONE,
+) -> bytes:  # fmt: skip
+    """What the HMAC is taken of. `owner_facts`: `Principal.owner_facts`."""
     if action.parameters is None:
         raise ValueError("an action without bound parameters has no digest")
     environment = action.environment
@@ -63,6 +71,8 @@ def canonical(action: Action, *, target: Target, policy_version: str, owner_key:
         "policy_version": policy_version,
         "owner_key": owner_key,
     }
+    if owner_facts:
+        facts["owner_facts"] = dict(owner_facts)
     return json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
 
 

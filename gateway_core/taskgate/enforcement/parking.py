@@ -86,7 +86,7 @@ class Parking:
         waits = asking.waits and self._parked[asking.target.name] < self._most_parked
         digest = self._digest.of(
             action, target=asking.target, policy_version=asking.policy_version, owner_key=asking.principal.owner_key,
-            row_bound=terms.max_rows,
+            row_bound=terms.max_rows, owner_facts=asking.principal.owner_facts,
         )  # fmt: skip
         if not asking.only_asks and (grant := await self._grant(asking, digest)):
             return self._granted(asking, judgement.permit, grant)

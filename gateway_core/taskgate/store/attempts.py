@@ -21,15 +21,25 @@ from taskgate.store.tables import attempts
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessRun:
+    """A run that has a process, in its `generation`."""
+
+    run_id: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
 class KnownAttempt:
     """An attempt as the gateway knows it, first seen at `began_at`. `generation` is what the orchestrator said then:
-    another number later means that the task was started over."""
+    another number later means that the task was started over. `process` is the run that it goes on in, its own or, for
+    a subflow, another, as it was when it was first seen."""
 
     id: str
     task: TaskKey
     owner_key: str
     try_number: int
     generation: int
+    process: ProcessRun
     began_at: datetime
     over_at: datetime | None = None
 
@@ -60,9 +70,11 @@ class Attempts:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def seen(self, attempt: Attempt, *, generation: int, check_in: float) -> bool:
+    async def seen(
+        self, attempt: Attempt, *, generation: int, check_in: float, process: ProcessRun | None = None
+    ) -> bool:
         """It lives, by its orchestrator's own word just now. False where the id is known as another task's: then nobody
-        would look after this one."""
+        would look after this one. `process`: where that is another run."""
         now, task = database_time(), attempt.task
         change = (
             update(attempts)
@@ -72,6 +84,8 @@ class Attempts:
         first = insert(attempts).values(
             id=attempt.id, source=task.source, dag_id=task.dag_id, run_id=task.run_id, task_id=task.task_id,
             map_index=task.map_index, owner_key=attempt.owner_key, try_number=attempt.try_number, generation=generation,
+            process_run_id=process.run_id if process else None,
+            process_generation=process.generation if process else None,
             began_at=now, seen_at=now, check_at=database_time(check_in),
         )  # fmt: skip
         if await self._changed(change):
@@ -116,11 +130,17 @@ class Attempts:
             rows = (await connection.execute(query.limit(500))).all()
         return [_known(row) for row in rows]
 
+    async def process_of(self, owner_key: str) -> ProcessRun | None:
+        """The process in which the first attempt of this owner was seen."""
+        query = select(attempts).where(attempts.c.owner_key == owner_key).order_by(attempts.c.began_at).limit(1)
+        async with self._database.statement() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        return _known(row).process if row else None
+
     async def alive_of_run(self, source: str, run_id: str) -> list[KnownAttempt]:
-        """Of all tasks of a run."""
-        query = select(attempts).where(
-            attempts.c.source == source, attempts.c.run_id == run_id, attempts.c.over_at.is_(None)
-        )
+        """Of all tasks of a run, and of what goes on in its process."""
+        of_run = (attempts.c.run_id == run_id) | (attempts.c.process_run_id == run_id)
+        query = select(attempts).where(attempts.c.source == source, of_run, attempts.c.over_at.is_(None))
         async with self._database.statement() as connection:
             return [_known(row) for row in (await connection.execute(query)).all()]
 
@@ -143,4 +163,9 @@ class Attempts:
 
 def _known(row: Any) -> KnownAttempt:
     task = TaskKey(row.source, row.dag_id, row.run_id, row.task_id, row.map_index)
-    return KnownAttempt(row.id, task, row.owner_key, row.try_number, row.generation, row.began_at, row.over_at)
+    process = ProcessRun(row.run_id, row.generation)
+    if row.process_run_id is not None:
+        process = ProcessRun(row.process_run_id, row.process_generation)
+    return KnownAttempt(
+        row.id, task, row.owner_key, row.try_number, row.generation, process, row.began_at, row.over_at
+    )  # fmt: skip

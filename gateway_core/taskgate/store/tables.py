@@ -76,6 +76,9 @@ attempts = Table(
     Column("try_number", Integer, nullable=False),
     # Another number later: it was started over, not retried (Airflow: max_tries; Prefect: the flow run's run count).
     Column("max_tries", Integer, nullable=False, key="generation"),
+    # Where the run goes on in another's process (a subflow of Prefect's): that run, and its generation then.
+    Column("process_run_id", Text),
+    Column("process_generation", Integer),
     Column("began_at", UtcTime, nullable=False),
     Column("seen_at", UtcTime, nullable=False),  # last found alive
     Column("check_at", UtcTime, nullable=False),

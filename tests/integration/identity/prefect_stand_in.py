@@ -128,9 +128,11 @@ class Prefect:
         self.flows[flow_id] = name
         return flow_id
 
-    def deployment(self, flow_id: str, name: str = "nightly") -> str:
+    def deployment(self, flow_id: str, name: str = "nightly", work_pool: str | None = "etl") -> str:
         deployment_id = _id()
-        self.deployments[deployment_id] = {"id": deployment_id, "name": name, "flow_id": flow_id}
+        self.deployments[deployment_id] = {
+            "id": deployment_id, "name": name, "flow_id": flow_id, "work_pool_name": work_pool,
+        }  # fmt: skip
         return deployment_id
 
     def run(self, flow: str = "orders-cleanup", **given: Any) -> Run:
@@ -141,7 +143,8 @@ class Prefect:
     def deployed(self, flow: str = "orders-cleanup", deployment: str = "nightly", **given: Any) -> Run:
         """A run of a deployment in the pool `etl`."""
         flow_id = self.flow(flow)
-        made = {"flow_id": flow_id, "deployment_id": self.deployment(flow_id, deployment), "work_pool": "etl"}
+        pool = given.get("work_pool", "etl")
+        made = {"flow_id": flow_id, "deployment_id": self.deployment(flow_id, deployment, pool), "work_pool": pool}
         return self.run(**{**made, **given})
 
     def task(self, run: Run, **given: Any) -> TaskRun:

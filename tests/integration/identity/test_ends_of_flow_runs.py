@@ -175,6 +175,30 @@ async def test_requests_are_withdrawn_when_the_run_is_over_and_not_before(gatewa
 # --- subflows -------------------------------------------------------------------------------------------------------
 
 
+async def test_pf_09_a_subflow_ends_with_the_run_it_was_known_in_whoever_is_said_to_call_it(gateway: Gateway) -> None:
+    run, other = gateway.prefect.deployed(), gateway.prefect.deployed()
+    inner = gateway.prefect.subflow(run)
+    credential = await gateway.issued(await gateway.token(run), flow_run_id=inner.id)
+    gateway.prefect.tasks[inner.parent_task_run_id or ""].flow_run_id = other.id
+    assert await gateway.check() == 0
+    run.state = "COMPLETED"
+    assert await gateway.check() == 1
+    assert not await gateway.live(credential)
+
+
+@pytest.mark.parametrize("registered", [True, False])
+async def test_a_subflow_ends_when_the_run_it_was_in_is_started_again(gateway: Gateway, registered: bool) -> None:
+    run = gateway.prefect.deployed()
+    inner = gateway.prefect.subflow(run)
+    credential = await gateway.issued(await gateway.token(run), flow_run_id=inner.id)
+    run.started_over()
+    if registered:
+        await gateway.secret(run)
+    else:
+        assert await gateway.check() == 1
+    assert not await gateway.live(credential)
+
+
 @pytest.mark.parametrize("above", ["run", "middle", "call", "suspended"])
 async def test_pf_06_a_subflow_does_not_outlive_the_run_it_is_in(gateway: Gateway, above: str) -> None:
     """Its author need only never let it end."""

@@ -32,7 +32,9 @@ async def test_a_service_keys_word_counts_with_what_prefect_says_of_the_run(gate
     }  # fmt: skip
     attempt = who.attempt
     assert attempt is not None
-    assert (attempt.id, attempt.try_number, attempt.run_name) == (f"{task.id}:2", 2, "wakeful-crow")
+    assert (attempt.id, attempt.try_number, attempt.run_name) == (
+        f"{SOURCE}:task-run:{task.id}:2", 2, "wakeful-crow",
+    )  # fmt: skip
     assert str(attempt.task) == f"{SOURCE}/orders-cleanup/{run.id}/clean"
     assert who.owner_key == f"task:{SOURCE}/orders-cleanup/{run.id}"  # what asks people is the run
     known = await gateway.attempts.get(attempt.id)
@@ -44,7 +46,9 @@ async def test_what_the_flow_itself_does_is_an_attempt_of_the_flow_run(gateway: 
     run = gateway.prefect.run(run_count=3, auto_scheduled=True)
     who = await gateway.asserted(run, run_count=3)
     assert who.attempt is not None
-    assert (who.name, who.attempt.id, who.attempt.task.task_id) == ("orders-cleanup", f"{run.id}:3", "")
+    assert (who.name, who.attempt.id, who.attempt.task.task_id) == (
+        "orders-cleanup", f"{SOURCE}:flow-run:{run.id}:3", "",
+    )  # fmt: skip
     assert who.attributes["run_type"] == "scheduled"
     assert who.attributes["job_variables"] == ()  # known to be none: a rule may ask for that
     assert {"deployment", "work_pool", "triggering_user"}.isdisjoint(who.attributes)
@@ -72,7 +76,7 @@ async def test_who_may_not_speak_for_a_run_leaves_nothing_behind(gateway: Gatewa
 
     with pytest.raises(Forbidden):
         await gateway.runs.asserted(SOURCE, run.id, None, 1, "k", forbid)
-    assert await gateway.attempts.get(f"{run.id}:1") is None
+    assert await gateway.attempts.get(f"{SOURCE}:flow-run:{run.id}:1") is None
     run.state = "PENDING"
     with pytest.raises(Forbidden):
         await gateway.runs.register(SOURCE, run.id, (), "k", forbid)
@@ -95,7 +99,7 @@ async def test_only_a_flow_run_with_a_process_gets_anything(gateway: Gateway, st
         run.state = state
     assert await refused(gateway.asserted(run, task)) == "flow_run_not_running"
     assert await refused(gateway.proven(token, task)) == "flow_run_not_running"
-    assert await gateway.attempts.get(f"{task.id}:1") is None
+    assert await gateway.attempts.get(f"{SOURCE}:task-run:{task.id}:1") is None
 
 
 async def test_a_paused_run_has_a_process_that_waits(gateway: Gateway) -> None:
@@ -297,6 +301,38 @@ async def test_pf_04_no_chain_of_callers_leads_to_another_run(gateway: Gateway) 
     assert await refused(gateway.asserted(loop)) == "flow_run_too_deep"
 
 
+async def test_pf_09_a_subflow_stays_with_the_process_that_it_was_known_in(gateway: Gateway) -> None:
+    """Whoever can send events to Prefect makes it say that a task run, and so the subflow it calls, is another's."""
+    victim, mine = gateway.prefect.deployed("victim"), gateway.prefect.deployed("mine")
+    subflow = gateway.prefect.subflow(victim)
+    await gateway.proven(await gateway.token(victim), flow_run_id=subflow.id)
+    call = gateway.prefect.tasks[subflow.parent_task_run_id or ""]
+    call.flow_run_id = mine.id
+    token = await gateway.token(mine)
+    assert await refused(gateway.proven(token, flow_run_id=subflow.id)) == "flow_run_foreign"
+    assert await refused(gateway.proven(token, gateway.prefect.task(subflow), flow_run_id=subflow.id)) == (
+        "flow_run_foreign"
+    )
+    assert await refused(gateway.asserted(subflow)) == "flow_run_foreign"
+    call.flow_run_id = victim.id
+    assert (await gateway.asserted(subflow)).attempt is not None
+
+
+async def test_pf_10_a_run_of_another_pools_deployment_is_none(gateway: Gateway) -> None:
+    """Whoever creates a run chooses its pool, and whose worker starts it: the deployment's facts are not theirs."""
+    run = gateway.prefect.deployed()
+    gateway.prefect.deployments[run.deployment_id or ""]["work_pool_name"] = "payments"
+    assert await refused(gateway.asserted(run)) == "flow_run_contradictory"
+    run.state = "PENDING"
+    registering = gateway.runs.register(SOURCE, run.id, (), "service:worker (tgk_1)", anything)
+    assert await refused(registering) == "flow_run_contradictory"
+    gateway.prefect.deployments[run.deployment_id or ""]["work_pool_name"] = None  # one that its author serves
+    gateway.source.rest._kept.clear()
+    assert await refused(gateway.runs.register(SOURCE, run.id, (), "service:worker (tgk_1)", anything)) == (
+        "flow_run_contradictory"
+    )
+
+
 async def test_a_subflow_is_nothing_without_those_above_it(gateway: Gateway) -> None:
     run = gateway.prefect.deployed()
     middle = gateway.prefect.subflow(run, "middle")
@@ -315,10 +351,20 @@ async def test_a_subflow_is_nothing_without_those_above_it(gateway: Gateway) -> 
 async def test_pf_05_an_attempts_id_belongs_to_one_run(gateway: Gateway) -> None:
     """A client chooses its task runs' ids: one that is another's would be looked after as that one's."""
     victim, mine = gateway.prefect.deployed("victim"), gateway.prefect.deployed("mine")
-    await gateway.asserted(victim)
+    task = gateway.prefect.task(victim)
+    await gateway.asserted(victim, task)
+    task.flow_run_id = mine.id
+    assert await refused(gateway.proven(await gateway.token(mine), task)) == "attempt_id_taken"
+
+
+async def test_pf_05_nobody_is_locked_out_by_a_task_run_with_their_flow_runs_id(gateway: Gateway) -> None:
+    victim, mine = gateway.prefect.deployed("victim"), gateway.prefect.deployed("mine")
     forged = gateway.prefect.task(mine, id=victim.id)
-    assert await refused(gateway.proven(await gateway.token(mine), forged)) == "attempt_id_taken"
-    assert (await gateway.asserted(victim)).attempt is not None
+    squatting = await gateway.proven(await gateway.token(mine), forged)
+    assert squatting.principal.attempt is not None
+    own = (await gateway.asserted(victim)).attempt
+    assert own is not None
+    assert own.id != squatting.principal.attempt.id
 
 
 # --- a Prefect that is away, or is none -----------------------------------------------------------------------------

@@ -130,6 +130,15 @@ def test_another_key_is_another_digest_and_a_short_one_none() -> None:
         ActionDigest(b"short")
 
 
+def test_a_grant_to_a_run_is_for_a_run_that_is_as_well_known_and_not_bent() -> None:
+    facts = {"assurance": "verified", "deployment": "a/b", "job_variables": ("env",)}
+    given = of(owner_facts=facts)
+    assert given == of(owner_facts=dict(reversed(facts.items())))
+    others = [{**facts, "assurance": "asserted"}, {**facts, "deployment": "a/c"}, {**facts, "job_variables": ()}, {}]
+    assert len({given, *(of(owner_facts=other) for other in others)}) == 5
+    assert of(owner_facts={}) == of(), "grants to tasks are what they were"
+
+
 def test_unbound_parameters_have_no_digest() -> None:
     with pytest.raises(ValueError):
         of(replace(ACTION, parameters=None))

@@ -152,7 +152,7 @@ async def test_a_run_has_a_token_for_its_secret_and_credentials_for_that(
     found = await plane.credentials.verify_bearer(f"{issued['user']}.{issued['password']}")
     assert found is not None
     assert found.principal.attempt is not None
-    assert found.principal.attempt.id == f"{task.id}:1"
+    assert found.principal.attempt.id == f"{SOURCE}:task-run:{task.id}:1"
     of_flow = await process.post(CREDENTIALS, json=TARGET)
     assert of_flow.status_code == 201
     assert await refused(process, CREDENTIALS, target="nowhere") == (422, "unknown_target")
@@ -338,7 +338,7 @@ async def test_the_async_client_goes_all_the_way(prefect: Prefect, app: FastAPI,
     async with client(f"{issued.user}.{issued.password.get_secret_value()}") as gateway:
         report = await gateway.attempt()
     assert report.principal.attempt is not None
-    assert report.principal.attempt.id == f"{task.id}:1"
+    assert report.principal.attempt.id == f"{SOURCE}:task-run:{task.id}:1"
     async with client(await plane.key("block", Scope.CREDENTIALS_ISSUE)) as gateway:
         principal = PrefectRun(source=SOURCE, flow_run_id=run.id, task_run_id=task.id)
         asserted = await gateway.issue_credential("orders-db", principal=principal)

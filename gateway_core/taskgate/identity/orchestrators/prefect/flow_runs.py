@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import structlog
 
-from taskgate.domain import Assurance, AttributeValue, Principal
+from taskgate.domain import Assurance, Attempt, AttributeValue, Principal
 from taskgate.identity.credentials import Credentials
 from taskgate.identity.orchestrators.endings import Endings
 from taskgate.identity.orchestrators.faults import NotProven, id_taken
@@ -20,7 +20,7 @@ from taskgate.identity.orchestrators.prefect.runs import FlowRun, TaskRun, run_o
 from taskgate.identity.orchestrators.prefect.source import PrefectSource
 from taskgate.identity.orchestrators.proven import ProvenTask
 from taskgate.identity.registered_runs import RegisteredRun, RegisteredRuns, Registration, SecretRefused
-from taskgate.store.attempts import Attempts
+from taskgate.store.attempts import Attempts, ProcessRun
 
 log = structlog.get_logger(__name__)
 
@@ -58,9 +58,12 @@ class PrefectFlowRuns:
         source = self._source(source_name)
         async with source.looking_for(task_run_id, run_count) as task_run:
             flow_run = running(await source.rest.flow_run(run_uuid(flow_run_id)))
-            facts = await source.platform_facts(await source.process_of(flow_run))
+            process = await source.process_of(flow_run)
+            facts = await source.platform_facts(process)
             permitted(facts)
-            principal = await self._attempt(source, flow_run, task_run, run_count, facts, Assurance.ASSERTED, by)
+            principal = await self._attempt(
+                source, flow_run, process, task_run, run_count, facts, Assurance.ASSERTED, by
+            )  # fmt: skip
         return ProvenTask(principal)
 
     async def register(
@@ -121,28 +124,33 @@ class PrefectFlowRuns:
         NotProven, OrchestratorAway."""
         source = self._source(run.source)
         async with source.looking_for(task_run_id, run_count) as task_run:
-            flow_run = await self._of_run(source, run, run_uuid(flow_run_id or run.flow_run_id))
+            flow_run, process = await self._of_run(source, run, run_uuid(flow_run_id or run.flow_run_id))
             principal = await self._attempt(
-                source, flow_run, task_run, run_count, run.facts, Assurance.VERIFIED,
+                source, flow_run, process, task_run, run_count, run.facts, Assurance.VERIFIED,
                 f"prefect:{run.source}, by its worker",
             )  # fmt: skip
         return ProvenTask(principal, registration=run.id)
 
-    async def _of_run(self, source: PrefectSource, run: RegisteredRun, asked_for: str) -> FlowRun:
-        """The registered run, or a subflow in its process, running. Raises NotProven, OrchestratorAway."""
+    async def _of_run(
+        self, source: PrefectSource, run: RegisteredRun, asked_for: str
+    ) -> tuple[FlowRun, FlowRun]:  # fmt: skip
+        """The registered run, or a subflow in its process, running; and the registered run. Raises NotProven,
+        OrchestratorAway."""
         flow_run = await source.rest.flow_run(asked_for)
         if asked_for == run.flow_run_id:
             if (ended := run_over(flow_run, flow_run.run_count if flow_run else 0)) is not None and ended.withdraws:
                 await self._registered.end(run.id, ended.because)
-        elif flow_run is None or (await source.process_of(flow_run)).id != run.flow_run_id:
+            return (found := running(flow_run)), found
+        process = None if flow_run is None else await source.process_of(flow_run)
+        if process is None or process.id != run.flow_run_id:
             raise NotProven(
                 "flow_run_foreign", "this is neither the flow run that the token is of nor a subflow in its process"
             )
-        return running(flow_run)
+        return running(flow_run), process
 
     async def _attempt(
-        self, source: PrefectSource, flow_run: FlowRun, recorded: Awaitable[TaskRun] | None, run_count: int,
-        facts: Mapping[str, AttributeValue], assurance: Assurance, verified_by: str,
+        self, source: PrefectSource, flow_run: FlowRun, process: FlowRun, recorded: Awaitable[TaskRun] | None,
+        run_count: int, facts: Mapping[str, AttributeValue], assurance: Assurance, verified_by: str,
     ) -> Principal:  # fmt: skip
         task_run: TaskRun | None = None
         if recorded is not None:
@@ -152,11 +160,21 @@ class PrefectFlowRuns:
         elif not flow_run.started_as(run_count):
             raise NotProven("flow_run_superseded", "the flow run was started again since")
         principal = await source.principal(flow_run, task_run, facts, assurance, verified_by)
-        attempt, check_in = principal.attempt, source.settings.check_interval
-        # Before anything is issued: whatever is, is looked after.
-        if attempt and not await self._attempts.seen(attempt, generation=flow_run.run_count, check_in=check_in):
-            raise id_taken(attempt.id)
+        if principal.attempt is not None:
+            await self._seen(source, principal.attempt, flow_run, process)
         return principal
+
+    async def _seen(self, source: PrefectSource, attempt: Attempt, flow_run: FlowRun, process: FlowRun) -> None:
+        """Before anything is issued: whatever is, is looked after. Raises NotProven where the run was known in another
+        process: what it asked people for is not for this one."""
+        known = await self._attempts.process_of(attempt.owner_key)
+        if known is not None and known.run_id != process.id:
+            log.warning("run.of_another_process", flow_run=flow_run.id, known=known.run_id, now=process.id)
+            raise NotProven("flow_run_foreign", "the flow run was known in another flow run's process before")
+        apart = None if process.id == flow_run.id else ProcessRun(process.id, process.run_count)
+        check_in = source.settings.check_interval
+        if not await self._attempts.seen(attempt, generation=flow_run.run_count, check_in=check_in, process=apart):
+            raise id_taken(attempt.id)
 
     def _source(self, name: str) -> PrefectSource:
         source = self._sources.get(name)

@@ -18,7 +18,8 @@ LONGEST = 250  # characters of a name
 _MOST = 100  # tags, job variables
 _MOST_COUNTED = 2**31 - 1  # what the store keeps; a client may have Prefect record any number
 _TASK_KEY = re.compile(r"(.+)-[0-9a-f]{8}", re.DOTALL)  # the function's name and a hash of its source
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# Control characters, and what turns a line of text around or breaks it.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def flow_run(found: Mapping[str, Any]) -> FlowRun:
@@ -41,7 +42,7 @@ def flow_run(found: Mapping[str, Any]) -> FlowRun:
         run_count=_count(found["run_count"]),
         parent_task_run_id=_id_or_none(found.get("parent_task_run_id")),
         scheduled=bool(found.get("auto_scheduled")),
-        tags=tuple(sorted(_shown(tag) for tag in found.get("tags") or ()))[:_MOST],
+        tags=tuple(sorted(_shown(tag) for tag in (found.get("tags") or [])[:_MOST])),
         created_by=_name_or_none(creator.get("display_value")) if creator.get("type") == "USER" else None,
         overrides=_overrides(found.get("job_variables") or {}),
         pauses=len((found.get("empirical_policy") or {}).get("pause_keys") or ()),
@@ -63,7 +64,7 @@ def task_run(found: Mapping[str, Any]) -> TaskRun:
 
 
 def deployment(found: Mapping[str, Any]) -> Deployment:
-    return Deployment(_name(found["name"]), _id(found["flow_id"]))
+    return Deployment(_name(found["name"]), _id(found["flow_id"]), _name_or_none(found.get("work_pool_name")))
 
 
 def flow_name(found: Mapping[str, Any]) -> str:

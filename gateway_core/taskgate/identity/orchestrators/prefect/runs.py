@@ -18,6 +18,7 @@ RUNNING = "RUNNING"
 _PAUSED = "PAUSED"
 _FINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
 _BEGINNING = frozenset({"SCHEDULED", "PENDING"})
+_TASK_RUN, _FLOW_RUN = "task-run", "flow-run"
 _LAST_TASKS = 60.0  # seconds that tasks of a suspended run may still go on
 
 
@@ -88,27 +89,33 @@ class TaskRun:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """A deployment and the flow that it runs."""
+    """A deployment, the flow that it runs, and the pool whose workers start it."""
 
     name: str
     flow_id: str
+    work_pool: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptId:
-    """The id of an attempt: `<task run>:<run count>`, or `<flow run>:<run count>` for what the flow itself does."""
+    """The id of an attempt: `<source>:task-run:<id>:<run count>`, or `…:flow-run:…` for what the flow itself does. A
+    client chooses its runs' ids: one that another Prefect has too, or a task run with a flow run's, is another's."""
 
+    source: str
+    in_task: bool
     run_id: str
     run_count: int
 
     def __str__(self) -> str:
-        return f"{self.run_id}:{self.run_count}"
+        return f"{self.source}:{_TASK_RUN if self.in_task else _FLOW_RUN}:{self.run_id}:{self.run_count}"
 
     @classmethod
     def parse(cls, text: str) -> AttemptId | None:
         """None for what is no attempt of a Prefect's run."""
-        run_id, _, count = text.partition(":")
-        return cls(run_id, int(count)) if count.isascii() and count.isdecimal() and len(count) <= 10 else None
+        source, *kind, run_id, count = text.rsplit(":", 3) if text.count(":") >= 3 else ("", "", "")
+        if kind not in ([_TASK_RUN], [_FLOW_RUN]) or not (count.isascii() and count.isdecimal() and len(count) <= 10):
+            return None
+        return cls(source, kind == [_TASK_RUN], run_id, int(count))
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,21 +139,24 @@ def run_over(found: FlowRun | None, run_count: int) -> Over | None:
     return None
 
 
-def process_over(process: FlowRun | None) -> Over | None:
-    """None while the flow run goes on in whose process a subflow runs, and with it the subflow."""
-    ended = run_over(process, process.run_count if process else 0)
+def process_over(process: FlowRun | None, run_count: int | None = None) -> Over | None:
+    """None while the flow run goes on in whose process a subflow runs, as it was started then, and with it the
+    subflow."""
+    if run_count is None:
+        run_count = process.run_count if process else 0
+    ended = run_over(process, run_count)
     if ended is None and process is not None and _suspended_long_ago(process):
         ended = Over(Ending.RETRIED, "the flow run is suspended")
     return Over(ended.ending, f"of the run that started it: {ended.because}") if ended else None
 
 
 def over(
-    attempt: AttemptId, in_task: bool, run_count: int, flow_run: FlowRun | None, task_run: TaskRun | None
-) -> Over | None:
+    attempt: AttemptId, run_count: int, flow_run: FlowRun | None, task_run: TaskRun | None
+) -> Over | None:  # fmt: skip
     """None while the attempt lives. What a task asked people for belongs to the flow run, and outlives the task."""
     if (ended := run_over(flow_run, run_count)) is not None or flow_run is None:
         return ended
-    if not in_task:
+    if not attempt.in_task:
         return Over(Ending.RETRIED, "the flow run is suspended") if flow_run.suspended else None
     if _suspended_long_ago(flow_run):
         return Over(Ending.RETRIED, "the flow run is suspended")

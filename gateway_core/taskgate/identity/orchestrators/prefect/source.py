@@ -18,6 +18,7 @@ from taskgate.identity.orchestrators.prefect.rest import PrefectRest
 from taskgate.identity.orchestrators.prefect.runs import (
     AttemptId,
     FlowRun,
+    Looked,
     TaskRun,
     over,
     process_over,
@@ -100,6 +101,12 @@ class PrefectSource:
             deployment = await self.rest.deployment(process.deployment_id)
             if deployment is not None and deployment.flow_id != process.flow_id:
                 raise NotProven("flow_run_contradictory", "the flow run says that it is of another flow's deployment")
+            if deployment is not None and deployment.work_pool != process.work_pool:
+                raise NotProven(
+                    "flow_run_contradictory",
+                    "the flow run says that it is of a deployment whose runs another work pool starts",
+                    hint="Create the run anew: its deployment was moved, or it was not created by that deployment.",
+                )
             if deployment is not None:
                 facts["deployment"] = f"{await self.rest.flow_name(deployment.flow_id)}/{deployment.name}"
         for key, value in (("work_pool", process.work_pool), ("triggering_user", process.created_by)):
@@ -119,6 +126,7 @@ class PrefectSource:
         flow = await self.rest.flow_name(flow_run.flow_id)
         task = TaskKey(self.name, flow, flow_run.id, task_run.task if task_run else "")
         run, count = (task_run.id, task_run.run_count) if task_run else (flow_run.id, flow_run.run_count)
+        attempt_id = AttemptId(self.name, task_run is not None, run, count)
         return Principal(
             kind=PrincipalKind.TASK,
             name=task.name,
@@ -131,15 +139,15 @@ class PrefectSource:
                 "tags": flow_run.tags,
                 "task_assurance": Assurance.ASSERTED.value,
             },
-            attempt=Attempt(str(AttemptId(run, count)), task, max(count, 1), run_name=flow_run.name, of_run=True),
+            attempt=Attempt(str(attempt_id), task, max(count, 1), run_name=flow_run.name, of_run=True),
         )
 
     async def overs(self, attempts: Sequence[KnownAttempt]) -> Mapping[str, Over | None]:
         """See `Source`."""
         ids = {one.id: parsed for one in attempts if (parsed := AttemptId.parse(one.id)) is not None}
         looked = await self.rest.look(
-            (one.task.run_id for one in attempts),
-            (ids[one.id].run_id for one in attempts if one.task.task_id and one.id in ids),
+            (run_id for one in attempts for run_id in (one.task.run_id, one.process.run_id)),
+            (one.run_id for one in ids.values() if one.in_task),
         )
         processes = await self._processes(looked.flow_runs)
         found: dict[str, Over | None] = {}
@@ -149,23 +157,35 @@ class PrefectSource:
                 found[one.id] = Over(Ending.GONE, "it is no attempt of a Prefect's flow run")
                 continue
             task_run = looked.task_runs.get(attempt.run_id)
-            ended = over(attempt, bool(one.task.task_id), one.generation, flow_run, task_run)
-            found[one.id] = ended or process_over(processes.get(one.task.run_id))
+            ended = over(attempt, one.generation, flow_run, task_run)
+            ended = ended or process_over(processes.get(one.task.run_id))
+            found[one.id] = ended or self._process_over(one, looked)
         return found
 
     async def gone(self, waiting: Mapping[TaskKey, KnownAttempt | None]) -> Mapping[TaskKey, str]:
         """See `Source`. A flow run that was started over asks anew where it gets there again."""
-        looked = await self.rest.look((task.run_id for task in waiting), ())
+        known = [one.process.run_id for one in waiting.values() if one is not None]
+        looked = await self.rest.look([*(task.run_id for task in waiting), *known], ())
         processes = await self._processes(looked.flow_runs)
         found = {}
-        for task in waiting:
+        for task, latest in waiting.items():
             flow_run = looked.flow_runs.get(task.run_id)
             ended = run_over(flow_run, flow_run.run_count if flow_run else 0)
             if ended is None:
                 ended = process_over(processes.get(task.run_id))
+            if ended is None and latest is not None:
+                ended = self._process_over(latest, looked)
             if ended is not None and ended.withdraws:
                 found[task] = ended.because
         return found
+
+    @staticmethod
+    def _process_over(attempt: KnownAttempt, looked: Looked) -> Over | None:
+        """None while the run goes on in whose process the attempt was first seen: who can write to Prefect can make it
+        say that another has called the subflow."""
+        if attempt.process.run_id == attempt.task.run_id:
+            return None
+        return process_over(looked.flow_runs.get(attempt.process.run_id), attempt.process.generation)
 
     async def _processes(self, flow_runs: Mapping[str, FlowRun]) -> Mapping[str, FlowRun | None]:
         """`process_of` for many, as far as it is there: the first above each that is over, or has a process."""

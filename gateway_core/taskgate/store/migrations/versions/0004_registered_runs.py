@@ -11,6 +11,8 @@ down_revision = "0003"
 
 def upgrade() -> None:
     op.add_column("sessions", sa.Column("run_name", sa.Text(), nullable=True))
+    op.add_column("attempts", sa.Column("process_run_id", sa.Text(), nullable=True))
+    op.add_column("attempts", sa.Column("process_generation", sa.Integer(), nullable=True))
     op.create_table(
         "registered_runs",
         sa.Column("id", sa.String(40), nullable=False),

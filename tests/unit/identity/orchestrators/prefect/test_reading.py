@@ -49,7 +49,7 @@ def test_a_task_run() -> None:
 
 def test_a_deployment_and_a_flow() -> None:
     answer = ANSWERS["deployment"]
-    assert reading.deployment(answer) == Deployment("prod", answer["flow_id"])
+    assert reading.deployment(answer) == Deployment("prod", answer["flow_id"], "etl")
     assert reading.flow_name(ANSWERS["flow"]) == "top"
 
 

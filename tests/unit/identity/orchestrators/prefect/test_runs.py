@@ -93,8 +93,8 @@ def test_when_a_flow_run_is_over(found: Given, ending: Ending | None) -> None:
     ids=str,
 )
 def test_when_an_attempt_is_over(found: Given, in_task: bool, task: Given, because: str | None) -> None:
-    attempt = AttemptId(TASK if in_task else RUN, 1)
-    ended = over(attempt, in_task, 1, made(flow_run, found), made(task_run, task))
+    attempt = AttemptId("prod", in_task, TASK if in_task else RUN, 1)
+    ended = over(attempt, 1, made(flow_run, found), made(task_run, task))
     assert (ended.because if ended else None) == because
 
 
@@ -137,9 +137,12 @@ def test_which_states_have_a_process() -> None:
 
 
 def test_an_attempts_id_is_read_as_it_was_written() -> None:
-    attempt = AttemptId(RUN, 12)
-    assert AttemptId.parse(str(attempt)) == attempt
-    for strange in ("", RUN, f"{RUN}:", f"{RUN}:x", f"{RUN}:-1", f"{RUN}:1:2", f"{RUN}:٣", f"{RUN}:{'9' * 5000}"):
+    for source, in_task in (("prod", True), ("prod", False), ("eu:prod", True)):
+        attempt = AttemptId(source, in_task, RUN, 12)
+        assert AttemptId.parse(str(attempt)) == attempt
+    body = f"prod:flow-run:{RUN}"
+    for strange in ("", RUN, f"{RUN}:1", f"prod:x:{RUN}:1", f"{body}:", f"{body}:x", f"{body}:-1", f"{body}:1:2",
+                    f"{body}:٣", f"{body}:{'9' * 5000}"):  # fmt: skip
         assert AttemptId.parse(strange) is None
 
 
