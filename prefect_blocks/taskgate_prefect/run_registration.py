@@ -50,8 +50,14 @@ def registered_now(flow_run_id: str, job_variables: Sequence[str]) -> dict[str, 
 
 
 def _environment(access: WorkerAccess, run: RegisteredRun) -> dict[str, str]:
-    trust = {CA_FILE: access.ca_file} if access.ca_file else {}
-    return {URL: access.url, SOURCE: access.source, **trust, RUN_SECRET: run.secret.get_secret_value()}
+    ca_file = access.run_ca_file or access.ca_file
+    trust = {CA_FILE: ca_file} if ca_file else {}
+    return {
+        URL: access.run_url or access.url,
+        SOURCE: access.source,
+        **trust,
+        RUN_SECRET: run.secret.get_secret_value(),
+    }
 
 
 def _not_registered(access: WorkerAccess, error: TaskgateApiError) -> RunNotRegistered:

@@ -12,7 +12,7 @@ class gets the same by its job configuration; the gateway's comes last, next to 
         job_configuration = GovernedKubernetesConfiguration
 
 Docker's is the same with `DockerWorkerJobConfiguration` and `DockerWorker`. A container may need another address than
-the worker's own: `TASKGATE_URL` and `TASKGATE_CA_FILE` in the work pool's `env` are what its runs get.
+the worker's own: `TASKGATE_RUN_URL` and `TASKGATE_RUN_CA_FILE` in the worker's environment are what its runs get.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from typing import TYPE_CHECKING, Any
 from prefect.workers.base import BaseJobConfiguration
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
-from taskgate_prefect.run_environment import CA_FILE, RUN_SECRET, URL
+from taskgate_prefect.run_environment import RUN_SECRET
 from taskgate_prefect.run_registration import registered, registered_now
 from taskgate_prefect.run_token_file import forget
-from taskgate_prefect.worker_access import without_keys, worker_access
+from taskgate_prefect.worker_access import without_the_workers, worker_access
 
 if TYPE_CHECKING:
     from typing import Self
@@ -84,9 +84,7 @@ class RegisteredRuns(BaseJobConfiguration):
         given = _given.get()
         if given is None:  # a flow submitted straight to the worker, without `resolve_for_flow_run`
             given = registered_now(str(flow_run.id), _overrides(flow_run))
-        own = without_keys(self.env)
-        address = {name: own[name] for name in (URL, CA_FILE) if own.get(name)}
-        self.env = {**own, **given, **address}
+        self.env = {**without_the_workers(self.env), **given}
         super().prepare_for_flow_run(flow_run, deployment, flow, work_pool, worker_name, worker_id=worker_id)
 
 

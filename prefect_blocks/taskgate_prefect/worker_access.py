@@ -17,7 +17,10 @@ from taskgate_prefect.run_environment import CA_FILE, RUN_SECRET, RUN_TOKEN, SOU
 
 KEY = "TASKGATE_WORKER_KEY"
 KEY_FILE = "TASKGATE_WORKER_KEY_FILE"
-_NOT_FOR_RUNS = (KEY, KEY_FILE, RUN_SECRET, RUN_TOKEN)
+RUN_URL = "TASKGATE_RUN_URL"
+RUN_CA_FILE = "TASKGATE_RUN_CA_FILE"
+_NOT_FOR_RUNS = (KEY, KEY_FILE, RUN_URL, RUN_CA_FILE, RUN_SECRET, RUN_TOKEN)
+_THE_WORKERS_TO_GIVE = (*_NOT_FOR_RUNS, URL, CA_FILE, SOURCE)
 
 
 class WorkerNotConfigured(TaskgateError):
@@ -27,13 +30,16 @@ class WorkerNotConfigured(TaskgateError):
 @dataclass(frozen=True, slots=True)
 class WorkerAccess:
     """Where the control API is and the worker's own key (scope `runs:register`), or the file it is read from each time,
-    so that a new key is picked up. None of it comes from Prefect: who can write a work pool must not choose where the
-    key is sent."""
+    so that a new key is picked up. `run_url` and `run_ca_file` are what its runs are told, where they reach the gateway
+    another way. None of it comes from Prefect: who can write a work pool or a deployment must choose neither where the
+    key is sent nor where a run's secret is."""
 
     url: str
     source: str
     ca_file: str | None = None
     key_file: str | None = None
+    run_url: str | None = None
+    run_ca_file: str | None = None
     _key: str | None = field(default=None, repr=False)
 
     def __reduce__(self) -> str:
@@ -78,6 +84,8 @@ def _take() -> WorkerAccess:
         environment[SOURCE],
         environment.get(CA_FILE) or None,
         environment.get(KEY_FILE) or None,
+        environment.get(RUN_URL) or None,
+        environment.get(RUN_CA_FILE) or None,
         environment.get(KEY) or None,
     )
     for name in _NOT_FOR_RUNS:
@@ -85,6 +93,6 @@ def _take() -> WorkerAccess:
     return access
 
 
-def without_keys(environment: dict[str, str | None]) -> dict[str, str | None]:
+def without_the_workers(environment: dict[str, str | None]) -> dict[str, str | None]:
     """What a deployment or work pool gives its runs, without what is for a worker alone to give."""
-    return {name: value for name, value in environment.items() if name not in _NOT_FOR_RUNS}
+    return {name: value for name, value in environment.items() if name not in _THE_WORKERS_TO_GIVE}

@@ -36,11 +36,13 @@ class RegisteredRun:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What a worker gets: the secret (`tgr_….<secret>`), which nobody can ask for again, and until when it works."""
+    """What a worker gets: the secret (`tgr_….<secret>`), which nobody can ask for again, and until when it works.
+    `instead_of`: who had registered the run before, for a secret that still worked and nobody had used."""
 
     id: str
     secret: str = field(repr=False)
     expires_at: datetime
+    instead_of: str | None = None
 
 
 class SecretRefused(StrEnum):
@@ -79,10 +81,15 @@ class RegisteredRuns:
             secret_hash=secret_hash(secret), registered_by=by, registered_at=database_time(),
             expires_at=database_time(ttl),
         )  # fmt: skip
+        unused = select(registered_runs.c.registered_by).where(
+            _of(source, flow_run_id), registered_runs.c.ended_at.is_(None), registered_runs.c.token_hash.is_(None),
+            registered_runs.c.expires_at > database_time(),
+        )  # fmt: skip
         async with self._database.transaction() as connection:
+            before = (await connection.execute(unused)).scalar_one_or_none()
             await connection.execute(_ended(_of(source, flow_run_id), "the run was registered again"))
             expires_at = (await connection.execute(row.returning(registered_runs.c.expires_at))).scalar_one()
-        return Registration(run_id, f"{run_id}.{secret}", expires_at)
+        return Registration(run_id, f"{run_id}.{secret}", expires_at, before)
 
     async def find(self, token: str) -> RegisteredRun | None:
         """Whose token this is, while it counts, or whose one-time secret, whether or not it still works."""

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from taskgate.domain import Assurance
 from taskgate.errors import GatewayFault
@@ -316,6 +317,16 @@ async def test_pf_09_a_subflow_stays_with_the_process_that_it_was_known_in(gatew
     assert await refused(gateway.asserted(subflow)) == "flow_run_foreign"
     call.flow_run_id = victim.id
     assert (await gateway.asserted(subflow)).attempt is not None
+
+
+async def test_pf_06_a_run_that_is_registered_twice_before_it_begins_is_said_to_be(gateway: Gateway) -> None:
+    """Whoever has a worker's key can be the run that its worker has registered: then the worker's secret is none."""
+    run = gateway.prefect.deployed(state="PENDING")
+    await gateway.runs.register(SOURCE, run.id, (), "service:worker (tgk_1)", anything)
+    with capture_logs() as logs:
+        await gateway.runs.register(SOURCE, run.id, (), "service:thief (tgk_2)", anything)
+    (line,) = [line for line in logs if line["event"] == "run.registered_again"]
+    assert (line["by"], line["instead_of"]) == ("service:thief (tgk_2)", "service:worker (tgk_1)")
 
 
 async def test_pf_10_a_run_of_another_pools_deployment_is_none(gateway: Gateway) -> None:

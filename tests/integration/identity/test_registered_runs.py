@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import select, update
@@ -31,6 +32,19 @@ async def _registered(runs: RegisteredRuns, ttl: float = 60) -> tuple[str, str]:
     registration = await runs.register(SOURCE, FLOW_RUN, FACTS, "service:worker (tgk_1)", ttl)
     assert registration.secret.startswith(f"{registration.id}.")
     return registration.id, registration.secret
+
+
+async def test_a_registration_in_place_of_one_that_nobody_has_used_says_so(runs: RegisteredRuns) -> None:
+    async def register(by: str) -> str | None:
+        return (await runs.register(SOURCE, FLOW_RUN, FACTS, by, 60)).instead_of
+
+    assert await register("service:worker (tgk_1)") is None
+    assert await register("service:thief (tgk_2)") == "service:worker (tgk_1)"
+    used = await runs.register(SOURCE, FLOW_RUN, FACTS, "service:worker (tgk_1)", 60)
+    await runs.exchange(used.id)
+    assert await register("service:worker (tgk_1)") is None  # a retry
+    await runs.over(SOURCE, FLOW_RUN, "done", began_by=datetime.now(UTC) + timedelta(seconds=5))
+    assert await register("service:worker (tgk_1)") is None
 
 
 async def test_a_secret_becomes_a_token_once(runs: RegisteredRuns) -> None:

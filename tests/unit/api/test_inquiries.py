@@ -35,3 +35,10 @@ def test_who_fails_has_gone() -> None:
         with pytest.raises(ValueError, match="what it asked failed"), inquiries.going("a"):
             raise ValueError("what it asked failed")
     assert not inquiries._going
+
+
+def test_a_flow_run_has_fewer() -> None:
+    inquiries = Inquiries(of_one=3, in_all=10, of_run=1)
+    with inquiries.going("run", is_run=True), inquiries.going("key"), inquiries.going("key"):
+        with pytest.raises(ApiProblem), inquiries.going("run", is_run=True):
+            pass

@@ -109,12 +109,16 @@ async def test_the_workers_key_reaches_no_run(gateway_of_worker: ControlApi) -> 
     assert "TASKGATE_WORKER_KEY" not in found.env
 
 
-async def test_a_deployment_says_where_its_runs_find_the_gateway_and_nothing_else(
-    gateway_of_worker: ControlApi,
+@pytest.mark.parametrize("apart", [False, True])
+async def test_pf_11_no_deployment_says_where_a_secret_is_sent(
+    gateway_of_worker: ControlApi, monkeypatch: pytest.MonkeyPatch, fresh_worker: None, apart: bool
 ) -> None:
-    """The worker itself asks where its own environment says: its key goes nowhere that a deployment names."""
+    """Neither the worker's key nor a run's secret: where its runs find the gateway, the worker's environment says."""
+    if apart:
+        monkeypatch.setenv("TASKGATE_RUN_URL", "https://gateway.inside")
+        monkeypatch.setenv("TASKGATE_RUN_CA_FILE", "/inside/ca.pem")
     env = {
-        "TASKGATE_URL": "https://gateway.inside",
+        "TASKGATE_URL": "https://elsewhere.example",
         "TASKGATE_CA_FILE": "/etc/ca.pem",
         "TASKGATE_SOURCE": "another",
         "TASKGATE_RUN_SECRET": "forged",
@@ -123,8 +127,8 @@ async def test_a_deployment_says_where_its_runs_find_the_gateway_and_nothing_els
     found = await resolved(TaskgateProcessWorker, flow_run(Scheduled()), env=env)
     assert gateway_of_worker.asked == [REGISTER]
     assert {name: value for name, value in found.env.items() if name.startswith("TASKGATE_")} == {
-        "TASKGATE_URL": "https://gateway.inside",
-        "TASKGATE_CA_FILE": "/etc/ca.pem",
+        "TASKGATE_URL": "https://gateway.inside" if apart else gateway_of_worker.url,
+        **({"TASKGATE_CA_FILE": "/inside/ca.pem"} if apart else {}),
         "TASKGATE_SOURCE": "demo-prefect",
         "TASKGATE_RUN_SECRET": "tgr_1.secret",
     }

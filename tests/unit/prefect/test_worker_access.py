@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from taskgate_prefect.worker_access import WorkerAccess, WorkerNotConfigured, without_keys, worker_access
+from taskgate_prefect.worker_access import WorkerAccess, WorkerNotConfigured, without_the_workers, worker_access
 
 KEY = "tgk_1.the-workers-own-key"
 
@@ -65,7 +65,9 @@ def test_the_key_is_in_no_repr_and_no_pickle() -> None:
 
 def test_what_is_the_workers_to_give_is_taken_from_no_deployment() -> None:
     given = {"TASKGATE_RUN_SECRET": "forged", "TASKGATE_RUN_TOKEN": "stolen", "TASKGATE_WORKER_KEY": KEY, "MORE": "1"}
-    assert without_keys({**given, "TASKGATE_WORKER_KEY_FILE": "/key", "EMPTY": None}) == {"MORE": "1", "EMPTY": None}
+    given |= {"TASKGATE_URL": "https://elsewhere", "TASKGATE_CA_FILE": "/ca.pem", "TASKGATE_SOURCE": "another"}
+    found = without_the_workers({**given, "TASKGATE_WORKER_KEY_FILE": "/key", "EMPTY": None})
+    assert found == {"MORE": "1", "EMPTY": None}
 
 
 def test_a_worker_hides_its_memory_and_lets_its_runs_dump_theirs() -> None:

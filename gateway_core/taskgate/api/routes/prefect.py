@@ -65,7 +65,7 @@ async def issue_run_credential(
     run = registered(caller)
     if not run.by_token:
         raise not_permitted("exchange the one-time secret first", code="not_a_run_token")
-    with asking.going(caller.id):
+    with asking.going(caller.id, is_run=True):
         task = await plane.orchestrators.prefect.proven(
             run, request.flow_run_id, request.task_run_id, request.run_count
         )

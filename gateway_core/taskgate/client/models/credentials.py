@@ -125,7 +125,14 @@ class Credential(Answer):
     confined_until: datetime | None = None
 
 
-class IssuedCredential(Answer):
+class _Once(Answer):
+    """What holds a secret that is shown once: nothing keeps it, so no result or cache of an orchestrator does."""
+
+    def __reduce__(self) -> str:
+        raise TypeError(f"{type(self).__name__} is not pickled: ask the gateway where it is needed")
+
+
+class IssuedCredential(_Once):
     """A new credential, with its secret for the only time. `str()` and `repr()` hide the secret: use
     `password.get_secret_value()` and `dsn.get_secret_value()`."""
 
@@ -153,7 +160,7 @@ class RunRegistration(Request):
     job_variables: list[Name] = Field(default_factory=list, max_length=100)
 
 
-class RegisteredRun(Answer):
+class RegisteredRun(_Once):
     """The flow run's one-time secret, for its process' environment. It works until `expires_at`."""
 
     id: str
@@ -161,7 +168,7 @@ class RegisteredRun(Answer):
     expires_at: datetime
 
 
-class RunToken(Answer):
+class RunToken(_Once):
     """What a flow run's process has in place of its one-time secret: it lasts as long as the run."""
 
     token: OnceShown

@@ -305,10 +305,10 @@ async def test_one_run_does_not_ask_for_everybody(
 ) -> None:
     process = client_for(await exchanged(client_for, secret[1]))
     inquiries = app.state.inquiries
-    inquiries._of_one = 0
+    inquiries._of_run = 0
     answer = await process.post(CREDENTIALS, json=TARGET)
     assert (answer.status_code, answer.json()["code"], answer.headers["Retry-After"]) == (503, "busy", "1")
-    inquiries._of_one = 1
+    inquiries._of_run = 1
     assert (await process.post(CREDENTIALS, json=TARGET)).status_code == 201
 
 

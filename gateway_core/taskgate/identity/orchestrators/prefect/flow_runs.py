@@ -87,6 +87,11 @@ class PrefectFlowRuns:
         facts = await source.platform_facts(replace(flow_run, overrides=overrides))
         permitted(facts)
         registration = await self._registered.register(source_name, flow_run.id, facts, by, source.settings.secret_ttl)
+        if registration.instead_of is not None:  # its worker starts it again, or somebody has a worker's key
+            log.warning(
+                "run.registered_again", flow_run=flow_run.id, source=source_name, by=by,
+                instead_of=registration.instead_of,
+            )  # fmt: skip
         # After that: until then an earlier start's token could be issued more.
         for earlier in await self._attempts.alive_of_run(source_name, flow_run.id):
             await self._endings.end(earlier, Over(Ending.RETRIED, "the flow run was started again"), told=False)
