@@ -67,16 +67,19 @@ class PrefectResumes:
 
     async def run(self, signals: Signals) -> None:
         """Until cancelled."""
-        signals.subscribe(SignalKind.APPROVAL_DECIDED, self._heard)
-        while True:
-            try:
-                await self.sweep()
-                self._away = False
-            except TaskgateError as fault:
-                if not self._away:
-                    log.warning("prefect.runs_not_resumed", source=self._source, reason=fault.message)
-                self._away = True
-            await asyncio.sleep(SWEEP_EVERY)
+        unsubscribe = signals.subscribe(SignalKind.APPROVAL_DECIDED, self._heard)
+        try:
+            while True:
+                try:
+                    await self.sweep()
+                    self._away = False
+                except TaskgateError as fault:
+                    if not self._away:
+                        log.warning("prefect.runs_not_resumed", source=self._source, reason=fault.message)
+                    self._away = True
+                await asyncio.sleep(SWEEP_EVERY)
+        finally:
+            unsubscribe()
 
     async def sweep(self) -> int:
         """Resume every run that waits for what is decided already; returns how many. Raises TaskgateError."""

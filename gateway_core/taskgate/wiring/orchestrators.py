@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 
 from taskgate.approvals.airflow_answers import AirflowAnswers
 from taskgate.approvals.prefect_resumes import PrefectResumes
@@ -89,18 +90,18 @@ class OrchestratorSide:
         return cls(orchestrators, answers, resumes, requests, stack)
 
     def start(self, background: Background, signals: Signals) -> None:
+        """Each is about one orchestrator: what that makes of it is no matter of the others."""
         attempts, endings = self.orchestrators.attempts, self.orchestrators.endings
         for source in self.orchestrators.sources:
             looking = Reconciling(source, attempts, endings, self._requests)
-            background.spawn(f"attempts of {source.name}", looking.run())
+            background.spawn_again(f"attempts of {source.name}", looking.run)
         for name, prefect in self.orchestrators.prefects.items():
-            background.spawn(
-                f"registered runs of {name}", ReconcilingRegistrations(prefect, self.orchestrators.registered).run()
-            )
+            registrations = ReconcilingRegistrations(prefect, self.orchestrators.registered)
+            background.spawn_again(f"registered runs of {name}", registrations.run)
         for name, answers in self.answers.items():
-            background.spawn(f"answers of {name}", answers.run(signals))
+            background.spawn_again(f"answers of {name}", partial(answers.run, signals))
         for name, resumes in self._resumes.items():
-            background.spawn(f"waiting runs of {name}", resumes.run(signals))
+            background.spawn_again(f"waiting runs of {name}", partial(resumes.run, signals))
 
     async def close(self) -> None:
         await self._stack.aclose()

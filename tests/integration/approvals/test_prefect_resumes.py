@@ -195,3 +195,30 @@ async def test_a_key_that_names_somebody_elses_approval_resumes_nothing(
     runs = Runs([Run(f"{approval.id}-x1")])
     assert await PrefectResumes("prod", runs, gateway.approvals).sweep() == 0
     assert runs.resumed == []
+
+
+async def test_one_that_is_started_again_hears_every_decision_once(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resumes, heard = PrefectResumes("prod", Runs(), gateway.approvals), []
+
+    async def failing() -> int:
+        raise AttributeError("'str' object has no attribute 'get'")
+
+    monkeypatch.setattr(resumes, "_heard", heard.append)
+    monkeypatch.setattr(resumes, "sweep", failing)
+    for _ in range(3):
+        with pytest.raises(AttributeError):
+            await resumes.run(gateway.signals)
+    monkeypatch.undo()
+    monkeypatch.setattr(resumes, "_heard", heard.append)
+    async with gateway.running():
+        going = asyncio.create_task(resumes.run(gateway.signals))
+        await asyncio.sleep(0.05)
+        dana, approval = await gateway.person("dana"), await asked(gateway)
+        await gateway.approvals.decide(approval.id, dana.id, True)
+        await until(lambda: bool(heard))
+        await asyncio.sleep(0.1)
+        going.cancel()
+        await asyncio.gather(going, return_exceptions=True)
+    assert [signal.subject for signal in heard] == [approval.id]

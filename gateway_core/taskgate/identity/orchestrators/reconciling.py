@@ -3,13 +3,16 @@ what they hold to end.
 
 Every few seconds each source is asked about the attempts that are due, and more seldom about the tasks that still ask
 people for something. A source that has not answered for an attempt for `lost_after` cannot say that it lives: then it
-counts as over, but what it has asked for stays.
+counts as over, but what it has asked for stays. That is seen to beside the asking: a source that answers without ever
+coming to an end keeps nothing alive.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
+import time
 from collections.abc import AsyncIterator
 from typing import Protocol
 
@@ -26,6 +29,7 @@ from taskgate.store.attempts import Attempts
 log = structlog.get_logger(__name__)
 
 _ASKING_EVERY = 15.0
+_PATIENCE = 60.0
 
 
 class PendingRequests(Protocol):
@@ -47,9 +51,16 @@ class Reconciling:
         self._requests = requests
         self._name = source.name
         self._away = False
+        self._looked = asyncio.Event()  # since what is lost was seen to
 
     async def run(self) -> None:
-        """Until cancelled. A store or an orchestrator that is away is logged, once, and tried again."""
+        """Until cancelled. A store or an orchestrator that is away is logged, once, and tried again. May be called
+        again where it raised."""
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._looking())
+            both.create_task(self._losing())
+
+    async def _looking(self) -> None:
         interval = self._source.check_interval
         asked = 0.0
         while True:
@@ -64,7 +75,22 @@ class Reconciling:
                 self._gone(fault)
             except StoreFault as fault:
                 log.warning("orchestrator.store_unreachable", source=self._name, reason=fault.message)
+            finally:
+                self._looked.set()
+
+    async def _losing(self) -> None:
+        """After each look, as long as looks come to an end: a gateway that was down itself has to ask before it gives
+        anything up. One that goes on and on is not waited for."""
+        patience = self._source.check_interval + min(self._source.lost_after, _PATIENCE)
+        while True:
+            since = time.monotonic()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await self._looked.wait()
+            if not self._looked.is_set() and time.monotonic() - since > 2 * patience:
+                continue  # this process stood still: nobody was asked
             await self._lost()
+            self._looked.clear()  # not sooner: a look that raised ends this loop, and the next begins here
 
     async def check(self) -> int:
         """Look at every attempt that is due; returns how many were over. Raises OrchestratorAway, StoreFault."""

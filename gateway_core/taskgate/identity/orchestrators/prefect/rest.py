@@ -92,8 +92,15 @@ class PrefectRest:
         answer = await self._account.post(f"/flow_runs/{run_id}/resume", {"run_input": dict(run_input)})
         if answer is None:
             return "there is no such flow run"
-        status, details = self._understood(lambda one: (one["status"], one.get("details") or {}), answer)
-        return None if status == "ACCEPT" else str(details.get("reason") or status)
+
+        def refusal(one: Mapping[str, Any]) -> str | None:
+            if one["status"] == "ACCEPT":
+                return None
+            details = one.get("details")
+            said = details.get("reason") if isinstance(details, Mapping) else details
+            return next(text for text in (said, one["status"], "no reason is given") if text and isinstance(text, str))
+
+        return self._understood(refusal, answer)
 
     async def emit(self, events: list[Mapping[str, Any]]) -> None:
         await self._account.post("/events", events)
