@@ -61,7 +61,7 @@ class TaskKey:
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One try of one task. `id` is the orchestrator's own (Airflow: the task instance's uuid, new for every try;
-    Prefect: the task run's id and its run count). `logical_date` (ISO 8601) stands for the data that the run is about;
+    Prefect: see `prefect/runs.py: AttemptId`). `logical_date` (ISO 8601) stands for the data that the run is about;
     a run by hand may have none. `run_name` is what people call the run, where that is not its id. `of_run`: only the
     run is proven, not which of its tasks this is."""
 
