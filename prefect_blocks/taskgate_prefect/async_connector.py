@@ -74,7 +74,7 @@ class GovernedAsyncSqlAlchemyConnector(GovernedConnection, AsyncSqlAlchemyConnec
         from taskgate_prefect import GovernedAsyncSqlAlchemyConnector
 
         @flow
-        async def customers() -> list:
+        async def customers():
             database_block = GovernedAsyncSqlAlchemyConnector.load("BLOCK_NAME")
             async with await database_block as database:
                 return await database.fetch_all("SELECT * FROM customers")

@@ -99,6 +99,10 @@ def is_over(state: State[Any] | None) -> bool:
     return state is not None and (state.is_final() or state.type is StateType.CANCELLING)
 
 
+def is_cancelled(state: State[Any] | None) -> bool:
+    return state is not None and state.type in (StateType.CANCELLED, StateType.CANCELLING)
+
+
 def is_suspended(state: State[Any] | None) -> bool:
     return is_paused(state) and bool(state and state.state_details.pause_reschedule)
 
@@ -108,7 +112,8 @@ def pause_key(state: State[Any] | None) -> str | None:
 
 
 def leave(flow_run_id: UUID, state: State[Any]) -> NoReturn:
-    """End this process' part in a suspended run: other threads stop at their next step, this code at once."""
+    """End this process' part in a suspended or cancelled run: other threads stop at their next step, this one at
+    once."""
     from prefect._flow_run_suspension import mark_flow_run_suspension_requested
 
     mark_flow_run_suspension_requested(flow_run_id, state)

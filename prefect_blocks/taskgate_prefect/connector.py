@@ -75,12 +75,12 @@ class GovernedSqlAlchemyConnector(GovernedConnection, SqlAlchemyConnector):  # t
         from taskgate_prefect import GovernedSqlAlchemyConnector as SqlAlchemyConnector
 
         @task
-        def delete_old_orders(day: str) -> None:
+        def delete_old_orders(day: str):
             with SqlAlchemyConnector.load("orders") as database:
-                database.execute("DELETE FROM orders WHERE created_at < :day", parameters={"day": day})
+                database.execute("DELETE FROM orders WHERE day = :day", parameters={"day": day})
 
         @flow
-        def clean(day: str) -> None:
+        def clean(day: str):
             delete_old_orders(day)
         ```
 

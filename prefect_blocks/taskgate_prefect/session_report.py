@@ -20,6 +20,7 @@ from taskgate_prefect.run_attempt import RunAttempt
 
 _TIMEOUT = 2.0
 _MOST_EFFECTS = 20
+_OF_DRIVERS = ("sql.transaction ", "sql.session show", "sql.select pg_catalog.", "sql.select information_schema.")
 _LOOKS = (0.02, 0.05, 0.1, 0.2)  # seconds between looks, until the gateway has counted what a closed session did
 
 
@@ -116,8 +117,8 @@ def _approval(approval: Approval, dashboard: str | None) -> str:
 
 
 def _effects(found: Sequence[str]) -> str:
-    """Without begins and commits, of which every session has some."""
-    effects = [one for one in found if not one.startswith("sql.transaction ")]
+    """Without what drivers do in every session: begins and commits, and questions about the catalogue."""
+    effects = [one for one in found if " " in one and not one.startswith(_OF_DRIVERS)]
     shown = ", ".join(_text(one) for one in effects[:_MOST_EFFECTS])
     more = f" and {len(effects) - _MOST_EFFECTS} more" if len(effects) > _MOST_EFFECTS else ""
     return (shown or "none") + more

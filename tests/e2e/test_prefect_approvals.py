@@ -116,6 +116,7 @@ def test_a_run_that_is_cancelled_while_it_waits_asks_for_nothing_any_more(
         )
     assert ended.state == "withdrawn"
     assert there(governed_prefect, order)
+    assert run.end().type == "CANCELLED"
 
 
 @pytest.mark.long

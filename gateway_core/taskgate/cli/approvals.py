@@ -56,7 +56,7 @@ def list_approvals(
         print_json(found)
         return
     print_table(
-        ("id", "state", "asked", "expires", "waits until", "who", "target", "what"),
+        ("id", "state", "asked", "expires", "waits until", "who", "run", "target", "what"),
         [
             (
                 item.id,
@@ -65,6 +65,7 @@ def list_approvals(
                 item.expires_at,
                 item.waits_until,
                 item.principal.label,
+                _run(item),
                 item.target,
                 _short(item.text),
             )
@@ -72,6 +73,11 @@ def list_approvals(
         ],
         empty="Nothing waits for a human.",
     )
+
+
+def _run(approval: Approval) -> str | None:
+    attempt = approval.principal.attempt
+    return (attempt.run_name or attempt.task.run_id) if attempt else None
 
 
 def _state(approval: Approval) -> str:
@@ -229,6 +235,7 @@ def approve(
 def deny(
     approval_id: ApprovalId,
     comment: Comment = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Nothing is asked anyway.", hidden=True)] = False,
     as_json: AsJson = False,
     url: Url = None,
     api_key: ApiKey = None,

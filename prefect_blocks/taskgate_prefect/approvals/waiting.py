@@ -93,6 +93,8 @@ def until_approved(
         found, key = yield from _decided(approval_id, manner, started, limit, clock)
         if key is not None:
             yield ResumeRun(key, approval_id, found.state.value)
+        if found.state is ApprovalState.WITHDRAWN:
+            yield from _leave_cancelled((yield SeeRun()))
         if found.state is not ApprovalState.APPROVED:
             raise ApprovalRefused(_said(found), hint="Change what runs, or talk to who decided.")
         given.append(found)
@@ -118,6 +120,7 @@ def _decided(
                 hint="The request stays open until it expires: once it is approved, running the flow again finds it.",
             )
         state = yield SeeRun()
+        yield from _leave_cancelled(state)
         if compat.is_over(state):
             raise RunEnded(f"The flow run is {state.name} while {approval_id} is undecided; nothing has run.")
         if manner is Manner.SUSPEND and compat.is_suspended(state):
@@ -132,6 +135,12 @@ def _decided(
                 continue  # decided while the run was on its way into the pause? Then nobody else resumes it
         yield Sleep(sleep if left is None else min(sleep, left))
         sleep = min(sleep * 1.5, _LONGEST_SLEEP)
+
+
+def _leave_cancelled(state: Any) -> Generator[Step, Any, None]:
+    """A run that somebody has cancelled stays that: an error would make it a failed one."""
+    if compat.is_cancelled(state):
+        yield Leave(state)
 
 
 def _leave(approval_id: str, key: str, state: Any) -> Generator[Step, Any, None]:

@@ -265,6 +265,8 @@ async def test_a_subflow_in_the_process_of_a_run_is_as_well_known_as_that(gatewa
         assert who.attributes["deployment"] == "orders-cleanup/nightly"
         assert (who.attributes["work_pool"], who.attributes["triggering_user"]) == ("etl", "bob")
         assert who.owner_key == f"task:{SOURCE}/inner/{inner.id}"
+        assert who.attempt is not None
+        assert who.attempt.run_name == f"{inner.name} in {run.name}"
     assert await refused(gateway.proven(token, task)) == "task_run_foreign"  # of the subflow, not of the run
 
 

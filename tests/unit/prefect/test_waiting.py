@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from prefect.states import Cancelling, Completed, Paused, Running, Suspended
+from prefect.states import Cancelled, Cancelling, Completed, Paused, Running, Suspended
 
 from taskgate.client.models import Approval, ApprovalTerms, Principal
 from taskgate.domain import ApprovalState, Assurance, PrincipalKind
@@ -136,6 +136,8 @@ def test_a_no_resumes_the_run_and_says_who_and_why(state: ApprovalState) -> None
     talk.answer(Paused())
     resume = talk.answer(approval(state, decided_by="dana", comment="not\ntoday"))
     assert resume == ResumeRun(resume.key, "apr_1", state.value)
+    if state is ApprovalState.WITHDRAWN:
+        assert talk.answer() == SeeRun()
     with pytest.raises(ApprovalRefused, match=r"apr_1 .*by dana: not\\ntoday; nothing has run"):
         talk.answer()
 
@@ -164,12 +166,21 @@ def test_the_limit_ends_the_wait_and_the_pause() -> None:
         talk.answer()
 
 
-@pytest.mark.parametrize("state", [Cancelling(), Completed()])
-def test_a_run_that_is_over_does_not_wait(state: Any) -> None:
+def test_a_run_that_is_over_does_not_wait() -> None:
     talk = Talk()
     talk.answer(approval())
-    with pytest.raises(RunEnded, match=str(state.name)):
-        talk.answer(state)
+    with pytest.raises(RunEnded, match="Completed"):
+        talk.answer(Completed())
+
+
+@pytest.mark.parametrize("state", [Cancelling(), Cancelled()])
+def test_a_run_that_is_cancelled_is_left_as_that(state: Any) -> None:
+    talk = Talk()
+    talk.answer(approval())
+    assert talk.answer(state) == Leave(state)
+    talk = Talk()
+    assert talk.answer(approval(ApprovalState.WITHDRAWN)) == SeeRun()
+    assert talk.answer(state) == Leave(state)
 
 
 def test_while_both_are_away_it_waits_on() -> None:

@@ -75,7 +75,10 @@ def _task(approval: Approval) -> Mapping[str, str | int] | None:
 
 
 def _requester(approval: Approval) -> str:
-    return str(approval.principal.task or approval.principal)
+    attempt = approval.principal.attempt
+    if attempt is None:
+        return str(approval.principal)
+    return f"{attempt.task}, run {attempt.run_name}" if attempt.run_name else str(attempt.task)
 
 
 def _summary(approval: Approval) -> str:

@@ -164,7 +164,7 @@ class PrefectFlowRuns:
                 raise NotProven("task_run_foreign", "the task run does not belong to the flow run")
         elif not flow_run.started_as(run_count):
             raise NotProven("flow_run_superseded", "the flow run was started again since")
-        principal = await source.principal(flow_run, task_run, facts, assurance, verified_by)
+        principal = await source.principal(flow_run, process, task_run, facts, assurance, verified_by)
         if principal.attempt is not None:
             await self._seen(source, principal.attempt, flow_run, process)
         return principal

@@ -117,12 +117,15 @@ class PrefectSource:
     async def principal(
         self,
         flow_run: FlowRun,
+        process: FlowRun,
         task_run: TaskRun | None,
         platform_facts: Mapping[str, AttributeValue],
         assurance: Assurance,
         verified_by: str,
     ) -> Principal:
-        """The attempt with everything that is known of it. Raises OrchestratorAway."""
+        """The attempt with everything that is known of it; of a subflow the name says in which run, too. Raises
+        OrchestratorAway."""
+        run_name = flow_run.name if process.id == flow_run.id else f"{flow_run.name} in {process.name}"
         flow = await self.rest.flow_name(flow_run.flow_id)
         task = TaskKey(self.name, flow, flow_run.id, task_run.task if task_run else "")
         run, count = (task_run.id, task_run.run_count) if task_run else (flow_run.id, flow_run.run_count)
@@ -139,7 +142,7 @@ class PrefectSource:
                 "tags": flow_run.tags,
                 "task_assurance": Assurance.ASSERTED.value,
             },
-            attempt=Attempt(str(attempt_id), task, max(count, 1), run_name=flow_run.name, of_run=True),
+            attempt=Attempt(str(attempt_id), task, max(count, 1), run_name=run_name, of_run=True),
         )
 
     async def overs(self, attempts: Sequence[KnownAttempt]) -> Mapping[str, Over | None]:
