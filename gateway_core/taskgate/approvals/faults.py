@@ -1,9 +1,13 @@
-"""What can be wrong with a decision."""
+"""What can be wrong with a request, or with a decision."""
 
 from __future__ import annotations
 
 from taskgate.domain import Approval, ApprovalState
-from taskgate.errors import ClientFault
+from taskgate.errors import ClientFault, PolicyRefusal
+
+
+class TooManyPending(PolicyRefusal):
+    """Whoever asks has asked for more than anybody decides."""
 
 
 class ApprovalUnknown(ClientFault):

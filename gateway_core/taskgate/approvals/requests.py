@@ -26,7 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from taskgate.approvals.deciders import Deciders
 from taskgate.approvals.draft import ApprovalDraft, draft_to_row
 from taskgate.approvals.entitlement import Entitlement
-from taskgate.approvals.faults import ApprovalClosed, ApprovalUnknown
+from taskgate.approvals.faults import ApprovalClosed, ApprovalUnknown, TooManyPending
 from taskgate.approvals.feed import DecisionFeed
 from taskgate.approvals.grants import Grants
 from taskgate.approvals.notifiers.outbox import Outbox
@@ -49,6 +49,9 @@ from taskgate.store.tables import approval_votes, approvals, sessions
 __all__ = ["ApprovalClosed", "ApprovalDraft", "ApprovalFilter", "ApprovalUnknown", "Approvals"]
 
 log = structlog.get_logger(__name__)
+
+MOST_PENDING = 500
+"""Requests of one owner that wait at the same time: nobody decides more, and others' would not be found among them."""
 
 
 class Approvals:
@@ -99,6 +102,7 @@ class Approvals:
             parties = await parties_of(connection, draft.principal, draft.session_id, self._people)
             row = await self._open(connection, draft)
             if row is None:
+                await self._room_for_another(connection, draft.principal.owner_key)
                 approval_id = new_id(IdPrefix.APPROVAL)
                 sealed = self._seal.seal(approval_id, draft.digest, draft.parameters)
                 values = draft_to_row(draft, approval_id, parties, sealed)
@@ -120,6 +124,12 @@ class Approvals:
                 approval = approval_from_row(row)
         self._wake()
         return approval
+
+    async def _room_for_another(self, connection: AsyncConnection, owner_key: str) -> None:
+        """Raises TooManyPending."""
+        pending = select(approvals.c.id).where(approvals.c.owner_key == owner_key, _pending())
+        if len((await connection.execute(pending.limit(MOST_PENDING))).all()) == MOST_PENDING:
+            raise TooManyPending(f"{MOST_PENDING} requests of the same owner wait for a human already")
 
     async def _open(self, connection: AsyncConnection, draft: ApprovalDraft) -> Any:
         mine = (approvals.c.digest == draft.digest) & (approvals.c.owner_key == draft.principal.owner_key)

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import structlog
 
 from taskgate.approvals.digest import ActionDigest
+from taskgate.approvals.faults import TooManyPending
 from taskgate.approvals.requests import ApprovalDraft, Approvals
 from taskgate.domain import (
     Action,
@@ -103,7 +104,10 @@ class Parking:
             estimate=await self._estimated(estimate, action), held=waits,
             hold=hold,
         )  # fmt: skip
-        approval, nobody = await self._requested(draft)
+        try:
+            approval, nobody = await self._requested(draft)
+        except TooManyPending as fault:
+            raise refusals.too_many_pending(fault.message, decision.matches, asking.session_id) from None
         parked = Parked(
             content.parked(action, judgement.permit, decision.matches, approval.id),
             approval.id,

@@ -199,6 +199,16 @@ def judged_anew(rules: tuple[RuleMatch, ...], session_id: str) -> PolicyRefusal:
     )
 
 
+def too_many_pending(why: str, rules: tuple[RuleMatch, ...], session_id: str) -> PolicyRefusal:
+    """A human is asked no more by somebody who has asked so much."""
+    return PolicyRefusal(
+        f"taskgate: refused: {why}",
+        rules=rules,
+        detail=_detail(rule=tuple(match.rule for match in rules), session=session_id),
+        hint="Wait until some are decided, or ask for one statement that does it all.",
+    )
+
+
 def stream_needs_permission(rules: tuple[RuleMatch, ...], session_id: str) -> PolicyRefusal:
     """An approver cannot see what is streamed after the decision, so a rule has to allow streams in so many words."""
     names = ", ".join(match.rule for match in rules if match.verdict == "approve")

@@ -8,6 +8,8 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
+from taskgate.approvals import requests
+from taskgate.approvals.faults import TooManyPending
 from taskgate.approvals.requests import ApprovalClosed, ApprovalFilter, ApprovalUnknown
 from taskgate.domain import ApprovalState, Assurance, Attempt, Principal, PrincipalKind, TaskKey
 from taskgate.errors import ClientFault, PolicyRefusal
@@ -39,6 +41,19 @@ async def test_request_comes_back_as_it_was_asked(gateway: Gateway) -> None:
     assert (approval.expires_at - approval.requested_at).total_seconds() == pytest.approx(600, abs=0.1)
     assert approval.held
     assert approval.uses_left == 0
+
+
+async def test_nobody_floods_those_who_decide(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "MOST_PENDING", 3)
+    alice = await gateway.person("alice")
+    bob = Principal(PrincipalKind.USER, "bob", "taskgate", Assurance.VERIFIED, "api-key")
+    first, *_ = [await gateway.approvals.request(draft(digit * 64)) for digit in "abc"]
+    with pytest.raises(TooManyPending, match="3 requests of the same owner"):
+        await gateway.approvals.request(draft("d" * 64))
+    assert (await gateway.approvals.request(draft("a" * 64))).id == first.id, "asking again asks for no more"
+    assert await gateway.approvals.request(draft("d" * 64, principal=bob))
+    await gateway.approvals.decide(first.id, alice.id, False)
+    assert await gateway.approvals.request(draft("d" * 64))
 
 
 async def test_parameters_are_not_readable_in_the_store(gateway: Gateway) -> None:
