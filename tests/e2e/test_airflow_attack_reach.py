@@ -4,6 +4,7 @@ what the scheduler can is the LocalExecutor's; docs/airflow.md says what follows
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -89,10 +90,10 @@ def test_al_05_no_token_that_is_of_use_is_in_a_tasks_process(
     """Its supervisor has the token, it has not. What it inherits by forking is what the executor's process had: the
     token of its own start, and those of tasks which that process has run before, in whose place nobody runs now."""
     assert not re.search(r"eyJ[\w-]{10,}\.eyJ", seen.text)
-    claims = {
-        token: jwt.decode(token, options={"verify_signature": False})
-        for token in (*seen.found["objects"], *seen.found["memory"])
-    }
+    claims = {}
+    for token in (*seen.found["objects"], *seen.found["memory"]):
+        with contextlib.suppress(jwt.DecodeError):  # memory that was written over since: no token any more
+            claims[token] = jwt.decode(token, options={"verify_signature": False})
     assert {one["scope"] for one in claims.values() if one["sub"] == seen.attempt} == {"workload"}
     thief = KeyHolder.of("api-server", airflow_form, airflow_shop)
     for token, claim in claims.items():

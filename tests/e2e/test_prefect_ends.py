@@ -132,7 +132,7 @@ def test_a_second_try_is_an_attempt_of_its_own_and_ends_the_firsts(
     first, second = governed_prefect.out.of(run.id, "try")
     assert (first.fields["count"], second.fields["count"]) == (1, 2)
     task = first.fields["attempt"].removesuffix(":1")
-    assert second.fields["attempt"] == f"{SOURCE}:task-run:{task}:2"
+    assert second.fields["attempt"] == f"{task}:2"
     governed_prefect.ended_within(first.fields["dsn"], SOON)
 
 

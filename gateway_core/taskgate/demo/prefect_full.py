@@ -129,7 +129,12 @@ class WholePrefect:
             last.task: TaskEnd(
                 last.state,
                 self._stored(last.stored),
-                tuple(f"{one.id}:{n + 1}" for one in runs if one.task == last.task for n in range(one.run_count)),
+                tuple(
+                    f"{PREFECT.source}:task-run:{one.id}:{n + 1}"
+                    for one in runs
+                    if one.task == last.task
+                    for n in range(one.run_count)
+                ),
             )
             for last in runs
         }

@@ -158,8 +158,10 @@ def test_the_last_run_of_a_task_counts_and_all_its_attempts(
     reads = TaskRun("3", "read_customers", "COMPLETED", 1, "a-key")
     api.runs = [[], [left], [left, again, reads]]
     assert prefect.tasks() == {
-        "read_customers": TaskEnd("COMPLETED", [[1, "masked"]], ("3:1",)),
-        "delete_cancelled_orders": TaskEnd("FAILED", None, ("1:1", "2:1", "2:2")),
+        "read_customers": TaskEnd("COMPLETED", [[1, "masked"]], ("demo-prefect:task-run:3:1",)),
+        "delete_cancelled_orders": TaskEnd(
+            "FAILED", None, tuple(f"demo-prefect:task-run:{one}" for one in ("1:1", "2:1", "2:2"))
+        ),
         "delete_shipped_orders": TaskEnd("never started", started=False),
         "drop_orders": TaskEnd("never started", started=False),
     }
