@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -151,14 +149,6 @@ async def test_al_08_a_body_too_large_leaves_no_place_held(plane: Plane, monkeyp
     assert b" 413 " in await stream[0].readline()
     assert await is_closed(stream, 2)
     await running.stop()
-
-
-@pytest.fixture
-async def plane(tmp_path: Path, migrated_store: Path) -> AsyncIterator[Plane]:
-    shutil.copy(migrated_store, tmp_path)
-    plane = await Plane.create(tmp_path)
-    yield plane
-    await plane.database.close()
 
 
 async def test_al_08_a_key_is_no_leave_to_keep_others_out(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
