@@ -24,6 +24,7 @@ from taskgate_prefect.worker import TaskgateProcessWorker
 _SOURCE = "demo-prefect"
 _FLOWS = Path(__file__).with_name("prefect_flows")
 _LEAST_ROUNDS = 30
+_PAUSES = {"apart": 0.3, "one after another": 0.0}  # seconds before each task
 _WARM_UP = 2  # the first tasks of a process import drivers and exchange the run's secret
 # As the example's, for runs of whatever assurance: both forms are measured against the same rules.
 _POLICY = (
@@ -44,19 +45,23 @@ def report(directory: Path, rounds: int) -> None:
         (directory / "shop").mkdir()
         settings = {"prefect": [{"source": _SOURCE, "url": prefect.url}]}
         with shop(directory / "shop", server, policy=_POLICY, settings=settings) as running:
-            found = {form: _run(directory, prefect, running, form, rounds) for form in ("worker", "key")}
+            found = {form: _runs(directory, prefect, running, form, rounds) for form in ("worker", "key")}
     print(f"\na Prefect task that connects, selects and closes, {rounds} interleaved each; median (outer tenths)")
-    for form, took in found.items():
-        pairs = zip(took["governed"], took["stock"], strict=True)
-        added = statistics.median(here - there for here, there in pairs)
-        told = "   ".join(f"{name} {_spread(values)}" for name, values in took.items())
-        print(f"  {form} form   {told}   added {added:.0f} ms")
+    for form, runs in found.items():
+        for pace, took in runs.items():
+            pairs = zip(took["governed"], took["stock"], strict=True)
+            added = statistics.median(here - there for here, there in pairs)
+            told = "   ".join(f"{name} {_spread(values)}" for name, values in took.items())
+            print(f"  {f'{form} form, {pace}':<31}   {told}   added {added:.0f} ms")
 
 
-def _run(directory: Path, prefect: RealPrefect, running: Shop, form: str, rounds: int) -> Mapping[str, list[float]]:
-    """Milliseconds of each task, by connector."""
+_Took = Mapping[str, list[float]]
+"""Milliseconds of each task, by connector."""
+
+
+def _runs(directory: Path, prefect: RealPrefect, running: Shop, form: str, rounds: int) -> Mapping[str, _Took]:
+    """By pace: a flow run each, of one worker."""
     gateway = running.gateway
-    result = directory / f"{form}.json"
     environment = {
         "TASKGATE_URL": gateway.url, "TASKGATE_SOURCE": _SOURCE, "SHOP_USER": APP_ROLE, "SHOP_PASSWORD": APP_PASSWORD,
         "SHOP_PORT": str(urlsplit(running.server.dsn()).port), "SHOP_DB": DATABASE, "TMPDIR": str(directory),
@@ -71,11 +76,16 @@ def _run(directory: Path, prefect: RealPrefect, running: Shop, form: str, rounds
         environment["SERVICE_KEY"] = gateway.api_key(PrincipalKind.SERVICE, "flows", [Scope.CREDENTIALS_ISSUE])
     prefect.start_worker(form, kind, environment=environment)
     deployment = prefect.deployment(form, _FLOWS / "one_select.py", "one_select")
-    run = prefect.api.run(deployment, {"rounds": rounds + _WARM_UP, "result": str(result)})
+    found = {pace: _run(prefect, deployment, directory / f"{form}.json", rounds, _PAUSES[pace]) for pace in _PAUSES}
+    prefect.stop_worker(f"worker-{form}")
+    return found
+
+
+def _run(prefect: RealPrefect, deployment: str, result: Path, rounds: int, pause: float) -> _Took:
+    run = prefect.api.run(deployment, {"rounds": rounds + _WARM_UP, "pause": pause, "result": str(result)})
     if (state := run.end(300)).type != "COMPLETED":
         raise RuntimeError(f"{state}\n" + "\n".join(run.logs()))
-    prefect.stop_worker(f"worker-{form}")
-    took: Mapping[str, list[float]] = json.loads(result.read_text())
+    took: _Took = json.loads(result.read_text())
     return {name: [one * 1000 for one in values[_WARM_UP:]] for name, values in took.items()}
 
 

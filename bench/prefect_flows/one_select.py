@@ -1,5 +1,5 @@
 """What is measured: tasks that open a connector, run one statement and close it, the stock one and the governed one in
-turn, in one flow run."""
+turn, in one flow run: at once after another, so that Prefect still records the one while the next begins, or apart."""
 
 from __future__ import annotations
 
@@ -46,11 +46,12 @@ def select_governed() -> int:
 
 
 @flow
-def one_select(rounds: int, result: str) -> None:
+def one_select(rounds: int, pause: float, result: str) -> None:
     took: dict[str, list[float]] = {"stock": [], "governed": []}
     tasks = {"stock": select_stock, "governed": select_governed}
     for number in range(rounds):
         for name in sorted(tasks, reverse=bool(number % 2)):
+            time.sleep(pause)
             started = time.perf_counter()
             tasks[name]()
             took[name].append(time.perf_counter() - started)

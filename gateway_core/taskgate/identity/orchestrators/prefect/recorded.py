@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from taskgate.identity.orchestrators.faults import NotProven
 from taskgate.identity.orchestrators.prefect.rest import PrefectRest
 from taskgate.identity.orchestrators.prefect.runs import RUNNING, TaskRun
 
-_LOOK_AGAIN = 0.02  # seconds between looks; Prefect takes 20 to 50 ms to record one
+_LOOK_AGAIN = 0.02  # seconds from look to look; Prefect takes 20 to 50 ms to record one
+_REST = 0.1  # of what a look took, at least: who answers slowly is given time for other work
 
 
 class RecordedTaskRuns:
@@ -24,11 +26,13 @@ class RecordedTaskRuns:
         self._wanted: set[str] = set()
         self._next: asyncio.Task[Mapping[str, TaskRun]] | None = None
         self._one_look = asyncio.Lock()
+        self._pause = _LOOK_AGAIN
 
     async def running(self, task_run_id: str, run_count: int) -> TaskRun:
         """The task run in its `run_count`-th try, running. Raises NotProven, OrchestratorAway."""
         until = time.monotonic() + self._within
-        found = await self._rest.task_run(task_run_id)
+        with self._timed():
+            found = await self._rest.task_run(task_run_id)
         while found is None or found.run_count != run_count or found.state != RUNNING:
             if found is not None and found.run_count > run_count:
                 raise NotProven("task_run_superseded", "another try of this task run has taken the attempt's place")
@@ -53,10 +57,21 @@ class RecordedTaskRuns:
         return (await asyncio.shield(self._next)).get(task_run_id)
 
     async def _look_for_all(self) -> Mapping[str, TaskRun]:
-        await asyncio.sleep(_LOOK_AGAIN)
+        await asyncio.sleep(self._pause)
         async with self._one_look:
             wanted, self._wanted, self._next = self._wanted, set(), None  # who comes from now on gets the next look
-            return (await self._rest.look((), wanted)).task_runs
+            with self._timed():
+                return (await self._rest.look((), wanted)).task_runs
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        """The longer a look took, the sooner comes the next: Prefect has gone on recording task runs meanwhile."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            took = time.monotonic() - began
+            self._pause = max(_LOOK_AGAIN - took, _REST * took)
 
 
 def heard(look: asyncio.Task[Any]) -> None:
