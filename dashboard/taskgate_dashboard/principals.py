@@ -17,6 +17,12 @@ def short(principal: Principal) -> str:
     return f"{task.dag_id} / {task.task_id}{mapped}" if task.task_id else task.dag_id
 
 
+def run(principal: Principal) -> str | None:
+    """Which run of its task or flow this is, by the run's name where it has one. Plain text."""
+    attempt = principal.attempt
+    return None if attempt is None else attempt.run_name or attempt.task.run_id
+
+
 def assurance_chip(principal: Principal) -> str:
     return style.chip(
         f"{principal.assurance.value} by {principal.verified_by}", _ASSURANCE.get(principal.assurance.value, "grey")

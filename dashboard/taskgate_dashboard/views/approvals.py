@@ -80,8 +80,10 @@ def inbox(scope: str, task: AskedTask | None = None) -> None:
         stuck = style.chip("nobody may decide", "red") if approval.nobody_may_because else ""
         outdated = style.chip("outdated") if approval.outdated_because else ""
         when = times.since(approval.decided_at or approval.requested_at)
+        run = principals.run(approval.principal)
         style.show(
             f'<div style="margin:-.6rem 0 .3rem .2rem"><span class="tg-when">{when}</span> ',
+            f'<span class="tg-when">{style.said(run)}</span> ' if run else "",
             style.chip(approval.target),
             held or (style.chip(approval.state.value, STATE_COLOURS[approval.state]) if decided else ""),
             stuck,
@@ -176,9 +178,11 @@ def _confirm(approval: Approval, *, approve: bool) -> None:
     comment = st.session_state.get("taskgate_said")
     with st.container(border=True):
         summary = f"{effects.summary(approval.pairs)} at {approval.target}, for {principals.short(approval.principal)}"
+        run = principals.run(approval.principal)
         style.show(
             style.head("Approve" if approve else "Deny"),
             f"<div><b>{style.said(summary)}</b></div>",
+            f"<div>in run {style.said(run)}</div>" if run else "",
             f'<div class="tg-note">“{style.said(comment)}”</div>' if comment else "",
         )
         yes, no, _ = st.columns([1, 1, 2])

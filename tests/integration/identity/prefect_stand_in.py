@@ -22,6 +22,8 @@ from taskgate.settings_prefect import PrefectSettings
 
 SOURCE = "prod-prefect"
 AUTH = "admin:canary-prefect-auth"
+USER = {"id": None, "type": "USER", "display_value": "bob"}
+"""Who created a run, as Prefect says it."""
 _NAMES = {"COMPLETED": "Completed", "CANCELLING": "Cancelling", "CRASHED": "Crashed", "RUNNING": "Running"}
 
 

@@ -35,6 +35,19 @@ def test_the_inbox_shows_what_this_person_may_decide_oldest_first(
     assert "connection waiting" in html(app)
 
 
+def test_which_run_asks_is_said_in_the_list_and_before_the_decision(
+    api: ControlApi, open_page: Callable[..., AppTest]
+) -> None:
+    attempt = api.approvals[_of(api, GOVERNED)]["principal"]["attempt"]
+    attempt["run_name"] = "wakeful-<i>crow"
+    app = open_page()
+    assert html(app).count("wakeful-&lt;i&gt;crow") == 1
+    _press(app, f"open-{_of(api, GOVERNED)}")
+    assert f"wakeful-&lt;i&gt;crow ({attempt['task']['run_id']})" in html(app)
+    _press(app, "approve")
+    assert "in run wakeful-&lt;i&gt;crow" in html(app)
+
+
 def test_how_long_a_connection_waits_is_shown(api: ControlApi, open_page: Callable[..., AppTest]) -> None:
     approval_id = _of(api, GOVERNED)
     for seconds, shown in ((200, "connection waiting, 3 min"), (40, "connection waiting, 3"), (-5, "0 ms left")):
