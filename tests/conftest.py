@@ -59,9 +59,16 @@ def postgres(request: pytest.FixtureRequest) -> PostgresServer:
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Prefect's own test harness: a server on SQLite, and this process's settings for it; the server's address. One a
     session: what sends this process's events stays with the first."""
-    from prefect.settings import PREFECT_API_URL, PREFECT_LOCAL_STORAGE_PATH, temporary_settings
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_LOCAL_STORAGE_PATH,
+        PREFECT_MEMO_STORE_PATH,
+        temporary_settings,
+    )
     from prefect.testing.utilities import prefect_test_harness
 
-    results = {PREFECT_LOCAL_STORAGE_PATH: tmp_path_factory.mktemp("prefect-results")}  # else in the user's own home
-    with prefect_test_harness(server_startup_timeout=90), temporary_settings(results):
+    home = tmp_path_factory.mktemp("prefect")  # else in the user's own home; the server's own before it starts
+    memos = temporary_settings({PREFECT_MEMO_STORE_PATH: home / "memo_store.toml"})
+    results = temporary_settings({PREFECT_LOCAL_STORAGE_PATH: home / "storage"})
+    with memos, prefect_test_harness(server_startup_timeout=90), results:
         yield PREFECT_API_URL.value()
