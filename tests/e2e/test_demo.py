@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -72,6 +74,14 @@ def test_unattended_demo_of_a_prefect_keeps_every_promise_and_leaves_nothing() -
         assert of_prefect(folder / "prefect" / "home") == []
 
 
+def interruptible(command: Sequence[str]) -> subprocess.Popen[str]:
+    """SIGINT means something to it even where these tests run in a shell's background, which has them ignore it."""
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+
+
 @pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("told", "once"), [(signal.SIGTERM, "server start"), (signal.SIGINT, "prefect.engine")])
@@ -80,7 +90,7 @@ def test_a_prefect_ends_with_the_demo_however_early(told: signal.Signals, once: 
     with server_folder("demo") as folder:
         home = folder / "prefect" / "home"
         command = [*TASKGATE, "demo", "--prefect", "--directory", str(folder)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as demo:
+        with interruptible(command) as demo:
             try:
                 deadline = time.monotonic() + 300
                 while not any(once in one for one in of_prefect(home)):
@@ -122,7 +132,7 @@ def test_unattended_demo_of_a_whole_airflow_keeps_every_promise_and_leaves_nothi
 def test_a_whole_airflow_ends_with_the_demo_however_early(told: signal.Signals) -> None:
     with server_folder("demo") as folder:
         command = [*TASKGATE, "demo", "--airflow-full", "--serve", "--directory", str(folder)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as demo:
+        with interruptible(command) as demo:
             deadline = time.monotonic() + 300
             while len(of_airflow(folder / "airflow")) < 4:  # all four have been started, none is up
                 assert demo.poll() is None, "the demo ended"
