@@ -126,7 +126,8 @@ def connects(dsn: str) -> bool:
     try:
         connection = psycopg.connect(dsn, connect_timeout=5)
     except psycopg.OperationalError as error:
-        if not any(why in str(error) for why in ("password authentication failed", "no longer valid")):
+        ends = ("password authentication failed", "no longer valid", "the task attempt is over")
+        if not any(why in str(error) for why in ends):
             raise
         return False
     with connection:
