@@ -85,6 +85,7 @@ def test_a_decision_takes_two_clicks(page: Page, api: ControlApi) -> None:
     comment = page.get_by_placeholder("Recorded with the decision")
     comment.fill("Looks odd")
     comment.press("Tab")  # the page is drawn anew; a click in that moment is lost on a slow machine
+    page.wait_for_timeout(500)  # until it has begun to be: before that it is not running either
     expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
     page.get_by_role("button", name="Deny…").click()
     expect(page.get_by_text("“Looks odd”")).to_be_visible()

@@ -90,7 +90,7 @@ async def test_a_look_that_always_fails_keeps_nothing_alive(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(background_module, "PAUSE", 0.05)
-    gateway = Gateway(database, check_interval=0.05, lost_after=0.5)
+    gateway = Gateway(database, check_interval=0.05, lost_after=2)
     credential, looked = await held(gateway), 0
 
     async def overs(_: Sequence[KnownAttempt]) -> Mapping[str, Over | None]:
